@@ -1,0 +1,50 @@
+# `make demo` and `make test` are all that a fresh clone needs: what the machine lacks, .ci/install installs.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo test judges interop doc fmt clean
+
+# windfield as it is called here: built when its sources have changed.
+WINDFIELD := cargo run --quiet --release --
+
+help: ## lists the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+build: ## builds the program: target/release/windfield
+	cargo build --release
+
+demo: ## trains on the checkerboard and samples 100 000 points, into ./demo
+	@.ci/install demo
+	cargo build --release
+	rm -rf demo
+	$(WINDFIELD) train --data checkerboard --steps 4000 --batch 1024 --hidden 128,128,128 --seed 1 --out demo
+	$(WINDFIELD) sample demo/model.safetensors -n 100000 --seed 1 --out demo/samples.npy
+
+test: ## format, lints, all tests, documentation, judges; on lavapipe, the kernels on SwiftShader too
+	@.ci/install test
+	@.ci/stage format cargo fmt --check
+	@.ci/stage lints cargo clippy --all-targets -- -D warnings
+	@.ci/stage 'tests on lavapipe' .ci/on lavapipe cargo test
+	@RUSTDOCFLAGS=-Dwarnings .ci/stage documentation cargo doc --no-deps
+	@.ci/stage judges tests/judges/run cargo run --quiet --
+	@.ci/stage 'kernels on SwiftShader' .ci/on swiftshader cargo test --test kernels
+
+judges: ## translates every kernel and has it judged by spirv-val, glslang and Tint
+	@.ci/install test
+	tests/judges/run cargo run --quiet --
+
+interop: ## exchanges models, fields and training steps with PyTorch, installed under target/interop
+	@.ci/install interop
+	cargo build --release
+	python3 tests/interop/pytorch.py "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/windfield"
+
+doc: ## builds the library's documentation: target/doc/windfield
+	cargo doc --no-deps
+
+fmt: ## formats the sources
+	cargo fmt
+
+clean: ## removes what was built and the demonstration
+	cargo clean
+	rm -rf demo tests/judges/node_modules

@@ -1,0 +1,49 @@
+// One update by AdamW (Loshchilov & Hutter 2019), as torch.optim.AdamW makes it, and of the weights' moving average:
+//
+//     g ← scale·g                     scale: clipping by the gradient's norm (step.wgsl)
+//     p ← p·(1 − η·λ)                 decoupled weight decay
+//     m ← β1·m + (1 − β1)·g           v ← β2·v + (1 − β2)·g²
+//     p ← p − η·(m/c1) / (√(v/c2) + ε)
+//     average ← p + decay·(average − p)
+//
+// One invocation a group of four parameters.
+//
+// Variants: AVERAGE  keeps the moving average
+
+//#include "shared/state.wgsl"
+//#include "shared/schedule.wgsl"
+
+const QUADS: u32 = 64u;  // parameters / 4, padded
+const LANES: u32 = 64u;
+
+@group(0) @binding(0) var<uniform> schedule: Schedule;
+@group(0) @binding(1) var<storage, read> state: State;
+@group(0) @binding(2) var<storage, read> gradient: array<vec4f>;            // [QUADS]
+@group(0) @binding(3) var<storage, read_write> parameters: array<vec4f>;    // [QUADS]
+@group(0) @binding(4) var<storage, read_write> moment1: array<vec4f>;       // [QUADS]
+@group(0) @binding(5) var<storage, read_write> moment2: array<vec4f>;       // [QUADS]
+//#if AVERAGE
+@group(0) @binding(6) var<storage, read_write> average: array<vec4f>;       // [QUADS]
+//#end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let at = id.y * (groups.x * LANES) + id.x;
+    if (at >= QUADS || state.halted != 0u) {
+        return;
+    }
+    let g = state.gradient_scale * gradient[at];
+    let m = schedule.beta1 * moment1[at] + schedule.one_minus_beta1 * g;
+    let v = schedule.beta2 * moment2[at] + schedule.one_minus_beta2 * g * g;
+    moment1[at] = m;
+    moment2[at] = v;
+    let rate = state.learning_rate;
+    let denominator = sqrt(v / state.correction2) + schedule.epsilon;
+    var p = parameters[at];
+    p -= rate * schedule.weight_decay * p;
+    p -= rate * (m / state.correction1) / denominator;
+    parameters[at] = p;
+//#if AVERAGE
+    average[at] = p + state.average_decay * (average[at] - p);
+//#end
+}

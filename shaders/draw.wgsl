@@ -1,0 +1,92 @@
+// Draws the batch of a training step: the pair (x0, x1), the time t, the point x_t on the conditional path and
+// the velocity u_t that the network has to learn (eq. 11–13, in the Lagrangian form, which has no division):
+//
+//     x_t = b(t)·x0 + a(t)·x1          u_t = b'(t)·x0 + a'(t)·x1
+//
+// One invocation makes four columns of one row: x = column block, y = row. Everything it needs comes out of
+// Philox by address (shared/philox.wgsl), so the batch of step n depends on the seed and n alone.
+//
+// Variants: SOURCE   x0 is a row of a source data set instead of N(0, I)
+//           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
+
+//#include "shared/philox.wgsl"
+//#include "shared/features.wgsl"
+//#include "shared/path/{PATH}.wgsl"
+//#include "shared/chunk.wgsl"
+//#include "shared/state.wgsl"
+
+const WIDTH_IN: u32 = 8u;   // features of a row, padded
+const WIDTH_OUT: u32 = 8u;  // d, padded
+const LANES: u32 = 64u;
+
+@group(0) @binding(0) var<uniform> chunk: Chunk;
+@group(0) @binding(1) var<storage, read> state: State;
+@group(0) @binding(2) var<storage, read> data: array<f32>;                   // [N, DIM]
+@group(0) @binding(3) var<storage, read_write> features: array<vec4f>;       // [rows padded, WIDTH_IN / 4]
+@group(0) @binding(4) var<storage, read_write> velocity: array<vec4f>;       // [rows padded, WIDTH_OUT / 4]
+//#if SOURCE
+@group(0) @binding(5) var<storage, read> source: array<f32>;                 // [source rows, DIM]
+//#end
+//#if EXPORT
+@group(0) @binding(6) var<storage, read_write> endpoints: array<vec4f>;      // [rows padded, 2, WIDTH_OUT / 4]: x0, x1
+@group(0) @binding(7) var<storage, read_write> picks: array<vec2u>;          // [rows padded]: row of the data, bits of t
+//#end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let blocks = WIDTH_IN / 4u;
+    let index = id.y * (groups.x * LANES) + id.x;
+    let row = index / blocks;
+    let block = index % blocks;
+    if (row >= chunk.rows) {
+        return;
+    }
+    let address = chunk.first_row + row;
+    let words = philox4x32(vec4u(address, 0u, state.step, STREAM_PICK), chunk.seed);
+    let picked = pick_row(words.x, words.y, chunk.data_rows);
+    let t = uniform01(words.z);
+    let schedule = path_schedule(t);
+
+    let column = 4u * block;
+    var x0 = vec4f(0.0);
+    var x1 = vec4f(0.0);
+    if (column < DIM) {
+//#if SOURCE
+        let source_words = philox4x32(vec4u(address, 0u, state.step, STREAM_SOURCE), chunk.seed);
+        let source_row = pick_row(source_words.x, source_words.y, chunk.source_rows);
+//#else
+        let noise = normals(philox4x32(vec4u(address, block, state.step, STREAM_SOURCE), chunk.seed));
+//#end
+        for (var i = 0u; i < 4u; i++) { //#unroll
+            if (column + i < DIM) {
+                x1[i] = data[picked * DIM + column + i];
+//#if SOURCE
+                x0[i] = source[source_row * DIM + column + i];
+//#else
+                x0[i] = noise[i];
+//#end
+            }
+        }
+    }
+    // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.
+    var feature = schedule.y * x0 + schedule.x * x1;
+    for (var i = 0u; i < 4u; i++) { //#unroll
+        if (column + i >= DIM) {
+            feature[i] = time_feature(column + i, t);
+        }
+    }
+    features[row * blocks + block] = feature;
+    let out_blocks = WIDTH_OUT / 4u;
+    if (block < out_blocks) {
+        velocity[row * out_blocks + block] = schedule.w * x0 + schedule.z * x1;
+    }
+//#if EXPORT
+    if (block < out_blocks) {
+        endpoints[2u * row * out_blocks + block] = x0;
+        endpoints[(2u * row + 1u) * out_blocks + block] = x1;
+    }
+    if (block == 0u) {
+        picks[row] = vec2u(picked, bitcast<u32>(t));
+    }
+//#end
+}

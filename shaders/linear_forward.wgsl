@@ -1,0 +1,77 @@
+// One layer forward: h = act(x·Wᵀ + b), and in training act'(z) beside it, so that the backward pass needs
+// neither z nor a second exponential.
+//
+// An invocation computes TILE_ROWS × TILE_COLUMNS outputs: x of the grid runs over tiles of rows, y over tiles of
+// columns. So all lanes of a workgroup read the same weights (one load serves them all) and each its own rows.
+// Both operands are contiguous along k, hence sums of dot products of four.
+//
+// Variants: TRAINING  writes slope
+// Rows are padded to a multiple of TILE_ROWS, widths to a multiple of TILE_COLUMNS: no guards are needed inside.
+
+//#include "shared/activation/{ACTIVATION}.wgsl"
+
+const WIDTH_IN: u32 = 8u;    // K, padded
+const WIDTH_OUT: u32 = 8u;   // padded
+const OUTPUTS: u32 = 8u;     // true number of outputs: columns beyond it are written as zero
+const TILE_ROWS: u32 = 8u;
+const TILE_COLUMNS: u32 = 8u;
+const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
+const LANES: u32 = 16u;
+
+struct Rows {
+    count: u32,  // padded rows
+}
+
+@group(0) @binding(0) var<uniform> rows: Rows;
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;          // [rows, WIDTH_IN / 4]
+@group(0) @binding(2) var<storage, read> layer: array<vec4f>;          // W [WIDTH_OUT, WIDTH_IN / 4], then b [WIDTH_OUT / 4]
+@group(0) @binding(3) var<storage, read_write> output: array<vec4f>;   // [rows, WIDTH_OUT / 4]
+//#if TRAINING
+@group(0) @binding(4) var<storage, read_write> slope: array<vec4f>;    // [rows, WIDTH_OUT / 4]
+//#end
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+    let row = id.x * TILE_ROWS;
+    if (row >= rows.count) {
+        return;
+    }
+    let quads_in = WIDTH_IN / 4u;
+    let quads_out = WIDTH_OUT / 4u;
+    let column = group.y * TILE_COLUMNS;
+
+    var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
+    for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+        let bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + q];
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            sums[r * TILE_QUADS + q] = bias;
+        }
+    }
+    for (var k = 0u; k < quads_in; k++) {
+        var x: array<vec4f, TILE_ROWS>;
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            x[r] = input[(row + r) * quads_in + k];
+        }
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            let w0 = layer[(column + 4u * q) * quads_in + k];
+            let w1 = layer[(column + 4u * q + 1u) * quads_in + k];
+            let w2 = layer[(column + 4u * q + 2u) * quads_in + k];
+            let w3 = layer[(column + 4u * q + 3u) * quads_in + k];
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                sums[r * TILE_QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
+            }
+        }
+    }
+    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            let z = sums[r * TILE_QUADS + q];
+            let at = (row + r) * quads_out + group.y * TILE_QUADS + q;
+            // act(0) need not be 0 (softplus): padded columns must stay zero for the gradients of the next layer
+            let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(OUTPUTS);
+            output[at] = select(vec4f(0.0), activation(z), inside);
+//#if TRAINING
+            slope[at] = activation_slope(z);
+//#end
+        }
+    }
+}

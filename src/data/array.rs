@@ -1,0 +1,295 @@
+//! Arrays of points in files: one reader and one writer for `.npy`, `.csv`/`.tsv` and `.parquet`.
+//!
+//! The extension decides the format. What each format can hold, and how it is
+//! checked, is in the module of its name; this one only chooses among them.
+
+use std::path::{Path, PathBuf};
+
+use super::{csv, npy};
+use crate::error::{Error, Result};
+
+/// The extensions that can be read and written, for messages and help texts.
+const EXTENSIONS: &str = ".npy, .csv, .tsv or .parquet";
+
+/// An array of finite float32 values, row-major, as read from a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Array {
+    /// The values; as many as the product of `shape`.
+    pub values: Vec<f32>,
+    /// The extents; the first is the number of rows. A one-dimensional file is `[n, 1]`.
+    pub shape: Vec<usize>,
+    /// One name a column, from the formats that have names.
+    pub columns: Option<Vec<String>>,
+}
+
+impl Array {
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.shape.first().copied().unwrap_or(0)
+    }
+
+    /// The values in one row: the product of all extents but the first.
+    #[must_use]
+    pub fn row_len(&self) -> usize {
+        self.shape.iter().skip(1).product()
+    }
+}
+
+/// A file format of arrays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Npy,
+    /// Comma-separated, or tab-separated for `.tsv`; when reading, the delimiter is found out.
+    Csv {
+        delimiter: u8,
+    },
+    Parquet,
+}
+
+impl Format {
+    fn of(path: &Path) -> Result<Self> {
+        let extension = path.extension().map(|e| e.to_string_lossy().to_ascii_lowercase());
+        match extension.as_deref() {
+            Some("npy") => Ok(Self::Npy),
+            Some("csv") => Ok(Self::Csv { delimiter: b',' }),
+            Some("tsv") => Ok(Self::Csv { delimiter: b'\t' }),
+            Some("parquet") => Ok(Self::Parquet),
+            Some(other) => Err(Error::input(
+                path.display().to_string(),
+                format!("files ending in .{} are not known", quote(other.as_bytes())),
+                format!("use {EXTENSIONS}"),
+            )),
+            None => Err(Error::input(
+                path.display().to_string(),
+                "the name has no extension, which decides the format",
+                format!("use {EXTENSIONS}"),
+            )),
+        }
+    }
+}
+
+/// Whether `path` ends in an extension that [`read_array`] and [`ArrayWriter`] know.
+#[must_use]
+pub fn is_array_file(path: &Path) -> bool {
+    Format::of(path).is_ok()
+}
+
+/// Reads an array of points: `.npy`, `.csv`/`.tsv` or `.parquet`, by the extension.
+///
+/// # Errors
+/// When the file cannot be read, holds no rows, or holds anything but finite
+/// numbers that fit float32; the message names the place.
+pub fn read_array(path: impl AsRef<Path>) -> Result<Array> {
+    let path = path.as_ref();
+    match Format::of(path)? {
+        Format::Npy => npy::read(path),
+        Format::Csv { .. } => csv::read(path),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => super::parquet::read(path),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => Err(no_parquet(path)),
+    }
+}
+
+/// Writes an array row by row, in the format that the extension of the file names.
+///
+/// Rows are streamed to a temporary file, in flat memory; the file takes its
+/// name in [`finish`](Self::finish). A writer that is dropped leaves nothing.
+///
+/// ```no_run
+/// use windfield::data::{ArrayWriter, default_columns};
+///
+/// let mut file = ArrayWriter::create("samples.npy", &[4, 2], &default_columns(2))?;
+/// file.write_rows(&[0.0, 0.5, 1.0, 1.5])?;
+/// file.write_rows(&[2.0, 2.5, 3.0, 3.5])?;
+/// file.finish()?;
+/// # Ok::<(), windfield::Error>(())
+/// ```
+pub struct ArrayWriter {
+    path: PathBuf,
+    sink: Sink,
+    rows: usize,
+    row_len: usize,
+    written: usize,
+}
+
+enum Sink {
+    Npy(npy::Writer),
+    Csv(Box<csv::Writer>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<super::parquet::Writer>),
+}
+
+impl ArrayWriter {
+    /// Starts the file `path` for an array of this `shape`, whose first extent is the number of rows.
+    ///
+    /// A table has `[rows, columns]`, or `[rows]` for a single column, and one
+    /// name a column. More extents, such as trajectories `[rows, steps + 1, d]`,
+    /// need a `.npy` file, which has no names: `columns` is not looked at there.
+    ///
+    /// # Errors
+    /// When the extension is unknown, the format cannot hold the shape, or the
+    /// file cannot be created.
+    pub fn create(path: impl AsRef<Path>, shape: &[usize], columns: &[String]) -> Result<Self> {
+        let path = path.as_ref();
+        let format = Format::of(path)?;
+        let (&rows, inner) = shape.split_first().ok_or_else(|| {
+            Error::config("an array without extents cannot be written", "give at least the number of rows")
+        })?;
+        let row_len: usize = inner.iter().product();
+        if row_len == 0 {
+            return Err(Error::config(
+                format!("an array of shape {shape:?} has empty rows"),
+                "give every row at least one value",
+            ));
+        }
+        if format != Format::Npy {
+            if shape.len() > 2 {
+                return Err(Error::input(
+                    path.display().to_string(),
+                    format!("a table has rows and columns, and cannot hold an array of shape {shape:?}"),
+                    "write it to a .npy file",
+                ));
+            }
+            if columns.len() != row_len {
+                return Err(Error::config(
+                    format!("{} column names were given for {row_len} columns", columns.len()),
+                    "give one name a column",
+                ));
+            }
+        }
+        let sink = match format {
+            Format::Npy => Sink::Npy(npy::Writer::create(path, shape)?),
+            Format::Csv { delimiter } => Sink::Csv(Box::new(csv::Writer::create(path, delimiter, columns)?)),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Sink::Parquet(Box::new(super::parquet::Writer::create(path, columns)?)),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(no_parquet(path)),
+        };
+        Ok(Self { path: path.to_owned(), sink, rows, row_len, written: 0 })
+    }
+
+    /// Appends rows: any number of them, row-major.
+    ///
+    /// # Errors
+    /// When `values` is not whole rows or more rows than announced, or the file cannot be written.
+    pub fn write_rows(&mut self, values: &[f32]) -> Result<()> {
+        if !values.len().is_multiple_of(self.row_len) {
+            return Err(Error::config(
+                format!("{} values are not whole rows of {}", values.len(), self.row_len),
+                "write whole rows",
+            ));
+        }
+        let rows = values.len() / self.row_len;
+        if rows > self.rows - self.written {
+            return Err(Error::config(
+                format!(
+                    "{} rows were announced for {}, and {} more would be {}",
+                    self.rows,
+                    self.path.display(),
+                    rows,
+                    self.written + rows
+                ),
+                "announce as many rows as are written",
+            ));
+        }
+        match &mut self.sink {
+            Sink::Npy(sink) => sink.write(values)?,
+            Sink::Csv(sink) => sink.write(values, self.row_len)?,
+            #[cfg(feature = "parquet")]
+            Sink::Parquet(sink) => sink.write(values)?,
+        }
+        self.written += rows;
+        Ok(())
+    }
+
+    /// Completes the file, which from here on is there under its name.
+    ///
+    /// # Errors
+    /// When fewer rows were written than announced, or the file cannot be written.
+    pub fn finish(self) -> Result<()> {
+        if self.written != self.rows {
+            return Err(Error::config(
+                format!(
+                    "{} rows were announced for {}, but {} were written",
+                    self.rows,
+                    self.path.display(),
+                    self.written
+                ),
+                "announce as many rows as are written",
+            ));
+        }
+        match self.sink {
+            Sink::Npy(sink) => sink.finish(),
+            Sink::Csv(sink) => sink.finish(),
+            #[cfg(feature = "parquet")]
+            Sink::Parquet(sink) => sink.finish(),
+        }
+    }
+}
+
+/// Writes a whole array at once; see [`ArrayWriter`].
+///
+/// # Errors
+/// As of [`ArrayWriter::create`], [`ArrayWriter::write_rows`] and [`ArrayWriter::finish`].
+pub fn write_array(
+    path: impl AsRef<Path>,
+    shape: &[usize],
+    columns: &[String],
+    values: &[f32],
+) -> Result<()> {
+    let mut writer = ArrayWriter::create(path, shape, columns)?;
+    writer.write_rows(values)?;
+    writer.finish()
+}
+
+/// The names of columns that nobody has named: `x y z` up to three, `x0 x1 …` beyond.
+#[must_use]
+pub fn default_columns(dim: usize) -> Vec<String> {
+    if dim <= 3 {
+        ["x", "y", "z"].iter().take(dim).map(ToString::to_string).collect()
+    } else {
+        (0..dim).map(|i| format!("x{i}")).collect()
+    }
+}
+
+/// Rounds to float32, or says why that cannot be: the value is not finite, or would not be.
+pub(super) fn to_f32(value: f64) -> Result<f32, &'static str> {
+    #[allow(clippy::cast_possible_truncation, reason = "rounding to the device's precision is the purpose")]
+    let rounded = value as f32;
+    if rounded.is_finite() {
+        Ok(rounded)
+    } else if value.is_nan() {
+        Err("NaN")
+    } else if value.is_infinite() {
+        Err("infinite")
+    } else {
+        Err("too large for float32 (over 3.4e38)")
+    }
+}
+
+/// Text from a file as it can stand in a one-line message: escaped, and cut where it is long.
+pub(super) fn quote(text: &[u8]) -> String {
+    const LONGEST: usize = 40;
+    let text = String::from_utf8_lossy(text);
+    let mut short: String = text.chars().take(LONGEST).collect::<String>().escape_debug().to_string();
+    if text.chars().nth(LONGEST).is_some() {
+        short.push('…');
+    }
+    short
+}
+
+/// A library's message as one line.
+pub(super) fn one_line(message: &impl ToString) -> String {
+    message.to_string().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(not(feature = "parquet"))]
+fn no_parquet(path: &Path) -> Error {
+    Error::input(
+        path.display().to_string(),
+        "this build of windfield has no support for .parquet files",
+        "build it with `--features parquet`, or use .npy or .csv",
+    )
+}

@@ -1,0 +1,344 @@
+//! Where points come from, and files of points.
+//!
+//! A [`Dataset`] is a table of finite float32 values in memory: a built-in
+//! density ([`sources`]), the bundled digits, or a file. This module knows
+//! files and columns; it knows nothing of devices, models or flows.
+//!
+//! | module | what is there |
+//! | --- | --- |
+//! | `toy` | the table of built-in densities |
+//! | `digits` | the bundled 8×8 handwritten digits |
+//! | `array` | one reader and one streaming writer for all formats |
+//! | `csv`, `npy`, `parquet` | each format, with its checks |
+//! | `standardization` | shift and scale by column |
+
+mod array;
+mod csv;
+mod digits;
+mod npy;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod standardization;
+mod toy;
+
+use std::path::Path;
+
+use twox_hash::xxhash3_128;
+
+pub use array::{Array, ArrayWriter, default_columns, is_array_file, read_array, write_array};
+pub use standardization::Standardization;
+pub use toy::{ToySource, sources};
+
+use crate::error::{Error, Result};
+
+/// The most points that are drawn from a built-in density.
+const MOST_POINTS: usize = 100_000_000;
+
+/// The extents of an image whose pixels are one row, in the order height, width, channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ImageShape {
+    /// The number of lines.
+    pub height: usize,
+    /// The pixels in a line.
+    pub width: usize,
+    /// The values of a pixel: 1 (grey), 3 (RGB) or 4 (RGBA).
+    pub channels: usize,
+}
+
+/// What each row is an example of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labels {
+    values: Vec<u32>,
+    classes: u32,
+}
+
+impl Labels {
+    /// The class of each row, below [`classes`](Self::classes).
+    #[must_use]
+    pub fn values(&self) -> &[u32] {
+        &self.values
+    }
+
+    /// The number of classes.
+    #[must_use]
+    pub fn classes(&self) -> u32 {
+        self.classes
+    }
+}
+
+/// A table of points: at least one row, every value finite.
+///
+/// ```
+/// use windfield::data::Dataset;
+///
+/// let data = Dataset::open("moons:1000")?;
+/// assert_eq!((data.rows(), data.dim()), (1000, 2));
+/// let scale = data.standardization();
+/// let mut points = data.values().to_vec();
+/// scale.apply(&mut points);
+/// # Ok::<(), windfield::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct Dataset {
+    name: String,
+    values: Vec<f32>,
+    rows: usize,
+    columns: Vec<String>,
+    labels: Option<Labels>,
+    image: Option<ImageShape>,
+}
+
+impl Dataset {
+    /// Opens a source: a built-in name, `name:N` for N points of it, or a file
+    /// (`.npy`, `.csv`, `.tsv`, `.parquet`).
+    ///
+    /// # Errors
+    /// When there is no such source, or the file cannot be used; see [`read_array`].
+    pub fn open(source: &str) -> Result<Self> {
+        Self::open_seeded(source, 0)
+    }
+
+    /// As [`open`](Self::open), with other points of a built-in density for every other `seed`.
+    ///
+    /// The digits and files have no randomness: `seed` does not change them.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_seeded(source: &str, seed: u64) -> Result<Self> {
+        let (name, count) = match source.split_once(':') {
+            Some((name, count)) => (name, Some(count)),
+            None => (source, None),
+        };
+        if name == digits::NAME {
+            let data = digits::load()?;
+            return match count {
+                Some(count) => Ok(data.head(parse_count(source, count, digits::ROWS)?)),
+                None => Ok(data),
+            };
+        }
+        if let Some(toy) = sources().iter().find(|toy| toy.name == name) {
+            let n = count.map_or(Ok(toy.points), |count| parse_count(source, count, MOST_POINTS))?;
+            return Self::new(source.into(), toy.generate(n, seed), default_columns(toy.dim), None, None);
+        }
+        let path = Path::new(source);
+        if path.extension().is_none() && !path.is_file() {
+            let names: Vec<_> = built_in().map(|(name, _)| name).collect();
+            return Err(Error::input(
+                array::quote(source.as_bytes()),
+                "there is no data source of this name",
+                format!("use one of {}, or a .npy, .csv, .tsv or .parquet file", names.join(", ")),
+            ));
+        }
+        Self::from_array(source, read_array(path)?)
+    }
+
+    /// A data set of rows of `dim` values each.
+    ///
+    /// # Errors
+    /// When there are no rows, they are not whole, or a value is not finite.
+    pub fn from_rows(name: impl Into<String>, values: Vec<f32>, dim: usize) -> Result<Self> {
+        Self::new(name.into(), values, default_columns(dim), None, None)
+    }
+
+    /// A data set of an array: a table `[n, d]`, or a stack of images `[n, height, width]`
+    /// or `[n, height, width, channels]`, each of which becomes one row.
+    ///
+    /// # Errors
+    /// When the array is neither.
+    pub fn from_array(name: impl Into<String>, array: Array) -> Result<Self> {
+        let name = name.into();
+        let dim = array.row_len();
+        let image = match array.shape[..] {
+            [_, _] => None,
+            [_, height, width] => Some(ImageShape { height, width, channels: 1 }),
+            [_, height, width, channels @ (1 | 3 | 4)] => Some(ImageShape { height, width, channels }),
+            [_, 1 | 3 | 4, _, _] => {
+                return Err(Error::input(
+                    name,
+                    format!("shape {:?} looks like images with the channels first", array.shape),
+                    "put them last: x.transpose(0, 2, 3, 1)",
+                ));
+            }
+            _ => {
+                return Err(Error::input(
+                    name,
+                    format!("shape {:?} is neither a table [n, d] nor images [n, h, w] or [n, h, w, c]", array.shape),
+                    "reshape it to [n, d]",
+                ));
+            }
+        };
+        let columns = array.columns.unwrap_or_else(|| default_columns(dim));
+        Self::new(name, array.values, columns, None, image)
+    }
+
+    /// The one place where a data set comes to be, with the checks that all share.
+    fn new(
+        name: String,
+        values: Vec<f32>,
+        columns: Vec<String>,
+        labels: Option<Labels>,
+        image: Option<ImageShape>,
+    ) -> Result<Self> {
+        let dim = columns.len();
+        if dim == 0 || values.is_empty() {
+            return Err(Error::input(name, "the data set is empty", "give at least one row of one value"));
+        }
+        if !values.len().is_multiple_of(dim) {
+            return Err(Error::input(
+                name,
+                format!("{} values are not whole rows of {dim}", values.len()),
+                "give every row the same number of values",
+            ));
+        }
+        if let Some(i) = values.iter().position(|x| !x.is_finite()) {
+            return Err(Error::input(
+                name,
+                format!("row {}, column '{}' is {}", i / dim, array::quote(columns[i % dim].as_bytes()), values[i]),
+                "remove or replace such rows",
+            ));
+        }
+        let rows = values.len() / dim;
+        if u32::try_from(rows).is_err() {
+            return Err(Error::input(
+                name,
+                format!("{rows} rows are more than row numbers of 32 bits can count"),
+                "use at most 4294967295 rows",
+            ));
+        }
+        Ok(Self { name, values, rows, columns, labels, image })
+    }
+
+    /// The source as it was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All values, row-major: `rows × dim`.
+    #[must_use]
+    pub fn values(&self) -> &[f32] {
+        &self.values
+    }
+
+    /// The number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The number of columns.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.columns.len()
+    }
+
+    /// The values of one row.
+    ///
+    /// # Panics
+    /// When there is no such row.
+    #[must_use]
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.dim()..][..self.dim()]
+    }
+
+    /// The name of each column.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+
+    /// The class of each row, where it is known.
+    #[must_use]
+    pub fn labels(&self) -> Option<&Labels> {
+        self.labels.as_ref()
+    }
+
+    /// The shape of the images, where rows are images.
+    #[must_use]
+    pub fn image(&self) -> Option<ImageShape> {
+        self.image
+    }
+
+    /// The mean and standard deviation of each column.
+    ///
+    /// A constant column has the deviation 1; see [`Standardization`].
+    #[must_use]
+    pub fn standardization(&self) -> Standardization {
+        Standardization::of(&self.values, self.dim())
+    }
+
+    /// A name for the content: XXH3-128 over the shape, the bits of all values and
+    /// the labels, in little-endian order. The name of the source and of the
+    /// columns are not part of it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = xxhash3_128::Hasher::new();
+        hash.write(&(self.rows as u64).to_le_bytes());
+        hash.write(&(self.dim() as u64).to_le_bytes());
+        let mut bytes = Vec::with_capacity(1 << 16);
+        let words = self.values.iter().map(|x| x.to_bits());
+        let words = words.chain(self.labels.iter().flat_map(|l| l.values.iter().copied()));
+        for word in words {
+            bytes.extend_from_slice(&word.to_le_bytes());
+            if bytes.len() == 1 << 16 {
+                hash.write(&bytes);
+                bytes.clear();
+            }
+        }
+        hash.write(&bytes);
+        format!("xxh3-128:{:032x}", hash.finish_128())
+    }
+
+    /// The given rows, in the given order; rows may repeat.
+    ///
+    /// # Panics
+    /// When `rows` is empty or one of them is not there.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        assert!(!rows.is_empty(), "a data set has at least one row");
+        Self {
+            name: self.name.clone(),
+            values: rows.iter().flat_map(|&i| self.row(i)).copied().collect(),
+            rows: rows.len(),
+            columns: self.columns.clone(),
+            labels: self.labels.as_ref().map(|labels| Labels {
+                values: rows.iter().map(|&i| labels.values[i]).collect(),
+                classes: labels.classes,
+            }),
+            image: self.image,
+        }
+    }
+
+    /// The first `n` rows, or all if there are fewer; at least one.
+    #[must_use]
+    pub fn head(&self, n: usize) -> Self {
+        self.select(&(0..n.clamp(1, self.rows)).collect::<Vec<_>>())
+    }
+
+    /// `n` rows at even distances from the whole length, or all if there are fewer; at
+    /// least one. What to show of a file whose rows may be sorted.
+    #[must_use]
+    pub fn spread(&self, n: usize) -> Self {
+        let n = n.clamp(1, self.rows);
+        #[allow(clippy::cast_possible_truncation, reason = "the quotient is below the number of rows")]
+        let at = |i: usize| (i as u128 * self.rows as u128 / n as u128) as usize;
+        self.select(&(0..n).map(at).collect::<Vec<_>>())
+    }
+}
+
+/// The name and the line of help of every built-in source, the digits included.
+pub fn built_in() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let digits = (digits::NAME, "1797 handwritten digits, 8x8 pixels from 0 to 16, with labels");
+    sources().iter().map(|toy| (toy.name, toy.help)).chain([digits])
+}
+
+fn parse_count(source: &str, count: &str, most: usize) -> Result<usize> {
+    match count.parse() {
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => Err(Error::input(
+            array::quote(source.as_bytes()),
+            format!("'{}' is not a number of points", array::quote(count.as_bytes())),
+            format!("give a whole number from 1 to {most} after the colon"),
+        )),
+    }
+}

@@ -1,0 +1,169 @@
+//! Files that appear whole or not at all.
+//!
+//! Every file that windfield writes goes through this module: the bytes go to a
+//! temporary file in the same folder, which is flushed, synced and then renamed
+//! over the target, so that neither a full disk nor a power cut nor `kill -9`
+//! leaves half a file under the name that was asked for. Knows nothing of what
+//! is in the files.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use crate::error::{Error, Result};
+
+/// A file being written, which takes its name only when it is finished.
+///
+/// Dropping it without [`finish`](Self::finish) removes what was written and
+/// leaves whatever was there before untouched.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    // Declared before `temp`: the file is closed before it is removed, which Windows insists on.
+    writer: BufWriter<File>,
+    temp: TempPath,
+}
+
+impl AtomicFile {
+    /// Starts a file that will be called `path`; missing parent folders are created.
+    ///
+    /// # Errors
+    /// When the folder cannot be created or written to, or `path` is a folder.
+    pub fn create(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if path.file_name().is_none() {
+            return Err(Error::io("write", path, io::Error::from(io::ErrorKind::InvalidFilename)));
+        }
+        if path.is_dir() {
+            return Err(Error::io("write", path, io::Error::from(io::ErrorKind::IsADirectory)));
+        }
+        let folder = folder_of(path);
+        fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".windfield-").suffix(".tmp");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            // Temporary files are private by default; this one becomes an ordinary file, under the umask.
+            builder.permissions(fs::Permissions::from_mode(0o666));
+        }
+        let (file, temp) = builder.tempfile_in(folder).map_err(|e| write_error(path, e))?.into_parts();
+        Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 17, file), temp })
+    }
+
+    /// The name that the file will have.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Flushes, syncs and renames: from here on the file is there, whole.
+    ///
+    /// # Errors
+    /// When any of these fails, such as on a full disk; the file is then not there.
+    pub fn finish(self) -> Result<()> {
+        let Self { path, writer, temp } = self;
+        let file = writer.into_inner().map_err(|e| write_error(&path, e.into_error()))?;
+        file.sync_all().map_err(|e| write_error(&path, e))?;
+        drop(file);
+        temp.persist(&path).map_err(|e| write_error(&path, e.error))?;
+        sync_folder(folder_of(&path));
+        Ok(())
+    }
+}
+
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// Writes the file `path` through `write`, whole or not at all, and returns what `write` returned.
+///
+/// ```no_run
+/// # use std::io::Write;
+/// # use windfield::files;
+/// files::write_atomically("runs/a/note.txt", |file| {
+///     writeln!(file, "hello").map_err(|e| files::write_error("runs/a/note.txt", e))
+/// })?;
+/// # Ok::<(), windfield::Error>(())
+/// ```
+///
+/// # Errors
+/// What `write` returns, or that the file cannot be created, synced or renamed.
+pub fn write_atomically<T>(
+    path: impl AsRef<Path>,
+    write: impl FnOnce(&mut BufWriter<File>) -> Result<T>,
+) -> Result<T> {
+    let mut file = AtomicFile::create(path)?;
+    let value = write(&mut file.writer)?;
+    file.finish()?;
+    Ok(value)
+}
+
+/// Writes `bytes` as the file `path`, whole or not at all.
+///
+/// # Errors
+/// When the file cannot be created, written, synced or renamed.
+pub fn write_bytes(path: impl AsRef<Path>, bytes: impl AsRef<[u8]>) -> Result<()> {
+    let path = path.as_ref();
+    write_atomically(path, |file| file.write_all(bytes.as_ref()).map_err(|e| write_error(path, e)))
+}
+
+/// The library's error for a failed write to `path`; a full disk says so in words.
+pub fn write_error(path: impl AsRef<Path>, source: io::Error) -> Error {
+    let kind = source.kind();
+    let source = match kind {
+        io::ErrorKind::StorageFull => {
+            io::Error::new(kind, "the disk is full; free some space or write to another disk")
+        }
+        io::ErrorKind::QuotaExceeded => {
+            io::Error::new(kind, "the disk quota is used up; free some space or write to another disk")
+        }
+        _ => source,
+    };
+    Error::io("write", path, source)
+}
+
+/// The folder that `path` is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes the rename itself durable. Some file systems (and Windows) refuse to
+/// sync a folder; the file is whole either way, so that is not an error.
+fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    if let Ok(handle) = File::open(folder) {
+        let _ = handle.sync_all();
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_one_line_that_says_what_to_do() {
+        let error = write_error("out.npy", io::Error::from(io::ErrorKind::StorageFull)).to_string();
+        assert_eq!(
+            error,
+            "cannot write out.npy: the disk is full; free some space or write to another disk"
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! What is known of a kind of adapter and decides how work is laid out for it. Nothing else in the program asks
+//! what device it runs on.
+
+use wgpu::{AdapterInfo, DeviceType};
+
+/// How work is laid out for an adapter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Habits {
+    /// A software driver: lanes of SIMD instead of thousands of threads.
+    pub software: bool,
+    /// How long one submission should take, in milliseconds. Windows resets a GPU that is busy for 2 s.
+    pub submission_ms: u64,
+    /// The most floating-point operations for one dispatch, before anything has been measured.
+    pub dispatch_flops: u64,
+    /// The most iterations of all loops of one invocation. Mesa's software rasterizer ends loops, without a word,
+    /// after 65 535.
+    pub loop_iterations: u32,
+    /// Invocations of a workgroup that computes tiles.
+    pub tile_lanes: u32,
+    /// Rows of the batch that a workgroup of a weight gradient takes, at least.
+    pub slice_rows: u32,
+    /// How many slices a weight gradient is cut into, at most.
+    pub slices: u32,
+    /// Particles that the sampler carries at once, at most.
+    pub particles: usize,
+    /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
+    pub integrator_tiles: &'static [(u32, u32)],
+}
+
+impl Habits {
+    /// The habits of an adapter.
+    #[must_use]
+    pub fn of(info: &AdapterInfo) -> Self {
+        if info.device_type == DeviceType::Cpu {
+            Self {
+                software: true,
+                submission_ms: 150,
+                dispatch_flops: 2_000_000_000,
+                loop_iterations: 60_000,
+                tile_lanes: 16,
+                slice_rows: u32::MAX,
+                slices: 1,
+                particles: 1 << 14,
+                integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+            }
+        } else {
+            Self {
+                software: false,
+                submission_ms: 100,
+                dispatch_flops: 50_000_000_000,
+                loop_iterations: 1 << 20,
+                tile_lanes: 32,
+                slice_rows: 32,
+                slices: 16,
+                particles: 1 << 20,
+                integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
+            }
+        }
+    }
+}

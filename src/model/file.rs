@@ -1,0 +1,211 @@
+//! The model file: safetensors with `layers.{i}.weight` [out, in] and `layers.{i}.bias` [out], and a JSON record
+//! under the metadata key `windfield`. PyTorch loads the tensors into an `nn.Sequential` of `Linear`s as they are.
+
+use std::collections::HashMap;
+use std::path::Path as FilePath;
+
+use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::architecture::{Architecture, Layout};
+use crate::data::{ImageShape, Standardization};
+use crate::flow::Path;
+use crate::{Error, Result, files};
+
+/// The version of the model file that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// A trained velocity field on the host: shape, weights, and what is needed to use it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Model {
+    /// The network's shape.
+    pub architecture: Architecture,
+    /// Of each layer W [out, in], row by row, and b [out].
+    pub weights: Vec<(Vec<f32>, Vec<f32>)>,
+    /// The path it was trained on.
+    pub path: Path,
+    /// How data units become the network's: `None` if they are the same.
+    pub standardization: Option<Standardization>,
+    /// The data set that replaced the Gaussian at t = 0, if one did: a built-in name or a file.
+    pub source: Option<String>,
+    /// The seed of its training.
+    pub seed: u64,
+    /// The number of updates made.
+    pub steps: u64,
+    /// The names of the data's columns, if known.
+    pub columns: Vec<String>,
+    /// The shape of a row, if the data are images.
+    pub image: Option<ImageShape>,
+}
+
+/// The JSON under the metadata key `windfield`.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    format: u32,
+    #[serde(flatten)]
+    architecture: Architecture,
+    #[serde(default)]
+    classes: u32,
+    path: Path,
+    standardize: Option<Standardization>,
+    #[serde(default)]
+    source: Option<String>,
+    #[serde(default)]
+    seed: u64,
+    #[serde(default)]
+    steps: u64,
+    #[serde(default)]
+    columns: Vec<String>,
+    #[serde(default)]
+    image: Option<ImageShape>,
+}
+
+/// The part of the record that tells whether the rest can be understood.
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
+impl Model {
+    /// Reads a model file, this program's or any other's with the same tensors and metadata.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read; [`Error::Input`] if it is no model file, is truncated, is of a newer
+    /// format, or holds tensors of other names, shapes or types than its record says, or values that are not finite.
+    pub fn load(path: impl AsRef<FilePath>) -> Result<Self> {
+        let path = path.as_ref();
+        let place = path.display().to_string();
+        let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
+        let refuse = |what: String| {
+            Error::input(&place, what, "give the model.safetensors that `windfield train` wrote, or one of the same form")
+        };
+        let (_, metadata) = SafeTensors::read_metadata(&bytes)
+            .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
+        let json = metadata
+            .metadata()
+            .as_ref()
+            .and_then(|metadata| metadata.get("windfield"))
+            .ok_or_else(|| refuse("no `windfield` record in its metadata".to_owned()))?;
+        let version: Version =
+            serde_json::from_str(json).map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
+        if version.format > FORMAT {
+            return Err(Error::input(
+                &place,
+                format!("its format is {}, this program knows up to {FORMAT}", version.format),
+                "use a newer windfield",
+            ));
+        }
+        let record: Record =
+            serde_json::from_str(json).map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
+        if record.classes != 0 {
+            return Err(Error::input(&place, "it is conditional on classes, which this version cannot sample", "use a newer windfield"));
+        }
+        record.architecture.validate()?;
+        let dim = record.architecture.dim;
+        if let Some(standardization) = &record.standardize {
+            if standardization.mean.len() != dim || standardization.std.len() != dim {
+                return Err(refuse(format!("its `standardize` has not {dim} means and deviations")));
+            }
+            let usable = standardization.mean.iter().all(|mean| mean.is_finite())
+                && standardization.std.iter().all(|std| std.is_finite() && *std > 0.0);
+            if !usable {
+                return Err(refuse("its `standardize` holds values that are not finite, or deviations that are not positive".to_owned()));
+            }
+        }
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
+        let shapes = record.architecture.layers();
+        if tensors.names().len() != 2 * shapes.len() {
+            return Err(refuse(format!("{} tensors instead of {}", tensors.names().len(), 2 * shapes.len())));
+        }
+        let mut weights = Vec::with_capacity(shapes.len());
+        for (layer, (inputs, outputs)) in shapes.into_iter().enumerate() {
+            let weight = tensor(&tensors, &format!("layers.{layer}.weight"), &[outputs, inputs]).map_err(refuse)?;
+            let bias = tensor(&tensors, &format!("layers.{layer}.bias"), &[outputs]).map_err(refuse)?;
+            weights.push((weight, bias));
+        }
+        Ok(Self {
+            architecture: record.architecture,
+            weights,
+            path: record.path,
+            standardization: record.standardize,
+            source: record.source,
+            seed: record.seed,
+            steps: record.steps,
+            columns: record.columns,
+            image: record.image,
+        })
+    }
+
+    /// Writes the model file, whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<FilePath>) -> Result<()> {
+        let record = Record {
+            format: FORMAT,
+            architecture: self.architecture.clone(),
+            classes: 0,
+            path: self.path.clone(),
+            standardize: self.standardization.clone(),
+            source: self.source.clone(),
+            seed: self.seed,
+            steps: self.steps,
+            columns: self.columns.clone(),
+            image: self.image,
+        };
+        let mut tensors = Vec::new();
+        for (layer, ((weight, bias), (inputs, outputs))) in
+            self.weights.iter().zip(self.architecture.layers()).enumerate()
+        {
+            tensors.push((format!("layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
+            tensors.push((format!("layers.{layer}.bias"), vec![outputs], bias.as_slice()));
+        }
+        save_tensors(path.as_ref(), &tensors, &record)
+    }
+
+    /// The parameters as they lie on the device.
+    pub(crate) fn packed(&self) -> Vec<f32> {
+        Layout::new(&self.architecture).pack(&self.weights)
+    }
+}
+
+/// Writes `f32` tensors (name, shape, values) with a JSON record under the key `windfield`.
+pub(crate) fn save_tensors(
+    path: &FilePath,
+    tensors: &[(String, Vec<usize>, &[f32])],
+    record: &impl Serialize,
+) -> Result<()> {
+    let refuse = |what: String| Error::io("write", path, std::io::Error::other(what));
+    let views = tensors
+        .iter()
+        .map(|(name, shape, values)| {
+            TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map(|view| (name.as_str(), view))
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refuse(error.to_string()))?;
+    let json = serde_json::to_string(record).map_err(|error| refuse(error.to_string()))?;
+    let metadata = HashMap::from([("windfield".to_owned(), json)]);
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| refuse(error.to_string()))?;
+    files::write_atomically(path, |writer| {
+        std::io::Write::write_all(writer, &bytes).map_err(|error| Error::io("write", path, error))
+    })
+}
+
+/// A tensor of a given shape as finite `f32`s, or what is wrong with it.
+pub(crate) fn tensor(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
+    let view = tensors.tensor(name).map_err(|_| format!("no tensor `{name}`"))?;
+    if view.shape() != shape {
+        return Err(format!("`{name}` has the shape {:?} instead of {shape:?}", view.shape()));
+    }
+    let values: Vec<f32> = match view.dtype() {
+        Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
+        #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
+        Dtype::F64 => bytemuck::pod_collect_to_vec::<_, f64>(view.data()).into_iter().map(|value| value as f32).collect(),
+        other => return Err(format!("`{name}` is {other:?} instead of F32")),
+    };
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(at) => Err(format!("`{name}` is {} at element {at}", values[at])),
+        None => Ok(values),
+    }
+}

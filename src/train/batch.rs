@@ -1,0 +1,245 @@
+//! The data on the device, and the kernel that draws batches from it.
+
+use super::layout::{Chunk, State};
+use crate::data::{Dataset, Standardization};
+use crate::flow::Path;
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
+use crate::model::{Architecture, PAD};
+use crate::{Error, Result};
+
+const LANES: u32 = 64;
+
+/// The data set, and the one that replaces the Gaussian if there is one, in the network's coordinates on the device.
+#[derive(Debug)]
+pub(crate) struct DeviceData {
+    pub data: Buffer,
+    pub data_rows: usize,
+    pub source: Option<(Buffer, usize)>,
+    pub dim: usize,
+}
+
+impl DeviceData {
+    pub fn upload(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        standardization: Option<&Standardization>,
+    ) -> Result<Self> {
+        if let Some(source) = source.filter(|source| source.dim() != data.dim()) {
+            return Err(Error::config(
+                format!("the source `{}` has {} columns and the data `{}` {}", source.name(), source.dim(), data.name(), data.dim()),
+                "both ends of a flow have the same dimension",
+            ));
+        }
+        let rows = |set: &Dataset, flag: &str| -> Result<Buffer> {
+            let purpose = Purpose { what: "the data set", flag };
+            device.fits(4 * set.values().len() as u64, purpose)?;
+            match standardization {
+                Some(standardization) => {
+                    let mut values = set.values().to_vec();
+                    standardization.apply(&mut values);
+                    device.upload(&values, purpose)
+                }
+                None => device.upload(set.values(), purpose),
+            }
+        };
+        Ok(Self {
+            data: rows(data, "the rows of --data")?,
+            data_rows: data.rows(),
+            source: source.map(|set| rows(set, "the rows of --source").map(|buffer| (buffer, set.rows()))).transpose()?,
+            dim: data.dim(),
+        })
+    }
+
+    pub fn chunk(&self, seed: u64, batch: usize, first_row: usize, rows: usize) -> Chunk {
+        let word = |value: usize| crate::model::to_u32(value);
+        #[allow(clippy::cast_possible_truncation, reason = "the two words of the seed")]
+        let seed = [seed as u32, (seed >> 32) as u32];
+        Chunk {
+            seed,
+            first_row: word(first_row),
+            rows: word(rows),
+            data_rows: word(self.data_rows),
+            source_rows: word(self.source.as_ref().map_or(0, |source| source.1)),
+            batch: word(batch),
+            first_partial: word(first_row.div_ceil(super::trainer::LOSS_LANES as usize)),
+        }
+    }
+}
+
+/// The variant of `draw` for a network and a path.
+pub(crate) fn draw_variant(architecture: &Architecture, path: &Path, source: bool, export: bool) -> Variant {
+    let word = crate::model::to_u32;
+    path.bake(Variant::new("draw"))
+        .with("DIM", word(architecture.dim))
+        .with("FREQUENCIES", word(architecture.time_frequencies))
+        .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))
+        .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
+        .with("LANES", LANES)
+        .flag("SOURCE", source)
+        .flag("EXPORT", export)
+}
+
+/// Where a drawn batch goes.
+pub(crate) struct DrawTargets<'a> {
+    pub features: &'a Buffer,
+    pub velocity: &'a Buffer,
+    /// x0 and x1, the rows picked and the times: for `batch`.
+    pub export: Option<(&'a Buffer, &'a Buffer)>,
+}
+
+/// The dispatch that draws the rows of a chunk at the step that `state` is at.
+pub(crate) fn draw(
+    device: &Device,
+    architecture: &Architecture,
+    path: &Path,
+    data: &DeviceData,
+    chunk: (&Buffer, usize),
+    state: &Buffer,
+    targets: &DrawTargets<'_>,
+) -> Result<Dispatch> {
+    let variant = draw_variant(architecture, path, data.source.is_some(), targets.export.is_some());
+    let mut bindings = vec![
+        Binding::whole(0, chunk.0),
+        Binding::whole(1, state),
+        Binding::whole(2, &data.data),
+        Binding::whole(3, targets.features),
+        Binding::whole(4, targets.velocity),
+    ];
+    if let Some((source, _)) = &data.source {
+        bindings.push(Binding::whole(5, source));
+    }
+    if let Some((endpoints, picks)) = targets.export {
+        bindings.push(Binding::whole(6, endpoints));
+        bindings.push(Binding::whole(7, picks));
+    }
+    let blocks = architecture.features().next_multiple_of(PAD) / 4;
+    let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
+    device.dispatch(&variant, &bindings, groups)
+}
+
+/// A batch as a training step draws it, in the network's coordinates: row-major [B, d].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// d.
+    pub dim: usize,
+    /// The source's points.
+    pub x0: Vec<f32>,
+    /// The data's points.
+    pub x1: Vec<f32>,
+    /// The points on the conditional paths (eq. 11).
+    pub xt: Vec<f32>,
+    /// The velocities to learn (eq. 12, 13).
+    pub ut: Vec<f32>,
+    /// The times [B].
+    pub t: Vec<f32>,
+    /// The rows of the data [B].
+    pub index: Vec<u32>,
+}
+
+/// How a batch is drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchOptions {
+    /// The conditional path.
+    pub path: Path,
+    /// B.
+    pub batch: usize,
+    /// The run's seed.
+    pub seed: u64,
+    /// Whether columns are standardised first.
+    pub standardize: bool,
+    /// Which step's batch.
+    pub step: u32,
+}
+
+impl Batch {
+    /// Draws the very batch that step `options.step` of a training run draws.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it does not fit the device, [`Error::Config`] if data and source do not fit each other.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use windfield::data::Dataset;
+    /// use windfield::gpu::{Device, DeviceOptions};
+    /// use windfield::train::{Batch, BatchOptions};
+    ///
+    /// let device = Device::open(&DeviceOptions::default())?;
+    /// let options = BatchOptions { path: Default::default(), batch: 4, seed: 0, standardize: false, step: 0 };
+    /// let batch = Batch::draw(&device, &Dataset::open("moons")?, None, &options)?;
+    /// assert_eq!(batch.t.len(), 4);
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
+    pub fn draw(device: &Device, data: &Dataset, source: Option<&Dataset>, options: &BatchOptions) -> Result<Self> {
+        let standardization = options.standardize.then(|| data.standardization());
+        let architecture = Architecture {
+            dim: data.dim(),
+            hidden: vec![],
+            activation: crate::model::Activation::default(),
+            time_frequencies: 0,
+        };
+        let (dim, batch) = (data.dim(), options.batch);
+        if batch == 0 {
+            return Err(Error::config("--batch 0 is out of range", "it takes a number of at least 1"));
+        }
+        let width_in = architecture.features().next_multiple_of(PAD);
+        let width_out = dim.next_multiple_of(PAD);
+        let purpose = Purpose { what: "the batch", flag: "--batch" };
+        // What is written at once; the rows do not depend on it.
+        let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
+        let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
+        let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
+        let reserve = |floats: usize| device.buffer(4 * (chunk_rows * floats) as u64, purpose);
+        let (features, velocity) = (reserve(width_in)?, reserve(width_out)?);
+        let (endpoints, picks) = (reserve(2 * width_out)?, reserve(2)?);
+        let state = device.upload(&[State { step: options.step, ..State::default() }], purpose)?;
+        let mut drawn = Self { dim, x0: vec![], x1: vec![], xt: vec![], ut: vec![], t: vec![], index: vec![] };
+        let mut first = 0;
+        while first < batch {
+            let rows = chunk_rows.min(batch - first);
+            let chunk = device.uniform(&device_data.chunk(options.seed, batch, first, rows))?;
+            let targets = DrawTargets { features: &features, velocity: &velocity, export: Some((&endpoints, &picks)) };
+            let dispatch = draw(device, &architecture, &options.path, &device_data, (&chunk, rows), &state, &targets)?;
+            device.submit([&dispatch], &[])?;
+            let read = |buffer: &Buffer, width: usize| device.read::<f32>(buffer, 0..4 * (rows * width) as u64);
+            let columns = |values: &[f32], width: usize, from: usize| -> Vec<f32> {
+                values.chunks_exact(width).flat_map(|row| &row[from..from + dim]).copied().collect()
+            };
+            drawn.xt.extend(columns(&read(&features, width_in)?, width_in, 0));
+            drawn.ut.extend(columns(&read(&velocity, width_out)?, width_out, 0));
+            let ends = read(&endpoints, 2 * width_out)?;
+            drawn.x0.extend(columns(&ends, 2 * width_out, 0));
+            drawn.x1.extend(columns(&ends, 2 * width_out, width_out));
+            let picked = device.read::<[u32; 2]>(&picks, 0..8 * rows as u64)?;
+            drawn.index.extend(picked.iter().map(|pick| pick[0]));
+            drawn.t.extend(picked.iter().map(|pick| f32::from_bits(pick[1])));
+            first += rows;
+        }
+        Ok(drawn)
+    }
+
+    /// Writes the batch as safetensors: `x0 x1 xt ut` [B, d], `t` [B], `index` [B] (u32).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+        use safetensors::{Dtype, tensor::TensorView};
+        let path = path.as_ref();
+        let refuse = |error: safetensors::SafeTensorError| Error::io("write", path, std::io::Error::other(error.to_string()));
+        let points = vec![self.t.len(), self.dim];
+        let views = [
+            ("x0", Dtype::F32, points.clone(), bytemuck::cast_slice::<f32, u8>(&self.x0)),
+            ("x1", Dtype::F32, points.clone(), bytemuck::cast_slice(&self.x1)),
+            ("xt", Dtype::F32, points.clone(), bytemuck::cast_slice(&self.xt)),
+            ("ut", Dtype::F32, points, bytemuck::cast_slice(&self.ut)),
+            ("t", Dtype::F32, vec![self.t.len()], bytemuck::cast_slice(&self.t)),
+            ("index", Dtype::U32, vec![self.index.len()], bytemuck::cast_slice(&self.index)),
+        ]
+        .into_iter()
+        .map(|(name, kind, shape, bytes)| TensorView::new(kind, shape, bytes).map(|view| (name, view)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(refuse)?;
+        let bytes = safetensors::serialize(views, None).map_err(refuse)?;
+        crate::files::write_bytes(path, bytes)
+    }
+}

@@ -1,0 +1,14 @@
+//! Training: batches, steps, checkpoints.
+
+mod batch;
+mod checkpoint;
+mod layout;
+mod options;
+mod trainer;
+
+pub(crate) use batch::draw_variant;
+pub use batch::{Batch, BatchOptions};
+pub use checkpoint::Checkpoint;
+pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State};
+pub use options::{Schedule, TrainOptions};
+pub use trainer::{Outcome, Progress, Trainer, mean_loss};

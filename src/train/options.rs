@@ -1,0 +1,122 @@
+//! What a training run is made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::flow::{Coupling, Path};
+use crate::model::Activation;
+use crate::{Error, Result};
+
+/// The learning rate as a function of the step, after the warm-up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// The same throughout.
+    #[default]
+    Constant,
+    /// Half a cosine down to zero at the last step.
+    Cosine,
+}
+
+impl std::str::FromStr for Schedule {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        match name {
+            "constant" => Ok(Self::Constant),
+            "cosine" => Ok(Self::Cosine),
+            _ => Err(Error::config(format!("no schedule is called `{name}`"), "there are constant, cosine")),
+        }
+    }
+}
+
+/// The settings of a training run. All that its result depends on, together with the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainOptions {
+    /// The conditional probability path.
+    pub path: Path,
+    /// Which x0 meets which x1.
+    pub coupling: Coupling,
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Between the layers.
+    pub activation: Activation,
+    /// K, the frequencies of the time features.
+    pub time_frequencies: usize,
+    /// B, rows of a batch.
+    pub batch: usize,
+    /// Updates in all.
+    pub steps: u64,
+    /// The learning rate.
+    pub lr: f32,
+    /// How it falls.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up.
+    pub warmup: u64,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// The largest norm of the gradient; 0: off.
+    pub clip: f32,
+    /// Decay of the weight average; 0: off.
+    pub ema: f32,
+    /// Of the weights, the batches and everything else.
+    pub seed: u64,
+    /// Whether columns are brought to mean 0 and deviation 1.
+    pub standardize: bool,
+}
+
+impl Default for TrainOptions {
+    fn default() -> Self {
+        Self {
+            path: Path::default(),
+            coupling: Coupling::default(),
+            hidden: vec![128, 128, 128],
+            activation: Activation::default(),
+            time_frequencies: 0,
+            batch: 512,
+            steps: 10_000,
+            lr: 1e-3,
+            schedule: Schedule::Cosine,
+            warmup: 100,
+            weight_decay: 0.0,
+            clip: 1.0,
+            ema: 0.999,
+            seed: 0,
+            standardize: true,
+        }
+    }
+}
+
+impl TrainOptions {
+    /// Checks every setting by itself.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the flag.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |flag: &str, value: &dyn std::fmt::Display, remedy: &str| {
+            Err(Error::config(format!("{flag} {value} is out of range"), format!("it takes {remedy}")))
+        };
+        if self.batch == 0 || self.batch > 1 << 30 {
+            return refuse("--batch", &self.batch, "a number from 1 to 2^30");
+        }
+        if self.steps > u64::from(u32::MAX) {
+            return refuse("--steps", &self.steps, "a number up to 2^32 − 1");
+        }
+        if self.warmup > u64::from(u32::MAX) {
+            return refuse("--warmup", &self.warmup, "a number up to 2^32 − 1");
+        }
+        if !(self.lr.is_finite() && self.lr > 0.0) {
+            return refuse("--lr", &self.lr, "a positive number");
+        }
+        if !(self.weight_decay.is_finite() && self.weight_decay >= 0.0) {
+            return refuse("--weight-decay", &self.weight_decay, "a number that is not negative");
+        }
+        if !(self.clip.is_finite() && self.clip >= 0.0) {
+            return refuse("--clip", &self.clip, "a number that is not negative; 0 switches it off");
+        }
+        if !(0.0..1.0).contains(&self.ema) {
+            return refuse("--ema", &self.ema, "a number in [0, 1); 0 switches it off");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,631 @@
+//! The training loop: one step is a list of dispatches, and hundreds of steps are one submission. The device owns
+//! weights, moments, random numbers and the step counter; the host only hands over work and reads the history.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use super::batch::{DeviceData, DrawTargets, draw};
+use super::checkpoint::Checkpoint;
+use super::layout::{Record, Schedule as DeviceSchedule, State};
+use super::options::{Schedule, TrainOptions};
+use crate::data::{Dataset, ImageShape, Standardization};
+use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant};
+use crate::model::{Architecture, Layout, Model, Network, TILE_ROWS, largest_rows, to_u32};
+use crate::{Error, Result};
+
+/// Records that the device keeps of past steps. A submission makes at most half as many steps.
+const RING: u32 = 4096;
+/// Submissions handed over before the first of them is waited for: the device never runs dry.
+const IN_FLIGHT: usize = 2;
+/// Rows that one partial sum of the loss covers.
+pub(crate) const LOSS_LANES: u32 = 64;
+const LANES: u32 = 64;
+
+/// A model in training.
+///
+/// # Examples
+/// ```no_run
+/// use std::ops::ControlFlow;
+/// use windfield::data::Dataset;
+/// use windfield::gpu::{Device, DeviceOptions};
+/// use windfield::train::{TrainOptions, Trainer};
+///
+/// let device = Device::open(&DeviceOptions::default())?;
+/// let data = Dataset::open("checkerboard")?;
+/// let options = TrainOptions { steps: 1000, ..TrainOptions::default() };
+/// let mut trainer = Trainer::new(&device, &data, None, options)?;
+/// trainer.run(|progress| {
+///     println!("step {}", progress.step);
+///     ControlFlow::Continue(())
+/// })?;
+/// trainer.model()?.save("model.safetensors")?;
+/// # Ok::<(), windfield::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Trainer {
+    device: Device,
+    options: TrainOptions,
+    architecture: Architecture,
+    facts: DataFacts,
+    layout: Layout,
+    buffers: Buffers,
+    plan: Vec<Dispatch>,
+    /// Steps handed over.
+    step: u64,
+    pace: Pace,
+    landings: Vec<Buffer>,
+}
+
+/// What a run remembers of its data.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct DataFacts {
+    pub data: String,
+    pub fingerprint: String,
+    pub source: Option<String>,
+    pub source_fingerprint: Option<String>,
+    pub standardization: Option<Standardization>,
+    pub columns: Vec<String>,
+    pub image: Option<ImageShape>,
+}
+
+/// The state of a run on the device. All but `state` and `ring` are laid out by [`Layout`].
+#[derive(Debug)]
+struct Buffers {
+    parameters: Buffer,
+    average: Option<Buffer>,
+    moment1: Buffer,
+    moment2: Buffer,
+    state: Buffer,
+    ring: Buffer,
+}
+
+/// How many steps a submission makes.
+#[derive(Debug)]
+struct Pace {
+    target: Duration,
+    steps: u64,
+    /// Into how many submissions a single step is cut, where one is too long.
+    parts: usize,
+    last_done: Option<Instant>,
+}
+
+impl Pace {
+    fn new(device: &Device, plan: &[Dispatch]) -> Self {
+        let flops: u64 = plan.iter().map(Dispatch::flops).sum();
+        let parts = usize::try_from(flops.div_ceil(device.habits().dispatch_flops)).unwrap_or(usize::MAX);
+        Self {
+            target: Duration::from_millis(device.habits().submission_ms),
+            steps: 1,
+            parts: parts.clamp(1, plan.len()),
+            last_done: None,
+        }
+    }
+
+    /// Learns from a submission of `steps` steps that is just done.
+    fn learn(&mut self, submission: &Submission, steps: u64, plan: usize) {
+        let now = Instant::now();
+        // A submission begins when it is handed over, or when the one before it ends.
+        let busy = self.last_done.map_or(submission.elapsed(), |last| now.duration_since(last).min(submission.elapsed()));
+        self.last_done = Some(now);
+        let each = busy.as_secs_f64() / steps.max(1) as f64;
+        let target = self.target.as_secs_f64();
+        if each > target {
+            self.steps = 1;
+            self.parts = to_count(each / target).clamp(1, plan as u64) as usize;
+        } else {
+            self.parts = 1;
+            // Grows at most fourfold at a time: the first submissions also pay for the driver's compiler.
+            self.steps = to_count(target / each.max(1e-9)).clamp(1, (self.steps * 4).min(u64::from(RING / 2)));
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
+fn to_count(value: f64) -> u64 {
+    value.ceil() as u64
+}
+
+/// What has happened since the last report.
+#[derive(Debug)]
+pub struct Progress<'a> {
+    /// Steps done so far.
+    pub step: u64,
+    /// Steps in all.
+    pub steps: u64,
+    /// The steps since the last report, in order: (step, record).
+    pub records: &'a [(u64, Record)],
+    /// The wall-clock time since the run began.
+    pub elapsed: Duration,
+}
+
+/// How a call of [`Trainer::run`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All steps are done.
+    Finished,
+    /// The observer broke off.
+    Interrupted,
+}
+
+impl Trainer {
+    /// Prepares a run with fresh weights. The data set goes to the device once and stays there.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting out of its range, [`Error::Limit`] or [`Error::OutOfMemory`] if the data or
+    /// the network do not fit the device.
+    pub fn new(device: &Device, data: &Dataset, source: Option<&Dataset>, options: TrainOptions) -> Result<Self> {
+        let architecture = architecture(data, &options);
+        architecture.validate()?;
+        let weights = architecture.initialize(options.seed);
+        Self::with_weights(device, data, source, options, &weights)
+    }
+
+    /// Prepares a run that begins with the weights of a model.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and [`Error::Config`] if the model's shape is not the one that the options ask for.
+    pub fn from_model(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        options: TrainOptions,
+        model: &Model,
+    ) -> Result<Self> {
+        let wanted = architecture(data, &options);
+        if model.architecture != wanted {
+            return Err(Error::config(
+                format!("the model to begin with is {}, the run asks for {}", describe(&model.architecture), describe(&wanted)),
+                "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
+            ));
+        }
+        Self::with_weights(device, data, source, options, &model.weights)
+    }
+
+    fn with_weights(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        options: TrainOptions,
+        weights: &[(Vec<f32>, Vec<f32>)],
+    ) -> Result<Self> {
+        let packed = Layout::new(&architecture(data, &options)).pack(weights);
+        Self::build(device, data, source, options, &Start { packed: &packed, checkpoint: None, frozen: false })
+    }
+
+    /// Goes on from a checkpoint. `steps` in the options may be raised; the rest is the run's own.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and [`Error::Config`] if the data are not those of the checkpoint.
+    pub fn resume(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        checkpoint: &Checkpoint,
+        steps: u64,
+    ) -> Result<Self> {
+        checkpoint.fits(data, source)?;
+        let options = TrainOptions { steps, ..checkpoint.options.clone() };
+        Self::build(
+            device,
+            data,
+            source,
+            options,
+            &Start { packed: &checkpoint.parameters, checkpoint: Some(checkpoint), frozen: false },
+        )
+    }
+
+    fn build(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        options: TrainOptions,
+        start: &Start<'_>,
+    ) -> Result<Self> {
+        options.validate()?;
+        let architecture = architecture(data, &options);
+        architecture.validate()?;
+        let layout = Layout::new(&architecture);
+        let standardization = match start.checkpoint {
+            Some(checkpoint) => checkpoint.facts.standardization.clone(),
+            None => options.standardize.then(|| data.standardization()),
+        };
+        let facts = DataFacts {
+            data: data.name().to_owned(),
+            fingerprint: data.fingerprint(),
+            source: source.map(|source| source.name().to_owned()),
+            source_fingerprint: source.map(Dataset::fingerprint),
+            standardization,
+            columns: data.columns().to_vec(),
+            image: data.image(),
+        };
+        let weights = Purpose { what: "the network's weights", flag: "--hidden" };
+        device.fits(4 * layout.len as u64, weights)?;
+        let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?;
+        let or_zeros = |values: Option<&Vec<f32>>| match values {
+            Some(values) => device.upload(values, weights),
+            None => device.buffer(4 * layout.len as u64, weights),
+        };
+        let saved = start.checkpoint;
+        let average = match saved {
+            Some(checkpoint) => checkpoint.average.as_ref(),
+            None => Some(&start.packed).filter(|_| options.ema > 0.0 && !start.frozen).copied(),
+        };
+        let buffers = Buffers {
+            parameters: device.upload(start.packed, weights)?,
+            average: average.map(|average| device.upload(average, weights)).transpose()?,
+            moment1: or_zeros(saved.map(|checkpoint| &checkpoint.moment1))?,
+            moment2: or_zeros(saved.map(|checkpoint| &checkpoint.moment2))?,
+            state: device.upload(&[saved.map_or_else(State::default, |checkpoint| checkpoint.state)], weights)?,
+            ring: device.buffer(u64::from(RING) * size_of::<Record>() as u64, weights)?,
+        };
+        let step = saved.map_or(0, |checkpoint| u64::from(checkpoint.state.step));
+        if step > options.steps {
+            return Err(Error::config(
+                format!("the checkpoint is at step {step}, beyond --steps {}", options.steps),
+                "ask for more steps in all",
+            ));
+        }
+        let plan = plan(device, &architecture, &layout, &options, &device_data, &buffers, start.frozen)?;
+        let pace = Pace::new(device, &plan);
+        let landing = u64::from(RING / 2) * size_of::<Record>() as u64;
+        let landings = (0..IN_FLIGHT).map(|_| device.landing(landing)).collect::<Result<_>>()?;
+        Ok(Self { device: device.clone(), options, architecture, facts, layout, buffers, plan, step, pace, landings })
+    }
+
+    /// The run's settings.
+    #[must_use]
+    pub fn options(&self) -> &TrainOptions {
+        &self.options
+    }
+
+    /// The network's shape.
+    #[must_use]
+    pub fn architecture(&self) -> &Architecture {
+        &self.architecture
+    }
+
+    /// Steps done.
+    #[must_use]
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// The dispatches of one step, in order.
+    #[must_use]
+    pub fn plan(&self) -> &[Dispatch] {
+        &self.plan
+    }
+
+    /// Caps the steps of a submission. The result does not depend on it.
+    pub fn limit_submission(&mut self, steps: u64) {
+        self.pace.target = Duration::ZERO;
+        self.pace.steps = steps.clamp(1, u64::from(RING / 2));
+    }
+
+    /// Trains up to the options' number of steps. `observe` is called after every submission, some ten times a
+    /// second; if it breaks, the run stops after what is already on its way.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] if the loss or the gradient stops being a number, with the weights as they were before;
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn run(&mut self, mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
+        let begun = Instant::now();
+        let fixed = self.pace.target.is_zero();
+        let mut flights: VecDeque<(Submission, u64, u64)> = VecDeque::new();
+        let mut outcome = Outcome::Finished;
+        let mut turn = 0;
+        loop {
+            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps {
+                let steps = self.pace.steps.min(self.options.steps - self.step);
+                let submission = self.submit(steps, turn % IN_FLIGHT)?;
+                flights.push_back((submission, self.step, steps));
+                self.step += steps;
+                turn += 1;
+            }
+            let Some((submission, first, steps)) = flights.pop_front() else { break };
+            self.device.wait(Some(&submission))?;
+            if !fixed {
+                self.pace.learn(&submission, steps, self.plan.len());
+            }
+            let landing = &self.landings[(turn - flights.len() - 1) % IN_FLIGHT];
+            let records: Vec<Record> = self.device.fetch(landing, 0..steps * size_of::<Record>() as u64)?;
+            let records: Vec<(u64, Record)> = (first..).zip(records).collect();
+            if let Some((step, record)) = records.iter().find(|(_, record)| record.halted != 0) {
+                let what = if record.loss.is_finite() { "the gradient" } else { "the loss" };
+                self.device.wait(None)?;
+                return Err(Error::NonFinite { what, step: *step });
+            }
+            let progress =
+                Progress { step: first + steps, steps: self.options.steps, records: &records, elapsed: begun.elapsed() };
+            if observe(&progress).is_break() {
+                outcome = Outcome::Interrupted;
+            }
+        }
+        if outcome == Outcome::Interrupted && self.step == self.options.steps {
+            outcome = Outcome::Finished;
+        }
+        Ok(outcome)
+    }
+
+    /// Hands over `steps` steps and the copy of their records to a landing.
+    fn submit(&self, steps: u64, landing: usize) -> Result<Submission> {
+        let record = size_of::<Record>() as u64;
+        let ring = u64::from(RING);
+        let begin = self.step % ring;
+        let before_wrap = steps.min(ring - begin);
+        let landing = &self.landings[landing];
+        let mut copies = vec![BufferCopy {
+            from: &self.buffers.ring,
+            range: begin * record..(begin + before_wrap) * record,
+            to: landing,
+            at: 0,
+        }];
+        if before_wrap < steps {
+            let range = 0..(steps - before_wrap) * record;
+            copies.push(BufferCopy { from: &self.buffers.ring, range, to: landing, at: before_wrap * record });
+        }
+        if self.pace.parts > 1 {
+            // One step is too long for one submission: it is cut between dispatches.
+            for part in self.plan.chunks(self.plan.len().div_ceil(self.pace.parts)) {
+                let submission = self.device.submit(part, &[])?;
+                self.device.wait(Some(&submission))?;
+            }
+            return self.device.submit([], &copies);
+        }
+        let repeated = (0..steps).flat_map(|_| self.plan.iter());
+        self.device.submit(repeated, &copies)
+    }
+
+    /// The model as it is now: the averaged weights where averaging is on.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn model(&self) -> Result<Model> {
+        let weights = self.buffers.average.as_ref().unwrap_or(&self.buffers.parameters);
+        Ok(Model {
+            architecture: self.architecture.clone(),
+            weights: self.layout.unpack(&self.read(weights)?),
+            path: self.options.path.clone(),
+            standardization: self.facts.standardization.clone(),
+            source: self.facts.source.clone(),
+            seed: self.options.seed,
+            steps: self.step,
+            columns: self.facts.columns.clone(),
+            image: self.facts.image,
+        })
+    }
+
+    /// Everything that exact resumption needs.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let state: Vec<State> = self.device.read(&self.buffers.state, 0..size_of::<State>() as u64)?;
+        Ok(Checkpoint {
+            options: self.options.clone(),
+            architecture: self.architecture.clone(),
+            facts: self.facts.clone(),
+            state: state[0],
+            parameters: self.read(&self.buffers.parameters)?,
+            average: self.buffers.average.as_ref().map(|average| self.read(average)).transpose()?,
+            moment1: self.read(&self.buffers.moment1)?,
+            moment2: self.read(&self.buffers.moment2)?,
+        })
+    }
+
+    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>> {
+        self.device.read(buffer, 0..4 * self.layout.len as u64)
+    }
+}
+
+/// Where a run begins.
+struct Start<'a> {
+    packed: &'a Vec<f32>,
+    checkpoint: Option<&'a Checkpoint>,
+    /// The loss alone: nothing is learned.
+    frozen: bool,
+}
+
+/// The mean conditional flow-matching loss (eq. 8) of a model over fresh batches, and its standard error.
+///
+/// # Errors
+/// As [`Trainer::new`]; [`Error::NonFinite`] if the model's output is not finite.
+pub fn mean_loss(
+    device: &Device,
+    model: &Model,
+    data: &Dataset,
+    source: Option<&Dataset>,
+    batch: usize,
+    batches: u32,
+    seed: u64,
+) -> Result<(f64, f64)> {
+    let options = TrainOptions {
+        path: model.path.clone(),
+        hidden: model.architecture.hidden.clone(),
+        activation: model.architecture.activation,
+        time_frequencies: model.architecture.time_frequencies,
+        batch,
+        steps: batches.into(),
+        seed,
+        // The model's own, below; it may differ from the data's.
+        standardize: false,
+        ..TrainOptions::default()
+    };
+    let standardized = model.standardization.as_ref().map(|standardization| {
+        let apply = |set: &Dataset| {
+            let mut values = set.values().to_vec();
+            standardization.apply(&mut values);
+            Dataset::from_rows(set.name(), values, set.dim())
+        };
+        Ok::<_, Error>((apply(data)?, source.map(apply).transpose()?))
+    });
+    let standardized = standardized.transpose()?;
+    let (data, source) = match &standardized {
+        Some((data, source)) => (data, source.as_ref()),
+        None => (data, source),
+    };
+    let packed = model.packed();
+    let start = Start { packed: &packed, checkpoint: None, frozen: true };
+    let mut trainer = Trainer::build(device, data, source, options, &start)?;
+    let mut losses: Vec<f64> = Vec::new();
+    trainer.run(|progress| {
+        losses.extend(progress.records.iter().map(|(_, record)| f64::from(record.loss)));
+        ControlFlow::Continue(())
+    })?;
+    let count = losses.len().max(1) as f64;
+    let mean = losses.iter().sum::<f64>() / count;
+    let variance = losses.iter().map(|loss| (loss - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    Ok((mean, (variance / count).sqrt()))
+}
+
+fn architecture(data: &Dataset, options: &TrainOptions) -> Architecture {
+    Architecture {
+        dim: data.dim(),
+        hidden: options.hidden.clone(),
+        activation: options.activation,
+        time_frequencies: options.time_frequencies,
+    }
+}
+
+fn describe(architecture: &Architecture) -> String {
+    format!(
+        "{} → {:?} → {} with {} and {} time frequencies",
+        architecture.features(),
+        architecture.hidden,
+        architecture.dim,
+        architecture.activation.name(),
+        architecture.time_frequencies
+    )
+}
+
+/// How the batch is cut: rows of a part, and slices of a weight gradient within it.
+fn chunk_rows(device: &Device, architecture: &Architecture, layout: &Layout, batch: usize) -> Result<usize> {
+    let habits = device.habits();
+    let by_memory = largest_rows(device, layout);
+    if by_memory == 0 {
+        let widest = layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(0);
+        device.fits(
+            4 * u64::from(TILE_ROWS) * widest as u64,
+            Purpose { what: "the activations of one tile of rows", flag: "--hidden" },
+        )?;
+    }
+    // A layer's share of the work is at most all of it.
+    let by_time = usize::try_from(habits.dispatch_flops / architecture.flops().max(1)).unwrap_or(usize::MAX);
+    let by_loop = habits.loop_iterations as usize;
+    let rows = by_memory.min(by_time.max(TILE_ROWS as usize)).min(by_loop);
+    // Parts of equal size, each a multiple of what one partial sum of the loss covers, so that sums never straddle.
+    let rows = (rows / LOSS_LANES as usize).max(1) * LOSS_LANES as usize;
+    Ok(rows.min(batch))
+}
+
+/// The dispatches of one step.
+fn plan(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    options: &TrainOptions,
+    data: &DeviceData,
+    buffers: &Buffers,
+    frozen: bool,
+) -> Result<Vec<Dispatch>> {
+    let habits = device.habits();
+    let batch = options.batch;
+    let rows = chunk_rows(device, architecture, layout, batch)?;
+    let network = Network::new(device, layout.clone(), options.activation, rows, true)?;
+    let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
+    let purpose = |what, flag| Purpose { what, flag };
+    let gradient = device.buffer(
+        if frozen { 16 } else { 4 * (slices * layout.len) as u64 },
+        purpose("the gradient", "--hidden"),
+    )?;
+    let out = layout.layers[layout.layers.len() - 1].width_out;
+    let velocity = device.buffer(4 * (network.rows * out) as u64, purpose("the target velocities", "--batch"))?;
+    let loss_partials = batch.div_ceil(LOSS_LANES as usize);
+    let partials = device.buffer(4 * loss_partials as u64, purpose("the loss", "--batch"))?;
+    let quads = layout.len as u64 / 4;
+    let square_partials = if frozen { 0 } else { quads.div_ceil(LANES.into()) };
+    let squares = device.buffer((4 * square_partials).max(16), purpose("the gradient's norm", "--hidden"))?;
+    let schedule = device.uniform(&DeviceSchedule {
+        learning_rate: options.lr,
+        warmup: u32::try_from(options.warmup).unwrap_or(u32::MAX),
+        steps: u32::try_from(options.steps).unwrap_or(u32::MAX),
+        cosine: u32::from(options.schedule == Schedule::Cosine),
+        beta1: 0.9,
+        one_minus_beta1: 0.1,
+        beta2: 0.999,
+        one_minus_beta2: 0.001,
+        epsilon: 1e-8,
+        weight_decay: options.weight_decay,
+        clip: options.clip,
+        average_decay: options.ema,
+        batch: to_u32(batch),
+        loss_partials: to_u32(loss_partials),
+        square_partials: u32::try_from(square_partials).unwrap_or(u32::MAX),
+        ring: RING,
+    })?;
+
+    let mut plan = Vec::new();
+    let mut first = 0;
+    while first < batch {
+        let count = rows.min(batch - first);
+        let chunk = device.uniform(&data.chunk(options.seed, batch, first, count))?;
+        let targets = DrawTargets { features: network.features(), velocity: &velocity, export: None };
+        plan.push(draw(device, architecture, &options.path, data, (&chunk, count), &buffers.state, &targets)?);
+        plan.extend(network.forward(&buffers.parameters, count, None)?);
+        let loss = Variant::new("loss").with("WIDTH_OUT", to_u32(out)).with("LANES", LOSS_LANES);
+        plan.push(device.dispatch(
+            &loss,
+            &[
+                Binding::whole(0, &chunk),
+                Binding::whole(1, network.output()),
+                Binding::whole(2, &velocity),
+                Binding::whole(3, &network.deltas[network.deltas.len() - 1]),
+                Binding::whole(4, &partials),
+            ],
+            [to_u32(count).div_ceil(LOSS_LANES), 1, 1],
+        )?);
+        if !frozen {
+            plan.extend(network.backward(&buffers.parameters, &gradient, count, slices, first > 0)?);
+        }
+        first += count;
+    }
+    let groups = device.groups(quads, LANES);
+    if !frozen {
+        let reduce = Variant::new("gradient_reduce")
+            .with("SLICES", to_u32(slices))
+            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
+            .with("LANES", LANES);
+        plan.push(device.dispatch(&reduce, &[Binding::whole(0, &gradient), Binding::whole(1, &squares)], groups)?);
+    }
+    plan.push(device.dispatch(
+        &Variant::new("step").with("LANES", LANES),
+        &[
+            Binding::whole(0, &schedule),
+            Binding::whole(1, &partials),
+            Binding::whole(2, &squares),
+            Binding::whole(3, &buffers.state),
+            Binding::whole(4, &buffers.ring),
+        ],
+        [1, 1, 1],
+    )?);
+    if !frozen {
+        let adamw = Variant::new("adamw")
+            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
+            .with("LANES", LANES)
+            .flag("AVERAGE", buffers.average.is_some());
+        let mut bindings = vec![
+            Binding::whole(0, &schedule),
+            Binding::whole(1, &buffers.state),
+            Binding::part(2, &gradient, 0..4 * layout.len as u64),
+            Binding::whole(3, &buffers.parameters),
+            Binding::whole(4, &buffers.moment1),
+            Binding::whole(5, &buffers.moment2),
+        ];
+        if let Some(average) = &buffers.average {
+            bindings.push(Binding::whole(6, average));
+        }
+        plan.push(device.dispatch(&adamw, &bindings, groups)?);
+    }
+    Ok(plan)
+}
