@@ -5,6 +5,7 @@ pub mod files;
 pub mod flow;
 pub mod gpu;
 pub mod model;
+pub mod report;
 pub mod sample;
-pub mod train;
+pub mod shaders;
 pub use error::{Error, Result};

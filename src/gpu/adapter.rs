@@ -37,23 +37,23 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Asks every backend. `WGPU_BACKEND` (vulkan, metal, dx12, gl) narrows the search, as in other programs
-    /// built on wgpu; so do the driver's own variables, such as `VK_DRIVER_FILES`.
+    /// Asks Vulkan, Metal and DX12, and GL if these have nothing. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says
+    /// which backends to ask instead, as in other programs built on wgpu; the driver's own variables, such as
+    /// `VK_DRIVER_FILES`, narrow the search as well.
     #[must_use]
     pub fn find() -> Self {
-        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-        // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
-        descriptor.flags = wgpu::InstanceFlags::empty();
-        let descriptor = descriptor.with_env();
-        let backends = descriptor.backends;
-        let instance = wgpu::Instance::new(descriptor);
-        let mut list = pollster::block_on(instance.enumerate_adapters(backends));
-        // One GPU may be reached by several backends; a stable order: by kind, GL last.
-        list.retain(|adapter| {
-            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
-        });
-        list.sort_by_key(|adapter| rank(&adapter.get_info()));
-        Self { backends, list }
+        if let Some(asked) = Backends::from_env() {
+            return Self { backends: asked, list: search(asked) };
+        }
+        // GL comes last, and only where it is needed: it reaches the same GPUs as the others with less, and merely
+        // asking it makes Mesa complain on standard error where there is no login session ("XDG_RUNTIME_DIR is
+        // invalid or not set in the environment").
+        let modern = Backends::all() - Backends::GL;
+        let list = search(modern);
+        if !list.is_empty() {
+            return Self { backends: modern, list };
+        }
+        Self { backends: Backends::all(), list: search(Backends::GL) }
     }
 
     /// What is known of each adapter, the default one first.
@@ -61,11 +61,11 @@ impl Adapters {
         self.list.iter()
     }
 
-    /// The adapter that `choice` names.
+    /// The place in the list of the adapter that `choice` names.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none that matches, naming those that there are.
-    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter> {
+    pub fn position(&self, choice: &AdapterChoice) -> Result<usize> {
         if self.list.is_empty() {
             return Err(Error::NoAdapter {
                 what: format!("{} found none that can compute", backend_names(self.backends)),
@@ -78,32 +78,50 @@ impl Adapters {
             (AdapterChoice::Fastest, Some(name)) => AdapterChoice::Name(name),
             (choice, _) => choice.clone(),
         };
-        let index = match &choice {
-            AdapterChoice::Fastest => Some(0),
-            AdapterChoice::Index(index) => Some(*index).filter(|index| *index < self.list.len()),
+        let (place, asked) = match &choice {
+            AdapterChoice::Fastest => (Some(0), String::new()),
+            AdapterChoice::Index(index) => {
+                (Some(*index).filter(|index| *index < self.list.len()), format!("none has the index {index}"))
+            }
             AdapterChoice::Name(name) => {
-                let name = name.to_lowercase();
-                self.list.iter().position(|adapter| adapter.get_info().name.to_lowercase().contains(&name))
+                let lower = name.to_lowercase();
+                let named = |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&lower);
+                (self.list.iter().position(named), format!("no name contains `{name}`"))
             }
         };
-        match index {
-            Some(index) => Ok(self.list.swap_remove(index)),
-            None => {
-                let names: Vec<String> = self
-                    .list
-                    .iter()
-                    .enumerate()
-                    .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
-                    .collect();
-                let asked = match choice {
-                    AdapterChoice::Index(index) => format!("none has the index {index}"),
-                    AdapterChoice::Name(name) => format!("no name contains `{name}`"),
-                    AdapterChoice::Fastest => "none".to_owned(),
-                };
-                Err(Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) })
-            }
-        }
+        place.ok_or_else(|| {
+            let names: Vec<String> = self
+                .iter()
+                .enumerate()
+                .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
+                .collect();
+            Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) }
+        })
     }
+
+    /// The adapter that `choice` names.
+    ///
+    /// # Errors
+    /// As of [`Adapters::position`].
+    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter> {
+        let place = self.position(choice)?;
+        Ok(self.list.swap_remove(place))
+    }
+}
+
+/// The adapters of these backends that can compute.
+fn search(backends: Backends) -> Vec<wgpu::Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
+    descriptor.flags = wgpu::InstanceFlags::empty();
+    let mut descriptor = descriptor.with_env();
+    descriptor.backends = backends;
+    let instance = wgpu::Instance::new(descriptor);
+    let mut list = pollster::block_on(instance.enumerate_adapters(backends));
+    list.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
+    // One GPU may be reached by several backends; a stable order: by kind, GL last.
+    list.sort_by_key(|adapter| rank(&adapter.get_info()));
+    list
 }
 
 fn rank(info: &AdapterInfo) -> (u32, bool) {

@@ -10,4 +10,6 @@ pub use architecture::Architecture;
 pub(crate) use architecture::{Layout, PAD};
 pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
-pub(crate) use network::{Network, TILE_ROWS, largest_rows, to_u32};
+pub(crate) use network::{
+    Network, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant, largest_rows, to_u32,
+};

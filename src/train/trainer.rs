@@ -573,9 +573,8 @@ fn plan(
         let targets = DrawTargets { features: network.features(), velocity: &velocity, export: None };
         plan.push(draw(device, architecture, &options.path, data, (&chunk, count), &buffers.state, &targets)?);
         plan.extend(network.forward(&buffers.parameters, count, None)?);
-        let loss = Variant::new("loss").with("WIDTH_OUT", to_u32(out)).with("LANES", LOSS_LANES);
         plan.push(device.dispatch(
-            &loss,
+            &loss_variant(out),
             &[
                 Binding::whole(0, &chunk),
                 Binding::whole(1, network.output()),
@@ -592,14 +591,11 @@ fn plan(
     }
     let groups = device.groups(quads, LANES);
     if !frozen {
-        let reduce = Variant::new("gradient_reduce")
-            .with("SLICES", to_u32(slices))
-            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
-            .with("LANES", LANES);
+        let reduce = gradient_reduce_variant(layout, slices);
         plan.push(device.dispatch(&reduce, &[Binding::whole(0, &gradient), Binding::whole(1, &squares)], groups)?);
     }
     plan.push(device.dispatch(
-        &Variant::new("step").with("LANES", LANES),
+        &step_variant(),
         &[
             Binding::whole(0, &schedule),
             Binding::whole(1, &partials),
@@ -610,10 +606,7 @@ fn plan(
         [1, 1, 1],
     )?);
     if !frozen {
-        let adamw = Variant::new("adamw")
-            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
-            .with("LANES", LANES)
-            .flag("AVERAGE", buffers.average.is_some());
+        let adamw = adamw_variant(layout, buffers.average.is_some());
         let mut bindings = vec![
             Binding::whole(0, &schedule),
             Binding::whole(1, &buffers.state),
@@ -628,4 +621,27 @@ fn plan(
         plan.push(device.dispatch(&adamw, &bindings, groups)?);
     }
     Ok(plan)
+}
+
+/// The variant of `loss` for a padded width of the output.
+pub(crate) fn loss_variant(width_out: usize) -> Variant {
+    Variant::new("loss").with("WIDTH_OUT", to_u32(width_out)).with("LANES", LOSS_LANES)
+}
+
+/// The variant of `gradient_reduce` for a network.
+pub(crate) fn gradient_reduce_variant(layout: &Layout, slices: usize) -> Variant {
+    Variant::new("gradient_reduce")
+        .with("SLICES", to_u32(slices))
+        .with("QUADS", to_u32(layout.len / 4))
+        .with("LANES", LANES)
+}
+
+/// The variant of `step`.
+pub(crate) fn step_variant() -> Variant {
+    Variant::new("step").with("LANES", LANES)
+}
+
+/// The variant of `adamw` for a network.
+pub(crate) fn adamw_variant(layout: &Layout, average: bool) -> Variant {
+    Variant::new("adamw").with("QUADS", to_u32(layout.len / 4)).with("LANES", LANES).flag("AVERAGE", average)
 }
