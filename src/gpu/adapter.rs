@@ -86,23 +86,21 @@ impl Adapters {
                 self.list.iter().position(|adapter| adapter.get_info().name.to_lowercase().contains(&name))
             }
         };
-        match index {
-            Some(index) => Ok(self.list.swap_remove(index)),
-            None => {
-                let names: Vec<String> = self
-                    .list
-                    .iter()
-                    .enumerate()
-                    .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
-                    .collect();
-                let asked = match choice {
-                    AdapterChoice::Index(index) => format!("none has the index {index}"),
-                    AdapterChoice::Name(name) => format!("no name contains `{name}`"),
-                    AdapterChoice::Fastest => "none".to_owned(),
-                };
-                Err(Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) })
-            }
+        if let Some(index) = index {
+            return Ok(self.list.swap_remove(index));
         }
+        let names: Vec<String> = self
+            .list
+            .iter()
+            .enumerate()
+            .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
+            .collect();
+        let what = match choice {
+            AdapterChoice::Index(index) => format!("none has the index {index}"),
+            AdapterChoice::Name(name) => format!("no name contains `{name}`"),
+            AdapterChoice::Fastest => "none".to_owned(),
+        };
+        Err(Error::NoAdapter { what, remedy: format!("there are {}", names.join(", ")) })
     }
 }
 
@@ -126,8 +124,14 @@ fn backend_names(backends: Backends) -> String {
         (Backends::GL, "GL"),
     ]
     .into_iter()
-    .filter(|(backend, _)| backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend))
+    .filter(|(backend, _)| {
+        backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend)
+    })
     .map(|(_, name)| name)
     .collect();
-    if names.is_empty() { "no backend of this build was searched (see WGPU_BACKEND), which".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "no backend of this build was searched (see WGPU_BACKEND), which".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

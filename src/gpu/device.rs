@@ -225,7 +225,11 @@ impl Device {
             mapped_at_creation: false,
         });
         if pollster::block_on(scope.pop()).is_some() {
-            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
         }
         self.check("an allocation")?;
         Ok(Buffer { raw })
@@ -260,7 +264,11 @@ impl Device {
         });
         if pollster::block_on(scope.pop()).is_some() {
             let bytes = 4 * rows as u64 * width as u64;
-            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
         }
         self.check("an allocation")?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
@@ -271,7 +279,13 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
-    pub(crate) fn write_texture(&self, texture: &Texture, first: usize, values: &[f32], width: usize) -> Result<()> {
+    pub(crate) fn write_texture(
+        &self,
+        texture: &Texture,
+        first: usize,
+        values: &[f32],
+        width: usize,
+    ) -> Result<()> {
         let rows = values.len() / width;
         let purpose = Purpose { what: "a copy to the device", flag: "--hidden" };
         let mut size = matrix::extent(rows, width, purpose)?;
@@ -334,7 +348,8 @@ impl Device {
             label: Some(variant.kernel),
             source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
         };
-        let module = if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
+        let module =
+            if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(variant.kernel),
             layout: None,
@@ -364,7 +379,12 @@ impl Device {
     /// # Errors
     /// [`Error::Limit`] if it has more workgroups than the device allows, [`Error::Device`] if the buffers do not
     /// fit the kernel.
-    pub fn dispatch(&self, variant: &Variant, bindings: &[Binding<'_>], groups: [u32; 3]) -> Result<Dispatch> {
+    pub fn dispatch(
+        &self,
+        variant: &Variant,
+        bindings: &[Binding<'_>],
+        groups: [u32; 3],
+    ) -> Result<Dispatch> {
         let kernel = self.kernel(variant)?;
         let limit = self.inner.limits.max_compute_workgroups_per_dimension;
         if let Some(asked) = groups.into_iter().find(|groups| *groups > limit) {
@@ -428,7 +448,8 @@ impl Device {
         dispatches: impl IntoIterator<Item = &'a Dispatch>,
         copies: &[BufferCopy<'_>],
     ) -> Result<Submission> {
-        let mut encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for dispatch in dispatches {
@@ -479,7 +500,8 @@ impl Device {
     /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
     pub fn read<T: Pod>(&self, buffer: &Buffer, range: Range<u64>) -> Result<Vec<T>> {
         const PIECE: u64 = 64 << 20;
-        let mut values: Vec<T> = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
+        let mut values: Vec<T> =
+            Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
         let landing = self.landing((range.end - range.start).min(PIECE))?;
         let mut at = range.start;
         while at < range.end {
@@ -512,7 +534,8 @@ impl Device {
             // The receiver lives until the answer is there; if it is gone, nobody asks any more.
             let _ = sender.send(result);
         });
-        let refused = |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
+        let refused =
+            |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
         let begun = Instant::now();
         // The copy is done, so the first look finds the buffer mapped; waiting at once would also wait for work
         // that was handed over since.
@@ -533,7 +556,10 @@ impl Device {
             }
         }
         let values = {
-            let view = landing.raw.get_mapped_range(range.start..range.end).map_err(|error| refused(error.to_string()))?;
+            let view = landing
+                .raw
+                .get_mapped_range(range.start..range.end)
+                .map_err(|error| refused(error.to_string()))?;
             bytemuck::pod_collect_to_vec(&view)
         };
         landing.raw.unmap();

@@ -26,7 +26,13 @@ impl Matrix {
     ///
     /// # Errors
     /// As [`Device::buffer`].
-    pub fn new(device: &Device, rows: usize, width: usize, texture: bool, purpose: Purpose<'_>) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        rows: usize,
+        width: usize,
+        texture: bool,
+        purpose: Purpose<'_>,
+    ) -> Result<Self> {
         if texture {
             device.texture(rows, width, purpose).map(Self::Texture)
         } else {
@@ -45,6 +51,9 @@ pub(crate) fn fits_texture(device: &Device, rows: usize, width: usize) -> bool {
 pub(crate) fn extent(rows: usize, width: usize, purpose: Purpose<'_>) -> Result<wgpu::Extent3d> {
     match (u32::try_from(width / 4), u32::try_from(rows)) {
         (Ok(width), Ok(height)) => Ok(wgpu::Extent3d { width, height, depth_or_array_layers: 1 }),
-        _ => Err(Error::config(format!("{} of {rows} × {width} numbers", purpose.what), format!("lower {}", purpose.flag))),
+        _ => Err(Error::config(
+            format!("{} of {rows} × {width} numbers", purpose.what),
+            format!("lower {}", purpose.flag),
+        )),
     }
 }

@@ -1,0 +1,3 @@
+//! What a person sees: pictures.
+
+pub mod plot;
