@@ -161,9 +161,6 @@ mod tests {
     #[test]
     fn a_full_disk_is_one_line_that_says_what_to_do() {
         let error = write_error("out.npy", io::Error::from(io::ErrorKind::StorageFull)).to_string();
-        assert_eq!(
-            error,
-            "cannot write out.npy: the disk is full; free some space or write to another disk"
-        );
+        assert_eq!(error, "cannot write out.npy: the disk is full; free some space or write to another disk");
     }
 }

@@ -273,7 +273,15 @@ pub(super) fn to_f32(value: f64) -> Result<f32, &'static str> {
 pub(super) fn quote(text: &[u8]) -> String {
     const LONGEST: usize = 40;
     let text = String::from_utf8_lossy(text);
-    let mut short: String = text.chars().take(LONGEST).collect::<String>().escape_debug().to_string();
+    let mut short = String::new();
+    for c in text.chars().take(LONGEST) {
+        // What ends a line, or does something else to a terminal, is shown by its number.
+        if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') {
+            short.extend(c.escape_default());
+        } else {
+            short.push(c);
+        }
+    }
     if text.chars().nth(LONGEST).is_some() {
         short.push('…');
     }

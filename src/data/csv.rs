@@ -4,7 +4,9 @@
 //! space) and whether the first line names the columns. What is refused, by
 //! line and column: anything that is not a finite number, a missing value, a
 //! line of another length. Blank lines and lines beginning with `#` are
-//! skipped; quotes, a byte-order mark and either end of line are understood.
+//! skipped; quotes, a byte-order mark and any end of line are understood. Lines
+//! are told apart here and not by the csv crate, for exact line numbers in
+//! messages; a field that runs over several lines is no number anyway.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -33,6 +35,8 @@ enum Delimiter {
 #[derive(Debug, Clone, Copy)]
 struct Dialect {
     delimiter: Delimiter,
+    /// A line feed, or a carriage return where there are no line feeds.
+    line_end: u8,
     /// Whether the first record holds the names of the columns.
     has_header: bool,
 }
@@ -53,41 +57,26 @@ pub(super) fn read(path: &Path) -> Result<Array> {
     let dialect = Dialect::sniff(&place, &head, cut)?;
     let mut table = Table::new(place, dialect.has_header);
     let mut input = BufReader::with_capacity(1 << 17, Cursor::new(head).chain(file));
-    match dialect.delimiter {
-        Delimiter::Byte(byte) => {
-            let mut reader = reader(byte, input);
-            let mut record = ByteRecord::new();
-            while reader.read_byte_record(&mut record).map_err(|e| Error::io("read", path, io_error(e)))? {
-                let blank = record.len() == 1 && !record[0].is_empty() && record[0].trim_ascii().is_empty();
-                if !blank {
-                    let line = record.position().map_or(0, ::csv::Position::line);
-                    table.push(line, record.iter())?;
-                }
-            }
+    let mut text = Vec::new();
+    for line in 1.. {
+        text.clear();
+        if input.read_until(dialect.line_end, &mut text).map_err(|e| Error::io("read", path, e))? == 0 {
+            break;
         }
-        Delimiter::Whitespace => {
-            let mut text = Vec::new();
-            for line in 1.. {
-                text.clear();
-                if input.read_until(b'\n', &mut text).map_err(|e| Error::io("read", path, e))? == 0 {
-                    break;
-                }
-                if !is_skipped(&text) {
-                    table.push(line, words(&text))?;
-                }
+        if is_skipped(&text) {
+            continue;
+        }
+        match dialect.delimiter {
+            Delimiter::Whitespace => table.push(line, words(&text))?,
+            // No field that is a number needs a quote, so that quoted lines are the exception.
+            Delimiter::Byte(_) if text.contains(&b'"') => {
+                let fields = split(&text, dialect.delimiter);
+                table.push(line, fields.iter().map(String::as_bytes))?;
             }
+            Delimiter::Byte(byte) => table.push(line, text.split(|&b| b == byte))?,
         }
     }
     table.finish()
-}
-
-fn reader<R: Read>(delimiter: u8, input: R) -> ::csv::Reader<R> {
-    ReaderBuilder::new()
-        .delimiter(delimiter)
-        .has_headers(false)
-        .flexible(true)
-        .comment(Some(b'#'))
-        .from_reader(input)
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -101,8 +90,9 @@ fn is_skipped(line: &[u8]) -> bool {
 impl Dialect {
     /// Finds out from `head`, the beginning of the file, which may be `cut` inside its last line.
     fn sniff(place: &str, head: &[u8], cut: bool) -> Result<Self> {
+        let line_end = if head.contains(&b'\r') && !head.contains(&b'\n') { b'\r' } else { b'\n' };
         let mut lines: Vec<&[u8]> =
-            head.split(|&b| b == b'\n').filter(|l| !is_skipped(l)).take(SNIFFED_LINES + 1).collect();
+            head.split(|&b| b == line_end).filter(|l| !is_skipped(l)).take(SNIFFED_LINES + 1).collect();
         if lines.is_empty() {
             return Err(Error::input(place, "the file holds no rows", "write one row a line"));
         }
@@ -112,7 +102,7 @@ impl Dialect {
         let delimiter = find_delimiter(&lines);
         let mut records = lines.iter().map(|line| split(line, delimiter));
         let first = records.next().unwrap_or_default();
-        Ok(Self { delimiter, has_header: names_columns(&first, records.next().as_deref()) })
+        Ok(Self { delimiter, line_end, has_header: names_columns(&first, records.next().as_deref()) })
     }
 }
 
@@ -155,8 +145,9 @@ fn split(line: &[u8], delimiter: Delimiter) -> Vec<String> {
         Delimiter::Whitespace => words(line).map(text).collect(),
         Delimiter::Byte(byte) => {
             let mut record = ByteRecord::new();
-            // A slice of memory cannot fail to be read, and no record is empty here.
-            let _ = reader(byte, line).read_byte_record(&mut record);
+            let mut reader = ReaderBuilder::new().delimiter(byte).has_headers(false).from_reader(line);
+            // A slice of memory cannot fail to be read.
+            let _ = reader.read_byte_record(&mut record);
             record.iter().map(text).collect()
         }
     }
@@ -185,9 +176,10 @@ fn names_columns(first: &[String], second: Option<&[String]>) -> bool {
     let is_word = |field: &String| !is_number(field) && !is_missing(field);
     if first.iter().any(is_word) {
         let all_words = first.iter().all(|f| !is_number(f));
-        return all_words || !second.is_some_and(|s| {
-            s.len() == first.len() && first.iter().zip(s).all(|(a, b)| is_word(a) == is_word(b))
-        });
+        return all_words
+            || !second.is_some_and(|s| {
+                s.len() == first.len() && first.iter().zip(s).all(|(a, b)| is_word(a) == is_word(b))
+            });
     }
     first.len() > 1
         && first.iter().enumerate().all(|(i, field)| *field == i.to_string())
@@ -276,7 +268,11 @@ impl Table {
         let shown = quote(text);
         let word = String::from_utf8_lossy(text);
         if is_missing(&word) {
-            let what = if word.is_empty() { "a value is missing".into() } else { format!("a value is missing ('{shown}')") };
+            let what = if word.is_empty() {
+                "a value is missing".into()
+            } else {
+                format!("a value is missing ('{shown}')")
+            };
             return Error::input(place, what, "fill it in, or remove the line");
         }
         match word.parse::<f64>() {
@@ -337,10 +333,7 @@ impl Writer {
 
     pub(super) fn finish(self) -> Result<()> {
         let Self { path, table } = self;
-        table
-            .into_inner()
-            .map_err(|e| write_error(&path, e.into_error()))?
-            .finish()
+        table.into_inner().map_err(|e| write_error(&path, e.into_error()))?.finish()
     }
 }
 

@@ -25,7 +25,11 @@ pub(super) fn load() -> Result<Dataset> {
     let mut labels = Vec::with_capacity(ROWS);
     for row in values.chunks_exact(PIXELS + 1) {
         pixels.extend_from_slice(&row[..PIXELS]);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the file holds 0..=9 there")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the file holds 0..=9 there"
+        )]
         labels.push(row[PIXELS] as u32);
     }
     let columns = (0..PIXELS).map(|i| format!("pixel_{}_{}", i / 8, i % 8)).collect();

@@ -162,7 +162,10 @@ impl Dataset {
             _ => {
                 return Err(Error::input(
                     name,
-                    format!("shape {:?} is neither a table [n, d] nor images [n, h, w] or [n, h, w, c]", array.shape),
+                    format!(
+                        "shape {:?} is neither a table [n, d] nor images [n, h, w] or [n, h, w, c]",
+                        array.shape
+                    ),
                     "reshape it to [n, d]",
                 ));
             }
@@ -193,7 +196,12 @@ impl Dataset {
         if let Some(i) = values.iter().position(|x| !x.is_finite()) {
             return Err(Error::input(
                 name,
-                format!("row {}, column '{}' is {}", i / dim, array::quote(columns[i % dim].as_bytes()), values[i]),
+                format!(
+                    "row {}, column '{}' is {}",
+                    i / dim,
+                    array::quote(columns[i % dim].as_bytes()),
+                    values[i]
+                ),
                 "remove or replace such rows",
             ));
         }

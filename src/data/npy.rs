@@ -43,19 +43,26 @@ pub(super) fn read_from(place: &str, mut reader: impl Read, len: u64) -> Result<
     let text = read_header(place, &mut reader, len)?;
     let header = match NpyHeader::from_reader(text.as_slice()) {
         Ok(header) => header,
-        Err(e) => return refuse(format!("the header of the .npy file is broken: {}", one_line(&e)), SAVE_AGAIN),
+        Err(e) => {
+            return refuse(format!("the header of the .npy file is broken: {}", one_line(&e)), SAVE_AGAIN);
+        }
     };
     let npy = NpyFile::with_header(header, reader);
 
     let dtype = npy.dtype();
     let DType::Plain(kind) = &dtype else {
-        return refuse(format!("a structured array ({}) is not an array of numbers", descr(&dtype)), AS_FLOAT);
+        return refuse(
+            format!("a structured array ({}) is not an array of numbers", descr(&dtype)),
+            AS_FLOAT,
+        );
     };
     let size = match (kind.type_char(), kind.size_field()) {
         (TypeChar::Float, size @ (4 | 8))
         | (TypeChar::Int | TypeChar::Uint, size @ (1 | 2 | 4 | 8))
         | (TypeChar::Bool, size @ 1) => size,
-        (TypeChar::Object, _) => return refuse("an array of Python objects is not an array of numbers".into(), AS_FLOAT),
+        (TypeChar::Object, _) => {
+            return refuse("an array of Python objects is not an array of numbers".into(), AS_FLOAT);
+        }
         _ => return refuse(format!("elements of type {} are not read", descr(&dtype)), AS_FLOAT),
     };
     let shape = shape_of(place, npy.shape())?;
@@ -65,7 +72,10 @@ pub(super) fn read_from(place: &str, mut reader: impl Read, len: u64) -> Result<
     if expected != len {
         let state = if len < expected { "cut short" } else { "longer than its header says" };
         return refuse(
-            format!("the file is {state}: an array of shape {} has {expected} bytes, but there are {len}", tuple(npy.shape())),
+            format!(
+                "the file is {state}: an array of shape {} has {expected} bytes, but there are {len}",
+                tuple(npy.shape())
+            ),
             "copy or write it again",
         );
     }
@@ -148,11 +158,10 @@ fn shape_of(place: &str, shape: &[u64]) -> Result<Vec<usize>> {
             "write an array with at least one row and one column",
         ));
     }
-    let mut extents = shape
-        .iter()
-        .map(|&n| usize::try_from(n))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|_| Error::input(place, format!("shape {} is beyond this machine", tuple(shape)), SAVE_AGAIN))?;
+    let mut extents =
+        shape.iter().map(|&n| usize::try_from(n)).collect::<Result<Vec<_>, _>>().map_err(|_| {
+            Error::input(place, format!("shape {} is beyond this machine", tuple(shape)), SAVE_AGAIN)
+        })?;
     if extents.len() == 1 {
         extents.push(1);
     }

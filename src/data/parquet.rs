@@ -33,6 +33,13 @@ const GROUP: usize = 1 << 22;
 
 /// Reads the file `path`.
 pub(super) fn read(path: &Path) -> Result<Array> {
+    // The parquet crate panics on some damaged pages, where it should return an error.
+    std::panic::catch_unwind(|| read_table(path)).unwrap_or_else(|_| {
+        Err(Error::input(path.display().to_string(), "the .parquet file is damaged", WRITE_AGAIN))
+    })
+}
+
+fn read_table(path: &Path) -> Result<Array> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let metadata = file.metadata().map_err(|e| Error::io("read", path, e))?;
@@ -94,7 +101,10 @@ fn check_type(place: &str, column: &ColumnDescriptor) -> Result<()> {
         Err(Error::input(format!("{place}, column '{name}'"), what.to_owned(), remedy))
     };
     if path == "__index_level_0__" {
-        return refuse("this is the index of a pandas table, not data", "write the table without it (index=False)");
+        return refuse(
+            "this is the index of a pandas table, not data",
+            "write the table without it (index=False)",
+        );
     }
     if column.max_rep_level() > 0 || column.path().parts().len() > 1 {
         return refuse("lists and nested values are not read", "write one column for each number");
@@ -109,7 +119,9 @@ fn check_type(place: &str, column: &ColumnDescriptor) -> Result<()> {
     }
     match column.physical_type() {
         PhysicalType::INT96 => refuse("dates and times are not read", REMOVE),
-        PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY => refuse("holds text, not numbers", REMOVE),
+        PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY => {
+            refuse("holds text, not numbers", REMOVE)
+        }
         _ => Ok(()),
     }
 }
@@ -144,7 +156,10 @@ impl Column<'_> {
         let unsigned = matches!(descriptor.logical_type_ref(), Some(LogicalType::Integer(t)) if !t.is_signed)
             || matches!(
                 descriptor.converted_type(),
-                ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64
+                ConvertedType::UINT_8
+                    | ConvertedType::UINT_16
+                    | ConvertedType::UINT_32
+                    | ConvertedType::UINT_64
             );
         let optional = descriptor.max_def_level() > 0;
         let reader = group

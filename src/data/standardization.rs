@@ -38,7 +38,10 @@ impl Standardization {
         // them, and the tiny deviation that results would blow the column up.
         for column in 0..dim {
             let first = values[column];
-            #[allow(clippy::float_cmp, reason = "a constant column is one of equal bits, up to the sign of zero")]
+            #[allow(
+                clippy::float_cmp,
+                reason = "a constant column is one of equal bits, up to the sign of zero"
+            )]
             if values.iter().skip(column).step_by(dim).all(|&x| x == first) {
                 mean[column] = f64::from(first);
                 std[column] = 1.0;

@@ -11,7 +11,8 @@ use wgpu::{BufferUsages, PollType};
 use super::adapter::{AdapterChoice, Adapters};
 use super::compose::Variant;
 use super::habits::Habits;
-use super::plan::{Binding, Dispatch, Kernel};
+use super::matrix::{self, Texture};
+use super::plan::{Binding, Dispatch, Kernel, Resource};
 use crate::{Error, Result};
 
 /// How long to wait for one submission before the device is given up. Submissions aim at a fraction of a second;
@@ -236,6 +237,69 @@ impl Device {
         Ok(Buffer { raw })
     }
 
+    /// Reserves a texture of zeros for a matrix of `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it is larger than the device allows, [`Error::OutOfMemory`] if there is no room for it.
+    pub(crate) fn texture(&self, rows: usize, width: usize, purpose: Purpose<'_>) -> Result<Texture> {
+        if !matrix::fits_texture(self, rows, width) {
+            return Err(Error::Limit {
+                what: purpose.what.to_owned(),
+                asked: rows.max(width / 4) as u64,
+                unit: "texels",
+                limit_name: "max_texture_dimension_2d",
+                limit: self.inner.limits.max_texture_dimension_2d.into(),
+                device: self.inner.info.name.clone(),
+                flag: purpose.flag.to_owned(),
+            });
+        }
+        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let raw = self.inner.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(purpose.what),
+            size: matrix::extent(rows, width, purpose)?,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        if pollster::block_on(scope.pop()).is_some() {
+            let bytes = 4 * rows as u64 * width as u64;
+            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+        }
+        self.check("an allocation")?;
+        let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
+        Ok(Texture { raw, view })
+    }
+
+    /// Fills rows of a texture, from `first` on, with whole rows of `width` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub(crate) fn write_texture(&self, texture: &Texture, first: usize, values: &[f32], width: usize) -> Result<()> {
+        let rows = values.len() / width;
+        let purpose = Purpose { what: "a copy to the device", flag: "--hidden" };
+        let mut size = matrix::extent(rows, width, purpose)?;
+        size.width = size.width.min(texture.raw.width());
+        self.inner.queue.write_texture(
+            wgpu::TexelCopyTextureInfo {
+                texture: &texture.raw,
+                mip_level: 0,
+                origin: wgpu::Origin3d { x: 0, y: u32::try_from(first).unwrap_or(u32::MAX), z: 0 },
+                aspect: wgpu::TextureAspect::All,
+            },
+            bytemuck::cast_slice(values),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: u32::try_from(4 * width).ok(),
+                rows_per_image: None,
+            },
+            size,
+        );
+        self.check("a copy to the device")
+    }
+
     /// Overwrites the beginning of a buffer. The copy happens before the next submission's work.
     ///
     /// # Errors
@@ -325,11 +389,14 @@ impl Device {
             .iter()
             .map(|binding| wgpu::BindGroupEntry {
                 binding: binding.slot,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &binding.buffer.raw,
-                    offset: binding.range.as_ref().map_or(0, |range| range.start),
-                    size: binding.range.as_ref().and_then(|range| wgpu::BufferSize::new(range.end - range.start)),
-                }),
+                resource: match &binding.resource {
+                    Resource::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
+                    Resource::Buffer(buffer, range) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &buffer.raw,
+                        offset: range.as_ref().map_or(0, |range| range.start),
+                        size: range.as_ref().and_then(|range| wgpu::BufferSize::new(range.end - range.start)),
+                    }),
+                },
             })
             .collect();
         let bind_group = self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {

@@ -29,6 +29,7 @@ impl Scale {
     /// An even scale from `lo` to `hi`. Equal ends are moved apart, non-finite ones give 0…1.
     #[must_use]
     pub fn linear(lo: f64, hi: f64) -> Self {
+        // Also the start values of a search for extremes that met no number.
         if lo.is_nan() || hi.is_nan() || lo > hi {
             return Self { lo: 0.0, hi: 1.0, spread: Spread::Linear };
         }
@@ -188,7 +189,7 @@ fn log_ticks(scale: &Scale, most: usize, format: Format) -> Ticks {
         return even_ticks(scale.lo, scale.hi, most, format);
     }
     let (first, last) = (from.floor() as i32, to.ceil() as i32);
-    let stride = (((last - first) as f64) / most.max(1) as f64).ceil().max(1.0) as i32;
+    let stride = (f64::from(last - first) / most.max(1) as f64).ceil().max(1.0) as i32;
     let decades = (first..=last).filter(|k| k % stride == 0);
     let factors: &[f64] = if to - from < 2.0 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     let values = decades.flat_map(|k| factors.iter().map(move |f| f * 10f64.powi(k)));
@@ -240,7 +241,14 @@ fn power_of_ten(power: i32) -> String {
 #[must_use]
 pub fn short(value: f64, digits: usize) -> String {
     if !value.is_finite() {
-        return if value.is_nan() { "NaN" } else if value > 0.0 { "∞" } else { "−∞" }.to_owned();
+        return if value.is_nan() {
+            "NaN"
+        } else if value > 0.0 {
+            "∞"
+        } else {
+            "−∞"
+        }
+        .to_owned();
     }
     if value == 0.0 {
         return "0".to_owned();
@@ -267,7 +275,7 @@ pub fn thousands(value: i64) -> String {
     let mut text = if value < 0 { "−".to_owned() } else { String::new() };
     for (i, digit) in digits.chars().enumerate() {
         // Four digits stand together, as in most style guides.
-        if i > 0 && (digits.len() - i) % 3 == 0 && digits.len() > 4 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) && digits.len() > 4 {
             text.push('\u{2009}');
         }
         text.push(digit);
@@ -286,10 +294,14 @@ mod tests {
     #[test]
     fn even_ticks_are_round_and_inside() {
         assert_eq!(labels(Scale::linear(-4.1, 4.1), 5), ["−4", "−2", "0", "2", "4"]);
-        assert_eq!(labels(Scale::linear(0.0, 1.0), 4), ["0.00", "0.25", "0.50", "0.75", "1.00"].map(String::from));
+        assert_eq!(
+            labels(Scale::linear(0.0, 1.0), 4),
+            ["0.00", "0.25", "0.50", "0.75", "1.00"].map(String::from)
+        );
         assert_eq!(labels(Scale::linear(7.4, 8.6), 4), ["7.5", "8.0", "8.5"]);
         assert_eq!(labels(Scale::linear(-0.06, 0.31), 4), ["0.0", "0.1", "0.2", "0.3"]);
-        for (lo, hi) in [(0.0, 1e-30), (-3e30, 2e30), (1e6, 1e6 + 1.0), (0.1, 0.7), (-1e-7, 5.0), (3.0, 3.0)] {
+        for (lo, hi) in [(0.0, 1e-30), (-3e30, 2e30), (1e6, 1e6 + 1.0), (0.1, 0.7), (-1e-7, 5.0), (3.0, 3.0)]
+        {
             let scale = Scale::linear(lo, hi);
             for most in 2..9 {
                 let ticks = scale.ticks(most, Format::Plain);

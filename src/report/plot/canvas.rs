@@ -182,10 +182,13 @@ impl Canvas {
     /// `rect` moved to whole pixels, so that its edges are sharp.
     #[must_use]
     pub fn snap(&self, rect: Rect) -> Rect {
-        let s = self.scale;
-        let (x, y) = ((rect.x * s).round(), (rect.y * s).round());
-        let (w, h) = ((rect.w * s).round().max(1.0), (rect.h * s).round().max(1.0));
-        Rect::new(x / s, y / s, w / s, h / s)
+        let whole = |length: f32| (length * self.scale).round();
+        Rect::new(
+            whole(rect.x) / self.scale,
+            whole(rect.y) / self.scale,
+            whole(rect.w).max(1.0) / self.scale,
+            whole(rect.h).max(1.0) / self.scale,
+        )
     }
 
     /// The size in whole pixels of a rectangle.
@@ -198,7 +201,8 @@ impl Canvas {
     pub fn clipped(&mut self, rect: Rect, draw: impl FnOnce(&mut Canvas)) {
         let (w, h) = self.pixels_of(rect);
         let corner = ((rect.x * self.scale).round() as i32, (rect.y * self.scale).round() as i32);
-        let Some(pixmap) = Pixmap::new(w.min(MAX_SIDE as usize) as u32, h.min(MAX_SIDE as usize) as u32) else {
+        let Some(pixmap) = Pixmap::new(w.min(MAX_SIDE as usize) as u32, h.min(MAX_SIDE as usize) as u32)
+        else {
             return;
         };
         let mut layer = Canvas { pixmap, scale: self.scale, origin: corner, fonts: self.fonts.clone() };

@@ -68,17 +68,21 @@ const PER_ROW: usize = 5;
 pub fn field_2d(plot: &FieldPlot<'_>, theme: &Theme) -> Result<RgbImage> {
     let (panels, grid, limits) = (plot.panels, plot.grid, &plot.limits);
     if panels.is_empty() || grid == 0 {
-        return Err(Error::config("a field without panels cannot be drawn", "pass the field at one time at least"));
+        return Err(Error::config(
+            "a field without panels cannot be drawn",
+            "pass the field at one time at least",
+        ));
     }
+    let values = grid.saturating_mul(grid).saturating_mul(2);
     for panel in panels {
-        if panel.velocity.len() != 2 * grid * grid {
+        if panel.velocity.len() != values {
             return Err(Error::config(
                 format!(
                     "the field at t = {} has {} values for a grid of {grid} × {grid}",
                     panel.t,
                     panel.velocity.len()
                 ),
-                format!("pass {} values, shape [{grid} × {grid}, 2]", 2 * grid * grid),
+                format!("pass {values} values, shape [{grid} × {grid}, 2]"),
             ));
         }
         whole_points(panel.points, 2, "points")?;
@@ -96,7 +100,8 @@ pub fn field_2d(plot: &FieldPlot<'_>, theme: &Theme) -> Result<RgbImage> {
     let probe = Canvas::new(1.0, 1.0, theme)?;
     let left = theme.margin + y_label_width(&probe, theme, limits.y, height);
     let top = theme.margin + theme.title_size * 1.7;
-    let note_room = if limits.x.ticks(2, super::Format::Plain).note.is_some() { theme.tick_size * 1.4 } else { 0.0 };
+    let note_room =
+        if limits.x.ticks(2, super::Format::Plain).note.is_some() { theme.tick_size * 1.4 } else { 0.0 };
     let foot = theme.tick_length + theme.tick_size + 4.0 + note_room;
     let cells = Cells { origin: (left, top), size: (width, height), gap: (9.0, theme.title_size * 2.2) };
     let extent = cells.extent(columns, rows);
@@ -160,19 +165,30 @@ impl Field {
     /// The velocity at a place of the window, both coordinates 0…1.
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let (x, y) = (x * (self.n - 1) as f64, y * (self.n - 1) as f64);
-        (f64::from(bilinear(&self.u, self.n, self.n, x, y)), f64::from(bilinear(&self.v, self.n, self.n, x, y)))
+        (
+            f64::from(bilinear(&self.u, self.n, self.n, x, y)),
+            f64::from(bilinear(&self.v, self.n, self.n, x, y)),
+        )
     }
 }
 
 /// Line integral convolution: noise, blurred along the field lines (Cabral and Leedom, 1993).
-fn texture(canvas: &mut Canvas, theme: &Theme, panel: &Panel, field: &FieldPanel<'_>, grid: usize, speeds: Scale) {
-    let (w, h) = canvas.pixels_of(panel.rect);
+fn texture(
+    canvas: &mut Canvas,
+    theme: &Theme,
+    panel: &Panel,
+    field: &FieldPanel<'_>,
+    grid: usize,
+    speeds: Scale,
+) {
+    let (width, height) = canvas.pixels_of(panel.rect);
     let velocity = Field::new(field.velocity, grid);
     // Cells of the texture: streaks stay visible at the size the picture is printed.
     let cell = f64::from(theme.scale) * 0.5;
-    let (columns, rows) = (((w as f64 / cell) as usize).max(2), ((h as f64 / cell) as usize).max(2));
+    let (columns, rows) = (((width as f64 / cell) as usize).max(2), ((height as f64 / cell) as usize).max(2));
     // Velocities in cells of the texture per unit of time, so that both axes count alike.
-    let stretch = (columns as f64 / (panel.x.hi() - panel.x.lo()), rows as f64 / (panel.y.hi() - panel.y.lo()));
+    let stretch =
+        (columns as f64 / (panel.x.hi() - panel.x.lo()), rows as f64 / (panel.y.hi() - panel.y.lo()));
     let mut flow = vec![(0f32, 0f32); columns * rows];
     for (i, cell) in flow.iter_mut().enumerate() {
         let (x, y) = ((i % columns) as f64 + 0.5, (i / columns) as f64 + 0.5);
@@ -183,11 +199,12 @@ fn texture(canvas: &mut Canvas, theme: &Theme, panel: &Panel, field: &FieldPanel
             *cell = ((u / length) as f32, (v / length) as f32);
         }
     }
-    let noise: Vec<f32> = (0..columns * rows).map(|i| (hash(i as u64) >> 40) as f32 / 2f32.powi(24)).collect();
+    let noise: Vec<f32> =
+        (0..columns * rows).map(|i| (hash(i as u64) >> 40) as f32 / 2f32.powi(24)).collect();
     let streaks = convolve(&flow, &noise, columns, rows);
     let table = theme.speed.table::<1024>();
     canvas.pixels(panel.rect, |column, row| {
-        let (x, y) = ((column as f64 + 0.5) / w as f64, 1.0 - (row as f64 + 0.5) / h as f64);
+        let (x, y) = ((column as f64 + 0.5) / width as f64, 1.0 - (row as f64 + 0.5) / height as f64);
         let (u, v) = velocity.at(x, y);
         let base = table[(speeds.unit(u.hypot(v)).clamp(0.0, 1.0) * 1023.0) as usize];
         let light = bilinear(&streaks, columns, rows, x * columns as f64 - 0.5, y * rows as f64 - 0.5);
@@ -237,7 +254,11 @@ fn convolve(flow: &[(f32, f32)], noise: &[f32], columns: usize, rows: usize) -> 
     let spread = (streaks.iter().map(|s| (s - mean).powi(2)).sum::<f32>() / streaks.len() as f32).sqrt();
     for (streak, &(u, v)) in streaks.iter_mut().zip(flow) {
         // Where nothing moves there are no streaks, only the colour.
-        *streak = if u == 0.0 && v == 0.0 { 0.0 } else { ((*streak - mean) / (2.2 * spread.max(1e-6))).clamp(-1.0, 1.0) };
+        *streak = if u == 0.0 && v == 0.0 {
+            0.0
+        } else {
+            ((*streak - mean) / (2.2 * spread.max(1e-6))).clamp(-1.0, 1.0)
+        };
     }
     streaks
 }
@@ -268,7 +289,8 @@ fn arrows(
     );
     canvas.clipped(rect, |layer| {
         for i in 0..across * down {
-            let (x, y) = (((i % across) as f64 + 0.5) / across as f64, ((i / across) as f64 + 0.5) / down as f64);
+            let (x, y) =
+                (((i % across) as f64 + 0.5) / across as f64, ((i / across) as f64 + 0.5) / down as f64);
             let (u, v) = velocity.at(x, y);
             let speed = speeds.unit(u.hypot(v)).clamp(0.0, 1.0);
             let (dx, dy) = (u * stretch.0, -v * stretch.1);
@@ -357,11 +379,23 @@ mod tests {
         let limits = Limits::new((-1.0, 1.0), (-1.0, 1.0));
         let mut odd = swirl(5);
         odd[..4].copy_from_slice(&[f32::NAN, f32::INFINITY, 1e30, -1e-30]);
-        let fields = [swirl(5), vec![0.0; 50], odd, vec![1e30; 50], vec![f32::NAN; 50], vec![1e-38; 50], vec![f32::MAX; 50]];
+        let fields = [
+            swirl(5),
+            vec![0.0; 50],
+            odd,
+            vec![1e30; 50],
+            vec![f32::NAN; 50],
+            vec![1e-38; 50],
+            vec![f32::MAX; 50],
+        ];
         for velocity in &fields {
             for style in [FieldStyle::Texture, FieldStyle::Arrows] {
                 let points = [0.5, 0.5, f32::NAN, 1.0, 1e30, 0.0];
-                let panels = [0.0, 0.25, 0.5, 0.75, 1.0, f64::NAN].map(|t| FieldPanel { t, velocity, points: &points });
+                let panels = [0.0, 0.25, 0.5, 0.75, 1.0, f64::NAN].map(|t| FieldPanel {
+                    t,
+                    velocity,
+                    points: &points,
+                });
                 let plot = FieldPlot { panels: &panels, grid: 5, limits, style };
                 assert_eq!(field_2d(&plot, &theme).unwrap(), field_2d(&plot, &theme).unwrap());
                 let one = FieldPlot { panels: &panels[..1], ..plot };
@@ -369,7 +403,8 @@ mod tests {
             }
         }
         let single = [FieldPanel { t: 0.5, velocity: &[1.0, 2.0], points: &[] }];
-        field_2d(&FieldPlot { panels: &single, grid: 1, limits, style: FieldStyle::Texture }, &theme).unwrap();
+        field_2d(&FieldPlot { panels: &single, grid: 1, limits, style: FieldStyle::Texture }, &theme)
+            .unwrap();
     }
 
     #[test]

@@ -121,7 +121,8 @@ mod tests {
         let fonts = Fonts::new();
         for weight in [Weight::Regular, Weight::Bold] {
             let face = fonts.face(weight).expect("the bundled font parses");
-            for sign in "−×·…≈±∞\u{2009}⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁αβσθµΩ→≤%‖".chars() {
+            for sign in "−×·…≈±∞\u{2009}⁻⁰¹²³⁴⁵⁶⁷⁸⁹₀₁αβσθµΩ→≤%‖".chars()
+            {
                 assert!(face.glyph_index(sign).is_some_and(|g| g.0 != 0), "{weight:?} lacks {sign}");
             }
         }

@@ -50,7 +50,7 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), &s| (a.min(s), b.max(s)));
     // A run that starts near 0 is shown from 0.
     let from_zero = (0.0..=0.05 * last.max(0.0)).contains(&first);
-    let x = Scale::linear(if from_zero { 0.0 } else { first.min(last) }, last);
+    let x = Scale::linear(if from_zero { 0.0 } else { first }, last);
     let y = loss_scale(curve);
 
     let mut canvas = Canvas::new(WIDTH, HEIGHT, theme)?;
@@ -59,7 +59,7 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
     let left = theme.margin + theme.label_size + 6.0 + y_label_width(&canvas, theme, y, bottom - top);
     let rect = Rect::new(left, top, WIDTH - theme.margin - 6.0 - left, bottom - top);
     let panel = Panel::new(&canvas, rect, x, y);
-    let lost = curve.loss.iter().filter(|v| !v.is_finite()).count();
+    let missing = curve.loss.iter().filter(|v| !v.is_finite()).count();
     let axes = Axes {
         x_ticks: true,
         y_ticks: true,
@@ -69,8 +69,8 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
         title: curve.title.into(),
         subtitle: if n == 0 {
             "no values yet".into()
-        } else if lost > 0 {
-            format!("{} not finite, left out", counted(lost, "value", "values"))
+        } else if missing > 0 {
+            format!("{} not finite, left out", counted(missing, "value", "values"))
         } else {
             String::new()
         },
@@ -80,7 +80,8 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
 
     let columns = canvas.pixels_of(panel.rect).0;
     let has_smooth = curve.smoothed.iter().any(|v| v.is_finite());
-    let raw_style = if has_smooth {
+    // A dense curve is a band: faint, lest it is all that one sees.
+    let raw_style = if has_smooth || n > 4 * columns {
         LineStyle::new(0.5, theme.data.mix(theme.background, 0.68))
     } else {
         LineStyle::new(theme.line * 0.8, theme.data)
@@ -94,7 +95,14 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
             layer.polyline(&line, LineStyle::new(0.9, theme.reference).dashed(4.0, 2.5));
         }
         if has_smooth {
-            draw(layer, &panel, curve.steps, curve.smoothed, columns, LineStyle::new(1.4, theme.data).round());
+            draw(
+                layer,
+                &panel,
+                curve.steps,
+                curve.smoothed,
+                columns,
+                LineStyle::new(1.4, theme.data).round(),
+            );
         }
     });
     panel.axes(&mut canvas, theme, &axes);
@@ -125,8 +133,14 @@ fn loss_scale(curve: &LossCurve<'_>) -> Scale {
         // Held to what single precision holds: the scale only needs to be roughly right.
         let hold = |v: &f64| v.clamp(-1e37, 1e37) as f32;
         let mut kept: Vec<f32> = values.iter().filter(|v| v.is_finite()).map(hold).collect();
-        (!kept.is_empty())
-            .then(|| (f64::from(quantile(&mut kept, low)), f64::from(quantile(&mut kept, high))))
+        if kept.is_empty() {
+            return None;
+        }
+        let (least, most) = kept.iter().fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+        let (lo, hi) = (f64::from(quantile(&mut kept, low)), f64::from(quantile(&mut kept, high)));
+        let (least, most) = (f64::from(least), f64::from(most));
+        // All of it, unless that makes the bulk small.
+        Some(if most - least <= 1.7 * (hi - lo) { (least, most) } else { (lo, hi) })
     };
     let ranges = [bulk(curve.loss, 0.001, 0.998), bulk(curve.smoothed, 0.0, 0.999)];
     let range = ranges.into_iter().flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
@@ -136,7 +150,8 @@ fn loss_scale(curve: &LossCurve<'_>) -> Scale {
     let steep = positive && hi / lo > 10.0;
     if let Some(floor) = floor {
         // A floor far away would flatten the curve; then only the legend names it.
-        let near = if steep { floor > lo * 1e-3 } else { (lo - floor).abs() < 4.0 * (hi - lo).max(lo.abs() * 0.25) };
+        let near =
+            if steep { floor > lo * 1e-3 } else { (lo - floor).abs() < 4.0 * (hi - lo).max(lo.abs() * 0.25) };
         if near {
             (lo, hi) = (lo.min(floor), hi.max(floor));
         }

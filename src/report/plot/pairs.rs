@@ -6,7 +6,7 @@ use super::axis::Scale;
 use super::canvas::{Align, Canvas, TextStyle};
 use super::density::{hash, robust_range};
 use super::panel::{Axes, Cells, Entry, Frame, Mark, Panel, legend_column, y_label_width};
-use super::samples::{Histogram, bins_for, drawable, dot_of, ranges};
+use super::samples::{Histogram, bins_for, dot_of, drawable, ranges};
 use super::theme::Theme;
 use super::{counted, thousands, whole_points};
 use crate::error::{Error, Result};
@@ -36,6 +36,8 @@ impl<'a> PairPlot<'a> {
 const MOST_COLUMNS: usize = 6;
 /// At most this many rows of each are drawn as points.
 const MOST_POINTS: usize = 2500;
+/// As many are drawn even if there are fewer of the other kind.
+const FEWEST_POINTS: usize = 400;
 
 /// Draws histograms on the diagonal and the points of each two columns below it.
 ///
@@ -44,7 +46,10 @@ const MOST_POINTS: usize = 2500;
 pub fn pair_plot(plot: &PairPlot<'_>, theme: &Theme) -> Result<RgbImage> {
     let dim = plot.columns.len();
     if dim == 0 {
-        return Err(Error::config("a pair plot of no columns cannot be drawn", "pass the names of the columns"));
+        return Err(Error::config(
+            "a pair plot of no columns cannot be drawn",
+            "pass the names of the columns",
+        ));
     }
     let sets = [plot.data, plot.samples];
     let counts = [whole_points(sets[0], dim, plot.names[0])?, whole_points(sets[1], dim, plot.names[1])?];
@@ -88,7 +93,8 @@ pub fn pair_plot(plot: &PairPlot<'_>, theme: &Theme) -> Result<RgbImage> {
                 ..Axes::default()
             };
             if row == col {
-                let histograms = [0, 1].map(|set| Histogram::new(column(set, row), scales[row], bins_for(counts, 40)));
+                let histograms =
+                    [0, 1].map(|set| Histogram::new(column(set, row), scales[row], bins_for(counts, 40)));
                 let highest = histograms.iter().map(Histogram::top).fold(0.0, f64::max);
                 let y = Scale::linear(0.0, if highest > 0.0 { highest * 1.05 } else { 1.0 });
                 let panel = Panel::new(&canvas, cells.at(col, row), scales[col], y);
@@ -123,9 +129,12 @@ pub fn pair_plot(plot: &PairPlot<'_>, theme: &Theme) -> Result<RgbImage> {
 
 /// Which rows are drawn, data and samples mixed so that neither lies on top.
 fn dots(sets: [&[f32]; 2], dim: usize) -> Vec<(usize, usize)> {
+    // As many of each, so that neither drowns the other.
+    let least = sets.iter().map(|s| s.len() / dim).filter(|n| *n > 0).min().unwrap_or(0);
+    let most = least.clamp(FEWEST_POINTS, MOST_POINTS);
     let mut dots: Vec<(usize, usize)> = Vec::new();
     for (set, values) in sets.into_iter().enumerate() {
-        dots.extend(drawable(values, dim, MOST_POINTS).into_iter().map(|index| (set, index)));
+        dots.extend(drawable(values, dim, most).into_iter().map(|index| (set, index)));
     }
     dots.sort_by_cached_key(|&(set, index)| hash(2 * index as u64 + set as u64));
     dots
@@ -141,18 +150,17 @@ fn captions(
     dots: &[(usize, usize)],
 ) {
     let colours = [theme.data, theme.samples];
-    let entries: Vec<Entry> = (0..2)
-        .map(|set| Entry::new(Mark::Disc(2.2), colours[set], plot.names[set]))
-        .collect();
+    let entries: Vec<Entry> =
+        (0..2).map(|set| Entry::new(Mark::Disc(2.2), colours[set], plot.names[set])).collect();
     legend_column(canvas, theme, x, y, &entries);
     let mut lines = Vec::new();
-    for set in 0..2 {
+    for (set, &count) in counts.iter().enumerate() {
         let drawn = dots.iter().filter(|d| d.0 == set).count();
         let name = plot.names[set].to_lowercase();
-        lines.push(if drawn < counts[set] {
-            format!("{name}: {} of {} drawn", thousands(drawn as i64), counted(counts[set], "row", "rows"))
+        lines.push(if drawn < count {
+            format!("{name}: {} of {} drawn", thousands(drawn as i64), counted(count, "row", "rows"))
         } else {
-            format!("{name}: {}", counted(counts[set], "row", "rows"))
+            format!("{name}: {}", counted(count, "row", "rows"))
         });
     }
     if plot.columns.len() > MOST_COLUMNS {

@@ -52,8 +52,8 @@ pub enum Frame {
     Bottom,
 }
 
-/// Distance between ticks, in points, below which labels would crowd.
-const TICK_ROOM: (f32, f32) = (28.0, 22.0);
+/// Distance between ticks in points that is aimed at.
+const TICK_ROOM: f32 = 22.0;
 
 impl Panel {
     /// A panel whose edges lie on whole pixels of `canvas`.
@@ -91,7 +91,7 @@ impl Panel {
     /// The ticks below: as many as leave room between their labels.
     fn x_ticks(&self, canvas: &Canvas, theme: &Theme, format: Format) -> Ticks {
         let style = TextStyle::new(theme.tick_size, theme.muted);
-        let most = ((self.rect.w / TICK_ROOM.0) as usize).clamp(3, 9);
+        let most = tick_count(self.rect.w);
         let fits = |ticks: &Ticks| {
             let taken: f32 = ticks.major.iter().map(|(_, text)| canvas.text_width(text, style) + 8.0).sum();
             taken <= self.rect.w
@@ -178,11 +178,14 @@ impl Panel {
         for (value, text) in &ticks.major {
             let (_, y) = self.place(self.x.lo(), *value);
             canvas.polyline(&[(self.rect.x - theme.tick_length, y), (self.rect.x, y)], frame);
-            canvas.text(self.rect.x - theme.tick_length - 2.0, y, text, label);
+            // The note stands above the uppermost label's place.
+            if ticks.note.is_none() || y > self.rect.y + 0.5 * theme.tick_size {
+                canvas.text(self.rect.x - theme.tick_length - 2.0, y, text, label);
+            }
             widest = widest.max(canvas.text_width(text, label));
         }
         if let Some(note) = ticks.note {
-            let x = self.rect.x - theme.tick_length;
+            let x = self.rect.x - theme.tick_length - 2.0;
             canvas.text(x, self.rect.y - 0.7 * theme.tick_size, &note, label);
         }
         widest
@@ -191,7 +194,11 @@ impl Panel {
 
 /// The ticks of a vertical scale of this height.
 fn y_ticks(scale: Scale, height: f32) -> Ticks {
-    scale.ticks(((height / TICK_ROOM.1) as usize).clamp(3, 7), Format::Plain)
+    scale.ticks(tick_count(height), Format::Plain)
+}
+
+fn tick_count(length: f32) -> usize {
+    ((length / TICK_ROOM) as usize).clamp(3, 7)
 }
 
 /// The width in points that the tick labels of a y axis take, its name not counted.
@@ -204,14 +211,7 @@ pub fn y_label_width(canvas: &Canvas, theme: &Theme, scale: Scale, height: f32) 
 }
 
 /// Draws a vertical colour bar with ticks and a name on its right.
-pub fn colour_bar(
-    canvas: &mut Canvas,
-    theme: &Theme,
-    rect: Rect,
-    map: &Colormap,
-    scale: Scale,
-    name: &str,
-) {
+pub fn colour_bar(canvas: &mut Canvas, theme: &Theme, rect: Rect, map: &Colormap, scale: Scale, name: &str) {
     let rect = canvas.snap(rect);
     let table = map.table::<512>();
     let (_, height) = canvas.pixels_of(rect);

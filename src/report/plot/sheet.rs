@@ -66,7 +66,11 @@ pub fn contact_sheet(sheet: &ContactSheet<'_>, theme: &Theme) -> Result<RgbImage
     };
     let sets = [sheet.data, sheet.samples];
     let counts = [whole_points(sets[0], size, sheet.names[0])?, whole_points(sets[1], size, sheet.names[1])?];
-    let (lo, hi) = sheet.range.or_else(|| exact_range(sheet.data)).or_else(|| exact_range(sheet.samples)).unwrap_or((0.0, 1.0));
+    let (lo, hi) = sheet
+        .range
+        .or_else(|| exact_range(sheet.data))
+        .or_else(|| exact_range(sheet.samples))
+        .unwrap_or((0.0, 1.0));
     let levels = Scale::linear(f64::from(lo), f64::from(hi));
 
     let longest = height.max(width);
@@ -82,12 +86,12 @@ pub fn contact_sheet(sheet: &ContactSheet<'_>, theme: &Theme) -> Result<RgbImage
 
     let top = theme.margin + theme.title_size * 1.7;
     // Titles need room even over a single small image.
-    let side = points(sheet_px.0).max(110.0);
+    let breadth = points(sheet_px.0).max(110.0);
     let gap = 22.0;
-    let total = (2.0 * theme.margin + 2.0 * side + gap, top + points(sheet_px.1) + theme.margin);
+    let total = (2.0 * theme.margin + 2.0 * breadth + gap, top + points(sheet_px.1) + theme.margin);
     let mut canvas = Canvas::new(total.0, total.1, theme)?;
     for (i, images) in sets.into_iter().enumerate() {
-        let left = theme.margin + i as f32 * (side + gap);
+        let left = theme.margin + i as f32 * (breadth + gap);
         let area = canvas.snap(Rect::new(left, top, points(sheet_px.0), points(sheet_px.1)));
         let drawn: Vec<usize> = thinned(counts[i], per_row * rows).collect();
         canvas.pixels(area, |x, y| {
@@ -98,20 +102,29 @@ pub fn contact_sheet(sheet: &ContactSheet<'_>, theme: &Theme) -> Result<RgbImage
                 return None;
             }
             let at = image * size + (y * width + x) * channels;
-            let level = |k: usize| (levels.unit(f64::from(images[at + k])).clamp(0.0, 1.0) * 255.0).round() as u8;
+            let level =
+                |k: usize| (levels.unit(f64::from(images[at + k])).clamp(0.0, 1.0) * 255.0).round() as u8;
             // What is no number stands out instead of passing for black.
             if images[at..at + channels].iter().any(|v| v.is_nan()) {
                 return Some(theme.samples);
             }
-            Some(if channels == 3 { Rgb(level(0), level(1), level(2)) } else { Rgb(level(0), level(0), level(0)) })
+            Some(if channels == 3 {
+                Rgb(level(0), level(1), level(2))
+            } else {
+                Rgb(level(0), level(0), level(0))
+            })
         });
-        let heading = Panel { rect: Rect::new(left, top, side, area.h), x: levels, y: levels };
+        let heading = Panel { rect: Rect::new(left, top, breadth, area.h), x: levels, y: levels };
         let subtitle = match (counts[i], drawn.len()) {
             (0, _) => "no images".to_owned(),
             (n, k) if n > k => format!("{k} of {}", counted(n, "image", "images")),
             (n, _) => counted(n, "image", "images"),
         };
-        heading.title_only(&mut canvas, theme, &Axes { title: sheet.names[i].into(), subtitle, ..Axes::default() });
+        heading.title_only(
+            &mut canvas,
+            theme,
+            &Axes { title: sheet.names[i].into(), subtitle, ..Axes::default() },
+        );
     }
     Ok(canvas.finish())
 }
@@ -152,7 +165,8 @@ mod tests {
                 contact_sheet(&ContactSheet::new(data, samples, SHAPE), &theme).unwrap();
             }
         }
-        let refused = |data: &[f32], shape| contact_sheet(&ContactSheet::new(data, &[], shape), &theme).is_err();
+        let refused =
+            |data: &[f32], shape| contact_sheet(&ContactSheet::new(data, &[], shape), &theme).is_err();
         assert!(refused(&[0.0; 63], SHAPE));
         for (height, width, channels) in [(0, 8, 1), (8, 8, 2), (usize::MAX, usize::MAX, 3), (9000, 1, 1)] {
             assert!(refused(&[], ImageShape { height, width, channels }), "{height} {width} {channels}");

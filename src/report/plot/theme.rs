@@ -68,7 +68,7 @@ impl Default for Theme {
             line: 1.1,
             tick_length: 2.5,
             margin: 10.0,
-            density: Colormap::new(colorous::MAGMA).part(0.98, 0.08).fading(0.18, Rgb::WHITE),
+            density: Colormap::new(colorous::MAGMA).part(0.98, 0.12).fading(0.18, Rgb::WHITE),
             speed: Colormap::new(colorous::VIRIDIS),
             time: Colormap::new(colorous::PLASMA).part(0.02, 0.78),
         }

@@ -38,7 +38,10 @@ const SIDE: f32 = 288.0;
 pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbImage> {
     let points = plot.steps.checked_add(1).and_then(|p| p.checked_mul(2));
     let Some(stride) = points else {
-        return Err(Error::config(format!("{} steps cannot be drawn", plot.steps), "pass the number of steps"));
+        return Err(Error::config(
+            format!("{} steps cannot be drawn", plot.steps),
+            "pass the number of steps",
+        ));
     };
     let n = whole_points(plot.trajectories, stride, "trajectories")?;
     let ends = |at: usize| -> Vec<f32> {
@@ -54,7 +57,8 @@ pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbIm
     let probe = Canvas::new(1.0, 1.0, theme)?;
     let left = theme.margin + y_label_width(&probe, theme, limits.y, height);
     let top = theme.margin + theme.title_size * 1.7;
-    let note_room = if limits.x.ticks(6, super::Format::Plain).note.is_some() { theme.tick_size * 1.4 } else { 0.0 };
+    let note_room =
+        if limits.x.ticks(6, super::Format::Plain).note.is_some() { theme.tick_size * 1.4 } else { 0.0 };
     let foot = theme.tick_length + theme.tick_size + 4.0 + note_room + theme.margin;
     let bar_x = left + SIDE + 10.0;
     let mut canvas = Canvas::new(bar_x + 44.0, top + height + foot, theme)?;
@@ -73,10 +77,13 @@ pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbIm
     });
     let subtitle = match n {
         0 => "no paths".to_owned(),
-        n if n > drawn.len() => format!("{} of {}", super::thousands(drawn.len() as i64), counted(n, "path", "paths")),
+        n if n > drawn.len() => {
+            format!("{} of {}", super::thousands(drawn.len() as i64), counted(n, "path", "paths"))
+        }
         n => counted(n, "path", "paths"),
     };
-    let axes = Axes { x_ticks: true, y_ticks: true, title: plot.title.into(), frame: Frame::Box, ..Axes::default() };
+    let axes =
+        Axes { x_ticks: true, y_ticks: true, title: plot.title.into(), frame: Frame::Box, ..Axes::default() };
     let (t0, t1) = plot.t;
     let entries = [
         Entry::new(Mark::Disc(1.8), theme.source, format!("t = {}", short(t0, 3))),
