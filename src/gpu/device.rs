@@ -33,6 +33,7 @@ pub struct DeviceOptions {
 #[derive(Clone, Debug)]
 pub struct Device {
     inner: Arc<Inner>,
+    habits: Habits,
 }
 
 #[derive(Debug)]
@@ -41,7 +42,6 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    habits: Habits,
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
@@ -116,12 +116,18 @@ impl Device {
                 queue,
                 info,
                 limits,
-                habits,
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
             }),
+            habits,
         })
+    }
+
+    /// The same device with work laid out in another way. The results agree up to rounding.
+    #[must_use]
+    pub fn with_habits(&self, habits: Habits) -> Self {
+        Self { inner: Arc::clone(&self.inner), habits }
     }
 
     /// The adapter's name, driver and kind.
@@ -139,7 +145,7 @@ impl Device {
     /// How work is laid out for this device.
     #[must_use]
     pub fn habits(&self) -> &Habits {
-        &self.inner.habits
+        &self.habits
     }
 
     /// A one-line description: name, backend, driver.
