@@ -8,10 +8,14 @@
 //
 // One invocation a group of four parameters.
 //
-// Variants: AVERAGE  keeps the moving average
+// Variants: AVERAGE   keeps the moving average
+//           TEXTURES  copies the weights to a texture as well, for the kernels that read them there
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
+//#if TEXTURES
+//#include "shared/atlas.wgsl"
+//#end
 
 const QUADS: u32 = 64u;  // parameters / 4, padded
 const LANES: u32 = 64u;
@@ -24,6 +28,20 @@ const LANES: u32 = 64u;
 @group(0) @binding(5) var<storage, read_write> moment2: array<vec4f>;       // [QUADS]
 //#if AVERAGE
 @group(0) @binding(6) var<storage, read_write> average: array<vec4f>;       // [QUADS]
+//#end
+//#if TEXTURES
+@group(0) @binding(7) var<uniform> atlas: Atlas;
+@group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
+
+fn publish(at: u32, p: vec4f) {
+    for (var layer = 0u; layer < atlas.layers; layer++) {
+        let entry = atlas.entries[layer];
+        let within = at - entry.x;  // wraps to something large before the layer begins
+        if (within < entry.y * entry.z) {
+            textureStore(weights, vec2u(within % entry.y, entry.w + within / entry.y), p);
+        }
+    }
+}
 //#end
 
 @compute @workgroup_size(LANES)
@@ -43,6 +61,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     p -= rate * schedule.weight_decay * p;
     p -= rate * (m / state.correction1) / denominator;
     parameters[at] = p;
+//#if TEXTURES
+    publish(at, p);
+//#end
 //#if AVERAGE
     average[at] = p + state.average_decay * (average[at] - p);
 //#end

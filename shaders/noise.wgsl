@@ -15,7 +15,9 @@ struct Noise {
     first_row: u32,    // of this chunk among all samples
     rows: u32,
     source_rows: u32,
-    padding: u32,
+    padding0: u32,
+    padding1: u32,
+    padding2: u32,
 }
 
 @group(0) @binding(0) var<uniform> noise: Noise;

@@ -15,7 +15,7 @@ use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant, forward_variant,
 };
 use crate::sample::{integrator_variant, noise_variant, stage_variant, tiles};
-use crate::train::{adamw_variant, draw_variant, gradient_reduce_variant, loss_variant, step_variant};
+use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
 use crate::{Error, Result};
 
 /// The dimensions of the catalogue.
@@ -38,24 +38,27 @@ pub fn catalogue() -> Vec<Variant> {
         for time_frequencies in [0, 3] {
             let architecture = Architecture { dim, hidden: hidden.clone(), activation: silu, time_frequencies };
             let layout = Layout::new(&architecture);
-            training(&architecture, &layout, &mut add);
-            for update in [false, true] {
-                add(stage_variant(&architecture, &layout, update));
+            for habits in HABITS {
+                training(&architecture, &layout, &habits, &mut add);
             }
         }
         for source in [false, true] {
             add(noise_variant(dim, source));
         }
         for width in WIDTHS {
-            integrators(&Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 }, &mut add);
+            let architecture = Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
+            integrators(&architecture, &mut add);
         }
     }
     for (name, ..) in ACTIVATIONS {
         let Ok(activation) = name.parse() else { continue };
         let architecture = Architecture { dim: 2, hidden: vec![17], activation, time_frequencies: 3 };
         let layout = Layout::new(&architecture);
-        for training in [false, true] {
-            add(forward_variant(&layout.layers[0], name, training, Habits::HARDWARE.tile_lanes));
+        for habits in HABITS {
+            for training in [false, true] {
+                let textures = (habits.textures, habits.textures);
+                add(forward_variant(&habits, &layout.layers[0], name, training, textures));
+            }
         }
         integrators(&architecture, &mut add);
     }
@@ -63,46 +66,49 @@ pub fn catalogue() -> Vec<Variant> {
     variants.into_values().collect()
 }
 
-/// The kernels of a training step.
-fn training(architecture: &Architecture, layout: &Layout, add: &mut impl FnMut(Variant)) {
+/// The ways in which work is laid out.
+const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
+
+/// The kernels of a training step and of the layered integrator.
+fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
+    let textures = habits.textures;
     for family in PATHS {
         let Ok(path) = Path::new(family.name, Path::SIGMA_MIN) else { continue };
         for source in [false, true] {
-            for export in [false, true] {
-                add(draw_variant(architecture, &path, source, export));
-            }
+            add(draw_variant(architecture, &path, source, textures, false));
+            add(draw_variant(architecture, &path, source, false, true));
         }
     }
-    for habits in [Habits::SOFTWARE, Habits::HARDWARE] {
-        let lanes = habits.tile_lanes;
-        let last = layout.layers.len() - 1;
-        for (place, layer) in layout.layers.iter().enumerate() {
-            if place < last {
-                add(forward_variant(layer, architecture.activation.name(), true, lanes));
-                add(forward_variant(layer, architecture.activation.name(), false, lanes));
-            } else {
-                add(forward_variant(layer, "identity", false, lanes));
-            }
-            if place > 0 {
-                add(backward_input_variant(layer, lanes));
-            }
-            for accumulate in [false, true] {
-                add(backward_weight_variant(layer, accumulate, lanes));
-            }
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        if place < last {
+            let name = architecture.activation.name();
+            add(forward_variant(habits, layer, name, true, (textures, textures)));
+            add(forward_variant(habits, layer, name, false, (textures, textures)));
+        } else {
+            add(forward_variant(habits, layer, "identity", false, (textures, false)));
         }
-        add(gradient_reduce_variant(layout, habits.slices as usize));
+        if place > 0 {
+            add(backward_input_variant(habits, layer, textures));
+        }
+        for accumulate in [false, true] {
+            add(backward_weight_variant(habits, layer, accumulate, textures));
+        }
     }
-    add(loss_variant(layout.layers[layout.layers.len() - 1].width_out));
+    add(loss_variant(layout.layers[last].width_out, textures));
+    add(reduce_variant(layout, habits.slices as usize));
     add(step_variant());
     for average in [false, true] {
-        add(adamw_variant(layout, average));
+        add(adamw_variant(layout, average, textures));
     }
+    add(stage_variant(architecture, layout, false, textures));
+    add(stage_variant(architecture, layout, true, false));
 }
 
 /// The fused integrator for every number of stages, as far as the network is narrow enough for it.
 fn integrators(architecture: &Architecture, add: &mut impl FnMut(Variant)) {
     let layout = Layout::new(architecture);
-    for habits in [Habits::SOFTWARE, Habits::HARDWARE] {
+    for habits in HABITS {
         for solver in SOLVERS {
             // What every WebGPU device offers, so that every compiler can take it.
             if let Some(tiles) = tiles(&habits, &wgpu::Limits::default(), &layout, solver.stages()) {

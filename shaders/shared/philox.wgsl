@@ -44,10 +44,11 @@ fn uniform01(word: u32) -> f32 {
     return f32(word >> 8u) * 0x1p-24;
 }
 
-// Four standard normals by Box–Muller; the radius takes u in (0, 1], so its logarithm is finite.
+// Four standard normals by Box–Muller; the radius takes u in (0, 1], so its logarithm is finite. Around u = 1 drivers
+// owe the logarithm an absolute error of 2^−21 only: it may come out positive there, and its root as NaN.
 fn normals(words: vec4u) -> vec4f {
     let u = vec2f(vec2u(words.x >> 8u, words.z >> 8u) + 1u) * 0x1p-24;
-    let radius = sqrt(-2.0 * log(u));
+    let radius = sqrt(max(-2.0 * log(u), vec2f(0.0)));
     // The angle is shifted into [−π, π), the interval on which WGSL specifies sin and cos:
     // cos(θ) = −cos(θ − π), sin(θ) = −sin(θ − π).
     let angle = TWO_PI * (vec2f(uniform01(words.y), uniform01(words.w)) - 0.5);

@@ -7,8 +7,8 @@ use super::{Context, terminal};
 
 /// List the adapters, and which one is the default
 ///
-/// --adapter INDEX|NAME chooses among them. WGPU_BACKEND (vulkan, metal, dx12, gl) narrows the search to a backend,
-/// WGPU_ADAPTER_NAME changes the default; GL is only asked where the others have nothing, or by WGPU_BACKEND=gl.
+/// --adapter INDEX|NAME chooses among them. WGPU_BACKEND (vulkan, metal, dx12, gl) says which backends to ask (GL is
+/// only asked this way), WGPU_ADAPTER_NAME changes the default.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

@@ -101,6 +101,11 @@ impl Context {
         self.typed.iter().any(|typed| typed == name)
     }
 
+    /// The flags that were typed.
+    pub fn all_typed(&self) -> &[String] {
+        &self.typed
+    }
+
     /// Opens the device and says which.
     pub fn device(&self) -> anyhow::Result<Device> {
         let device = Device::open(&DeviceOptions { adapter: self.adapter(), ..DeviceOptions::default() })?;
@@ -135,7 +140,9 @@ pub fn run() -> anyhow::Result<()> {
         let command_line = |id: &&clap::Id| {
             matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine)
         };
-        matches.ids().filter(command_line).map(|id| id.as_str().replace('_', "-")).collect()
+        // Groups of flags are among the ids as well; their names begin with a capital letter.
+        let flag = |id: &&clap::Id| id.as_str().starts_with(|c: char| c.is_ascii_lowercase());
+        matches.ids().filter(flag).filter(command_line).map(|id| id.as_str().replace('_', "-")).collect()
     });
     let Global { adapter, seed, quiet, json } = cli.global;
     // Any text is a choice: what is no index is a part of a name.

@@ -37,23 +37,27 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Asks Vulkan, Metal and DX12, and GL if these have nothing. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says
-    /// which backends to ask instead, as in other programs built on wgpu; the driver's own variables, such as
-    /// `VK_DRIVER_FILES`, narrow the search as well.
+    /// Asks Vulkan, Metal and DX12. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says which backends to ask instead, as
+    /// in other programs built on wgpu; the driver's own variables, such as `VK_DRIVER_FILES`, narrow the search as
+    /// well.
     #[must_use]
     pub fn find() -> Self {
-        if let Some(asked) = Backends::from_env() {
-            return Self { backends: asked, list: search(asked) };
-        }
-        // GL comes last, and only where it is needed: it reaches the same GPUs as the others with less, and merely
-        // asking it makes Mesa complain on standard error where there is no login session ("XDG_RUNTIME_DIR is
-        // invalid or not set in the environment").
-        let modern = Backends::all() - Backends::GL;
-        let list = search(modern);
-        if !list.is_empty() {
-            return Self { backends: modern, list };
-        }
-        Self { backends: Backends::all(), list: search(Backends::GL) }
+        // GL only where it is asked for: it reaches the same GPUs as the others do, with less, and where it is all
+        // there is, a line that says what to install serves better than a driver of doubtful compute shaders.
+        let backends = Backends::from_env().unwrap_or(Backends::all() - Backends::GL);
+        let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+        // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
+        descriptor.flags = wgpu::InstanceFlags::empty();
+        let mut descriptor = descriptor.with_env();
+        descriptor.backends = backends;
+        let instance = wgpu::Instance::new(descriptor);
+        let mut list = pollster::block_on(instance.enumerate_adapters(backends));
+        list.retain(|adapter| {
+            adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
+        });
+        // One GPU may be reached by several backends; a stable order: by kind, GL last.
+        list.sort_by_key(|adapter| rank(&adapter.get_info()));
+        Self { backends, list }
     }
 
     /// What is known of each adapter, the default one first.
@@ -109,21 +113,6 @@ impl Adapters {
     }
 }
 
-/// The adapters of these backends that can compute.
-fn search(backends: Backends) -> Vec<wgpu::Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
-    // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
-    descriptor.flags = wgpu::InstanceFlags::empty();
-    let mut descriptor = descriptor.with_env();
-    descriptor.backends = backends;
-    let instance = wgpu::Instance::new(descriptor);
-    let mut list = pollster::block_on(instance.enumerate_adapters(backends));
-    list.retain(|adapter| adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS));
-    // One GPU may be reached by several backends; a stable order: by kind, GL last.
-    list.sort_by_key(|adapter| rank(&adapter.get_info()));
-    list
-}
-
 fn rank(info: &AdapterInfo) -> (u32, bool) {
     let kind = match info.device_type {
         DeviceType::DiscreteGpu => 0,
@@ -144,8 +133,14 @@ fn backend_names(backends: Backends) -> String {
         (Backends::GL, "GL"),
     ]
     .into_iter()
-    .filter(|(backend, _)| backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend))
+    .filter(|(backend, _)| {
+        backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend)
+    })
     .map(|(_, name)| name)
     .collect();
-    if names.is_empty() { "no backend of this build was searched (see WGPU_BACKEND), which".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "no backend of this build was searched (see WGPU_BACKEND), which".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

@@ -11,7 +11,8 @@ use wgpu::{BufferUsages, PollType};
 use super::adapter::{AdapterChoice, Adapters};
 use super::compose::Variant;
 use super::habits::Habits;
-use super::plan::{Binding, Dispatch, Kernel};
+use super::matrix::{self, Texture};
+use super::plan::{Binding, Dispatch, Kernel, Resource};
 use crate::{Error, Result};
 
 /// How long to wait for one submission before the device is given up. Submissions aim at a fraction of a second;
@@ -32,6 +33,7 @@ pub struct DeviceOptions {
 #[derive(Clone, Debug)]
 pub struct Device {
     inner: Arc<Inner>,
+    habits: Habits,
 }
 
 #[derive(Debug)]
@@ -40,7 +42,6 @@ struct Inner {
     queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
-    habits: Habits,
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
@@ -115,12 +116,18 @@ impl Device {
                 queue,
                 info,
                 limits,
-                habits,
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
             }),
+            habits,
         })
+    }
+
+    /// The same device with work laid out in another way. The results agree up to rounding.
+    #[must_use]
+    pub fn with_habits(&self, habits: Habits) -> Self {
+        Self { inner: Arc::clone(&self.inner), habits }
     }
 
     /// The adapter's name, driver and kind.
@@ -138,7 +145,7 @@ impl Device {
     /// How work is laid out for this device.
     #[must_use]
     pub fn habits(&self) -> &Habits {
-        &self.inner.habits
+        &self.habits
     }
 
     /// A one-line description: name, backend, driver.
@@ -224,10 +231,87 @@ impl Device {
             mapped_at_creation: false,
         });
         if pollster::block_on(scope.pop()).is_some() {
-            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
         }
         self.check("an allocation")?;
         Ok(Buffer { raw })
+    }
+
+    /// Reserves a texture of zeros for a matrix of `f32`.
+    ///
+    /// # Errors
+    /// [`Error::Limit`] if it is larger than the device allows, [`Error::OutOfMemory`] if there is no room for it.
+    pub(crate) fn texture(&self, rows: usize, width: usize, purpose: Purpose<'_>) -> Result<Texture> {
+        if !matrix::fits_texture(self, rows, width) {
+            return Err(Error::Limit {
+                what: purpose.what.to_owned(),
+                asked: rows.max(width / 4) as u64,
+                unit: "texels",
+                limit_name: "max_texture_dimension_2d",
+                limit: self.inner.limits.max_texture_dimension_2d.into(),
+                device: self.inner.info.name.clone(),
+                flag: purpose.flag.to_owned(),
+            });
+        }
+        let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let raw = self.inner.device.create_texture(&wgpu::TextureDescriptor {
+            label: Some(purpose.what),
+            size: matrix::extent(rows, width, purpose)?,
+            mip_level_count: 1,
+            sample_count: 1,
+            dimension: wgpu::TextureDimension::D2,
+            format: wgpu::TextureFormat::Rgba32Float,
+            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            view_formats: &[],
+        });
+        if pollster::block_on(scope.pop()).is_some() {
+            let bytes = 4 * rows as u64 * width as u64;
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
+        }
+        self.check("an allocation")?;
+        let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
+        Ok(Texture { raw, view })
+    }
+
+    /// Fills rows of a texture, from `first` on, with whole rows of `width` numbers.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub(crate) fn write_texture(
+        &self,
+        texture: &Texture,
+        first: usize,
+        values: &[f32],
+        width: usize,
+    ) -> Result<()> {
+        let rows = values.len() / width;
+        let purpose = Purpose { what: "a copy to the device", flag: "--hidden" };
+        let mut size = matrix::extent(rows, width, purpose)?;
+        size.width = size.width.min(texture.raw.width());
+        self.inner.queue.write_texture(
+            wgpu::TexelCopyTextureInfo {
+                texture: &texture.raw,
+                mip_level: 0,
+                origin: wgpu::Origin3d { x: 0, y: u32::try_from(first).unwrap_or(u32::MAX), z: 0 },
+                aspect: wgpu::TextureAspect::All,
+            },
+            bytemuck::cast_slice(values),
+            wgpu::TexelCopyBufferLayout {
+                offset: 0,
+                bytes_per_row: u32::try_from(4 * width).ok(),
+                rows_per_image: None,
+            },
+            size,
+        );
+        self.check("a copy to the device")
     }
 
     /// Overwrites the beginning of a buffer. The copy happens before the next submission's work.
@@ -270,7 +354,8 @@ impl Device {
             label: Some(variant.kernel),
             source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
         };
-        let module = if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
+        let module =
+            if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(variant.kernel),
             layout: None,
@@ -300,7 +385,12 @@ impl Device {
     /// # Errors
     /// [`Error::Limit`] if it has more workgroups than the device allows, [`Error::Device`] if the buffers do not
     /// fit the kernel.
-    pub fn dispatch(&self, variant: &Variant, bindings: &[Binding<'_>], groups: [u32; 3]) -> Result<Dispatch> {
+    pub fn dispatch(
+        &self,
+        variant: &Variant,
+        bindings: &[Binding<'_>],
+        groups: [u32; 3],
+    ) -> Result<Dispatch> {
         let kernel = self.kernel(variant)?;
         let limit = self.inner.limits.max_compute_workgroups_per_dimension;
         if let Some(asked) = groups.into_iter().find(|groups| *groups > limit) {
@@ -319,11 +409,14 @@ impl Device {
             .iter()
             .map(|binding| wgpu::BindGroupEntry {
                 binding: binding.slot,
-                resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
-                    buffer: &binding.buffer.raw,
-                    offset: binding.range.as_ref().map_or(0, |range| range.start),
-                    size: binding.range.as_ref().and_then(|range| wgpu::BufferSize::new(range.end - range.start)),
-                }),
+                resource: match &binding.resource {
+                    Resource::Texture(texture) => wgpu::BindingResource::TextureView(&texture.view),
+                    Resource::Buffer(buffer, range) => wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                        buffer: &buffer.raw,
+                        offset: range.as_ref().map_or(0, |range| range.start),
+                        size: range.as_ref().and_then(|range| wgpu::BufferSize::new(range.end - range.start)),
+                    }),
+                },
             })
             .collect();
         let bind_group = self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -361,7 +454,8 @@ impl Device {
         dispatches: impl IntoIterator<Item = &'a Dispatch>,
         copies: &[BufferCopy<'_>],
     ) -> Result<Submission> {
-        let mut encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for dispatch in dispatches {
@@ -412,7 +506,8 @@ impl Device {
     /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
     pub fn read<T: Pod>(&self, buffer: &Buffer, range: Range<u64>) -> Result<Vec<T>> {
         const PIECE: u64 = 64 << 20;
-        let mut values: Vec<T> = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
+        let mut values: Vec<T> =
+            Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
         let landing = self.landing((range.end - range.start).min(PIECE))?;
         let mut at = range.start;
         while at < range.end {
@@ -445,7 +540,8 @@ impl Device {
             // The receiver lives until the answer is there; if it is gone, nobody asks any more.
             let _ = sender.send(result);
         });
-        let refused = |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
+        let refused =
+            |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
         let begun = Instant::now();
         // The copy is done, so the first look finds the buffer mapped; waiting at once would also wait for work
         // that was handed over since.
@@ -466,7 +562,10 @@ impl Device {
             }
         }
         let values = {
-            let view = landing.raw.get_mapped_range(range.start..range.end).map_err(|error| refused(error.to_string()))?;
+            let view = landing
+                .raw
+                .get_mapped_range(range.start..range.end)
+                .map_err(|error| refused(error.to_string()))?;
             bytemuck::pod_collect_to_vec(&view)
         };
         landing.raw.unmap();

@@ -15,6 +15,10 @@ pub struct Habits {
     /// The most iterations of all loops of one invocation. Mesa's software rasterizer ends loops, without a word,
     /// after 65 535.
     pub loop_iterations: u32,
+    /// Matrices lie in textures where they fit (`Matrix`).
+    pub textures: bool,
+    /// Rows of a tile of a matrix product: 8 or 16.
+    pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
@@ -34,6 +38,8 @@ impl Habits {
         submission_ms: 150,
         dispatch_flops: 2_000_000_000,
         loop_iterations: 60_000,
+        textures: true,
+        tile_rows: 16,
         tile_lanes: 16,
         slice_rows: u32::MAX,
         slices: 1,
@@ -47,6 +53,8 @@ impl Habits {
         submission_ms: 100,
         dispatch_flops: 50_000_000_000,
         loop_iterations: 1 << 20,
+        textures: false,
+        tile_rows: 8,
         tile_lanes: 32,
         slice_rows: 32,
         slices: 16,

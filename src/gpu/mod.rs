@@ -4,10 +4,13 @@ mod adapter;
 mod compose;
 mod device;
 mod habits;
+mod matrix;
 mod plan;
 
 pub use adapter::{AdapterChoice, Adapters, INSTALL_HINT};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::Habits;
+pub(crate) use matrix::fits_texture;
+pub use matrix::{Matrix, Texture};
 pub use plan::{Binding, Dispatch, Kernel};

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::device::Buffer;
+use super::matrix::{Matrix, Texture};
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -13,25 +14,46 @@ pub struct Kernel {
     pub(crate) pipeline: wgpu::ComputePipeline,
 }
 
-/// A buffer, or a range of its bytes, at one of a kernel's bindings.
+/// A resource at one of a kernel's bindings.
 #[derive(Clone, Debug)]
 pub struct Binding<'a> {
     pub(crate) slot: u32,
-    pub(crate) buffer: &'a Buffer,
-    pub(crate) range: Option<Range<u64>>,
+    pub(crate) resource: Resource<'a>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) enum Resource<'a> {
+    Buffer(&'a Buffer, Option<Range<u64>>),
+    Texture(&'a Texture),
 }
 
 impl<'a> Binding<'a> {
     /// The whole buffer at `@binding(slot)`.
     #[must_use]
     pub fn whole(slot: u32, buffer: &'a Buffer) -> Self {
-        Self { slot, buffer, range: None }
+        Self { slot, resource: Resource::Buffer(buffer, None) }
     }
 
     /// A range of bytes of it.
     #[must_use]
     pub fn part(slot: u32, buffer: &'a Buffer, range: Range<u64>) -> Self {
-        Self { slot, buffer, range: Some(range) }
+        Self { slot, resource: Resource::Buffer(buffer, Some(range)) }
+    }
+
+    /// A matrix, in the form that it has.
+    #[must_use]
+    pub fn matrix(slot: u32, matrix: &'a Matrix) -> Self {
+        let resource = match matrix {
+            Matrix::Buffer(buffer) => Resource::Buffer(buffer, None),
+            Matrix::Texture(texture) => Resource::Texture(texture),
+        };
+        Self { slot, resource }
+    }
+
+    /// A texture.
+    #[must_use]
+    pub fn texture(slot: u32, texture: &'a Texture) -> Self {
+        Self { slot, resource: Resource::Texture(texture) }
     }
 }
 

@@ -1,0 +1,59 @@
+//! Matrices that kernels multiply: in buffers, or in textures where the device reads those faster.
+
+use super::device::{Buffer, Device, Purpose};
+use crate::{Error, Result};
+
+/// A row-major matrix of `f32`, its width a multiple of four, that kernels read by groups of four. The kernels that
+/// take one have a variant `TEXTURES` for the second form.
+#[derive(Clone, Debug)]
+pub enum Matrix {
+    /// One row after the other.
+    Buffer(Buffer),
+    /// A texel holds four neighbours of a row: x = column / 4, y = row. Mesa's software rasterizer reads a texel
+    /// five times as fast as the same four numbers of a buffer.
+    Texture(Texture),
+}
+
+/// A two-dimensional texture of four `f32` a texel.
+#[derive(Clone, Debug)]
+pub struct Texture {
+    pub(crate) raw: wgpu::Texture,
+    pub(crate) view: wgpu::TextureView,
+}
+
+impl Matrix {
+    /// Reserves a matrix of zeros, in a texture if `texture`.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn new(
+        device: &Device,
+        rows: usize,
+        width: usize,
+        texture: bool,
+        purpose: Purpose<'_>,
+    ) -> Result<Self> {
+        if texture {
+            device.texture(rows, width, purpose).map(Self::Texture)
+        } else {
+            device.buffer(4 * rows as u64 * width as u64, purpose).map(Self::Buffer)
+        }
+    }
+}
+
+/// Whether a matrix of this size fits a texture of the device.
+pub(crate) fn fits_texture(device: &Device, rows: usize, width: usize) -> bool {
+    let largest = device.limits().max_texture_dimension_2d as usize;
+    rows <= largest && width / 4 <= largest
+}
+
+/// The extent of a matrix as a texture.
+pub(crate) fn extent(rows: usize, width: usize, purpose: Purpose<'_>) -> Result<wgpu::Extent3d> {
+    match (u32::try_from(width / 4), u32::try_from(rows)) {
+        (Ok(width), Ok(height)) => Ok(wgpu::Extent3d { width, height, depth_or_array_layers: 1 }),
+        _ => Err(Error::config(
+            format!("{} of {rows} × {width} numbers", purpose.what),
+            format!("lower {}", purpose.flag),
+        )),
+    }
+}

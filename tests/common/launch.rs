@@ -1,0 +1,132 @@
+//! One kernel by itself: a variant, its buffers, its grid.
+
+use std::collections::BTreeMap;
+
+use bytemuck::Pod;
+use windfield::gpu::{Binding, Buffer, Device, Purpose, Variant};
+
+use super::report::Report;
+
+/// What lies before and after every storage buffer: a NaN, as a float, and a large number, as an integer. A kernel
+/// that reads beyond its buffers makes NaN of it, and one that writes there is caught.
+const GUARD: u32 = 0x7fc0_dead;
+/// Bytes before: the alignment that any device accepts.
+const BEFORE: usize = 256;
+/// Bytes after.
+const AFTER: usize = 1024;
+
+const PURPOSE: Purpose<'static> = Purpose { what: "a test", flag: "the test" };
+
+/// A kernel with what it is given. It runs without the shader compiler's checks and with them, and must give the same
+/// bits: this is what the module without checks rests on.
+pub struct Launch {
+    variant: Variant,
+    uniforms: Vec<(u32, Upload)>,
+    /// Binding, content, whether the kernel writes to it.
+    storage: Vec<(u32, Vec<u8>, bool)>,
+    repeats: usize,
+}
+
+/// Puts a value on a device.
+type Upload = Box<dyn Fn(&Device) -> windfield::Result<Buffer>>;
+
+/// What the read-write bindings hold afterwards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outputs(BTreeMap<u32, Vec<u8>>);
+
+impl Outputs {
+    /// The values at `@binding(slot)`.
+    pub fn get<T: Pod>(&self, slot: u32) -> Vec<T> {
+        bytemuck::pod_collect_to_vec(&self.0[&slot])
+    }
+}
+
+impl Launch {
+    pub fn new(variant: Variant) -> Self {
+        Self { variant, uniforms: vec![], storage: vec![], repeats: 1 }
+    }
+
+    /// `var<uniform>` at a binding.
+    pub fn uniform<T: Pod>(mut self, slot: u32, value: &T) -> Self {
+        let value = *value;
+        self.uniforms.push((slot, Box::new(move |device| device.uniform(&value))));
+        self
+    }
+
+    /// `var<storage, read>` at a binding.
+    pub fn input<T: Pod>(mut self, slot: u32, values: &[T]) -> Self {
+        self.storage.push((slot, bytemuck::cast_slice(values).to_vec(), false));
+        self
+    }
+
+    /// `var<storage, read_write>` at a binding, with what it holds before.
+    pub fn output<T: Pod>(mut self, slot: u32, before: &[T]) -> Self {
+        self.storage.push((slot, bytemuck::cast_slice(before).to_vec(), true));
+        self
+    }
+
+    /// Dispatches it that often, one after the other.
+    pub fn repeat(mut self, times: usize) -> Self {
+        self.repeats = times;
+        self
+    }
+
+    /// Runs it on both devices. What the checks change, and every touch of a byte outside of a buffer, goes to the
+    /// report.
+    pub fn run(&self, report: &mut Report, groups: [u32; 3]) -> Outputs {
+        let trusted = self.run_on(super::device(), report, groups);
+        let checked = self.run_on(super::checked_device(), report, groups);
+        for (slot, got) in &trusted.0 {
+            let words = |bytes: &[u8]| bytemuck::pod_collect_to_vec::<u8, u32>(bytes);
+            let name =
+                format!("{} @binding({slot}) without checks against with checks", self.variant.label());
+            report.equal(&name, &words(got), &words(&checked.0[slot]));
+        }
+        trusted
+    }
+
+    fn run_on(&self, device: &Device, report: &mut Report, groups: [u32; 3]) -> Outputs {
+        let fault = |error: windfield::Error| -> ! { panic!("{}: {error}", self.variant.label()) };
+        let uniforms: Vec<Buffer> = (self.uniforms.iter())
+            .map(|(_, upload)| upload(device).unwrap_or_else(|error| fault(error)))
+            .collect();
+        let storage: Vec<Buffer> = (self.storage.iter())
+            .map(|(_, bytes, _)| {
+                let guard = |bytes: usize| GUARD.to_ne_bytes().into_iter().cycle().take(bytes);
+                let guarded: Vec<u8> =
+                    guard(BEFORE).chain(bytes.iter().copied()).chain(guard(AFTER)).collect();
+                device.upload(&guarded, PURPOSE).unwrap_or_else(|error| fault(error))
+            })
+            .collect();
+        let mut bindings: Vec<Binding<'_>> = (self.uniforms.iter().zip(&uniforms))
+            .map(|((slot, _), buffer)| Binding::whole(*slot, buffer))
+            .collect();
+        bindings.extend((self.storage.iter().zip(&storage)).map(|((slot, bytes, _), buffer)| {
+            Binding::part(*slot, buffer, BEFORE as u64..(BEFORE + bytes.len()) as u64)
+        }));
+        let dispatch = device.dispatch(&self.variant, &bindings, groups).unwrap_or_else(|error| fault(error));
+        // Bounded submissions, as everywhere.
+        let mut left = self.repeats;
+        while left > 0 {
+            let now = left.min(500);
+            let submission =
+                device.submit((0..now).map(|_| &dispatch), &[]).unwrap_or_else(|error| fault(error));
+            device.wait(Some(&submission)).unwrap_or_else(|error| fault(error));
+            left -= now;
+        }
+        let mut outputs = BTreeMap::new();
+        for ((slot, bytes, written), buffer) in self.storage.iter().zip(&storage) {
+            if !written {
+                continue;
+            }
+            let all: Vec<u32> = device.read(buffer, 0..buffer.bytes()).unwrap_or_else(|error| fault(error));
+            let (before, rest) = all.split_at(BEFORE / 4);
+            let (inside, after) = rest.split_at(bytes.len() / 4);
+            report.holds(before.iter().chain(after).all(|word| *word == GUARD), || {
+                format!("{} @binding({slot}): a write outside of the buffer", self.variant.label())
+            });
+            outputs.insert(*slot, bytemuck::cast_slice(inside).to_vec());
+        }
+        Outputs(outputs)
+    }
+}

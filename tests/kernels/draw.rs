@@ -1,0 +1,189 @@
+//! The batch of a training step: draw.wgsl.
+
+use bytemuck::Zeroable;
+use windfield::gpu::Variant;
+use windfield::train::{Chunk, State};
+
+use super::random::normal_row_error;
+use crate::common::{Launch, Outputs, Report, UNIT, padding, random, unpad, wide, word};
+use crate::reference::draw::{Draw, draw, features, ot};
+use crate::reference::philox;
+
+const SEED: u64 = 0xfeed_beef_0000_0042;
+const STEP: u32 = 70_001;
+const DATA_ROWS: usize = 101;
+const SOURCE_ROWS: usize = 37;
+const SIGMA_MIN: f32 = 1e-3;
+
+struct Case {
+    dim: usize,
+    frequencies: usize,
+    source: bool,
+    export: bool,
+}
+
+impl Case {
+    fn width_in(&self) -> usize {
+        (self.dim + 1 + 2 * self.frequencies).next_multiple_of(8)
+    }
+
+    fn width_out(&self) -> usize {
+        self.dim.next_multiple_of(8)
+    }
+
+    fn variant(&self) -> Variant {
+        Variant::new("draw")
+            .with("DIM", word(self.dim))
+            .with("FREQUENCIES", word(self.frequencies))
+            .with("WIDTH_IN", word(self.width_in()))
+            .with("WIDTH_OUT", word(self.width_out()))
+            .with("LANES", 64)
+            .with_float("SIGMA_MIN", SIGMA_MIN)
+            .part("PATH", "ot")
+            .flag("SOURCE", self.source)
+            .flag("EXPORT", self.export)
+    }
+
+    /// Draws rows first..first + rows of a batch.
+    fn run(&self, report: &mut Report, first: usize, rows: usize, fold: bool) -> Outputs {
+        let chunk = Chunk {
+            seed: [SEED as u32, (SEED >> 32) as u32],
+            first_row: word(first),
+            rows: word(rows),
+            data_rows: word(DATA_ROWS),
+            source_rows: word(SOURCE_ROWS),
+            batch: word(first + rows),
+            first_partial: 0,
+        };
+        let padded = rows.next_multiple_of(8);
+        let unwritten = |floats: usize| vec![-7.0f32; padded * floats];
+        let mut launch = Launch::new(self.variant())
+            .uniform(0, &chunk)
+            .input(1, &[State { step: STEP, ..State::zeroed() }])
+            .input(2, &random(1, DATA_ROWS * self.dim))
+            .output(3, &unwritten(self.width_in()))
+            .output(4, &unwritten(self.width_out()));
+        if self.source {
+            launch = launch.input(5, &random(2, SOURCE_ROWS * self.dim));
+        }
+        if self.export {
+            launch = launch.output(6, &unwritten(2 * self.width_out())).output(7, &vec![[7u32; 2]; padded]);
+        }
+        let groups = word((rows * self.width_in() / 4).div_ceil(64));
+        launch.run(report, if fold { [groups.div_ceil(3), 4, 1] } else { [groups, 1, 1] })
+    }
+}
+
+#[test]
+fn batches_are_the_twins() {
+    let mut report = Report::new();
+    let path = ot(f64::from(SIGMA_MIN));
+    for (i, dim) in [1, 2, 3, 4, 5, 7, 64, 65, 784].into_iter().enumerate() {
+        let (data, source) = (wide(&random(1, DATA_ROWS * dim)), wide(&random(2, SOURCE_ROWS * dim)));
+        for (j, (source_too, export)) in
+            [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
+        {
+            let case = Case { dim, frequencies: [0, 3, 1][(i + j) % 3], source: source_too, export };
+            // The last is the second part of a batch, on a folded grid.
+            for (first, rows, fold) in
+                [(0, 1, false), (0, 3, false), (0, 64, false), (0, 257, false), (64, 57, true)]
+            {
+                let name = format!(
+                    "dimension {dim}, {} frequencies{}{}, rows {first}..+{rows}",
+                    case.frequencies,
+                    if source_too { ", source" } else { "" },
+                    if export { ", export" } else { "" }
+                );
+                let outputs = case.run(&mut report, first, rows, fold);
+                let twin = draw(&Draw {
+                    seed: SEED,
+                    step: STEP,
+                    batch: first + rows,
+                    dim,
+                    data: &data,
+                    source: source_too.then_some(&source),
+                    path: &path,
+                });
+                let (from, from_row) = (first * dim, first);
+                // x0 by Box–Muller; a copy of the source's row is exact.
+                let normals: Vec<f64> = (word(first)..word(first + rows))
+                    .flat_map(|row| normal_row_error(SEED, row, STEP, philox::SOURCE, dim))
+                    .collect();
+                let normal = |i: usize| if source_too { 0.0 } else { normals[i] };
+                // The products and the sum of b·x0 + a·x1, and b = 1 − (1 − σ)·t before it: five roundings.
+                let combination =
+                    |i: usize| normal(i) + 5.0 * UNIT * (twin.x0[from + i].abs() + twin.x1[from + i].abs());
+
+                let width = case.width_in();
+                let columns = dim + 1 + 2 * case.frequencies;
+                let got: Vec<f32> = outputs.get(3);
+                let want = features(&twin.xt[from..], &twin.t[from_row..], dim, case.frequencies);
+                report.close(&format!("{name}: features"), &unpad(&got, columns, width, rows), &want, |i| {
+                    let (row, column) = (i / columns, i % columns);
+                    match column.checked_sub(dim) {
+                        None => combination(row * dim + column),
+                        Some(0) => 0.0, // t itself
+                        // The angle 2π·turns rounds thrice, at most at π; and what drivers owe sine and cosine, 2⁻¹¹,
+                        // where the ones that these tests run on are within 10⁻⁶.
+                        Some(_) => 3.0 * UNIT * std::f64::consts::PI + 1e-6,
+                    }
+                });
+                let zeros = padding(&got, columns, width, rows);
+                report.same_bits(
+                    &format!("{name}: padding of the features"),
+                    &zeros,
+                    &vec![0.0; zeros.len()],
+                );
+                report.holds(got[rows * width..].iter().all(|&x| x == -7.0), || {
+                    format!("{name}: rows beyond the part")
+                });
+
+                let width = case.width_out();
+                let got: Vec<f32> = outputs.get(4);
+                report.close(
+                    &format!("{name}: velocity"),
+                    &unpad(&got, dim, width, rows),
+                    &twin.ut[from..],
+                    combination,
+                );
+                // −0 where b' multiplies the zeros: equal to 0, whatever its sign
+                let zeros = padding(&got, dim, width, rows);
+                report.equal(&format!("{name}: padding of the velocity"), &zeros, &vec![0.0; zeros.len()]);
+
+                if export {
+                    let ends: Vec<f32> = outputs.get(6);
+                    let x0 = unpad(&ends, dim, 2 * width, rows);
+                    let x1: Vec<f32> = ends
+                        .chunks_exact(2 * width)
+                        .take(rows)
+                        .flat_map(|row| &row[width..width + dim])
+                        .copied()
+                        .collect();
+                    report.close(&format!("{name}: x0"), &x0, &twin.x0[from..], normal);
+                    report.near(&format!("{name}: x1"), &x1, &twin.x1[from..], 0.0);
+                    let picks: Vec<[u32; 2]> = outputs.get(7);
+                    let index: Vec<u32> = picks[..rows].iter().map(|pick| pick[0]).collect();
+                    let t: Vec<f32> = picks[..rows].iter().map(|pick| f32::from_bits(pick[1])).collect();
+                    report.equal(&format!("{name}: index"), &index, &twin.index[from_row..]);
+                    report.near(&format!("{name}: t"), &t, &twin.t[from_row..], 0.0);
+                }
+            }
+        }
+    }
+    report.finish();
+}
+
+/// What a batch is does not depend on who asks: with and without the export, the same bits.
+#[test]
+fn the_export_changes_nothing() {
+    let mut report = Report::new();
+    for source in [false, true] {
+        let case = |export| Case { dim: 3, frequencies: 2, source, export };
+        let (plain, exported) =
+            (case(false).run(&mut report, 0, 200, false), case(true).run(&mut report, 0, 200, false));
+        for slot in [3, 4] {
+            report.same_bits(&format!("binding {slot}"), &plain.get(slot), &exported.get(slot));
+        }
+    }
+    report.finish();
+}

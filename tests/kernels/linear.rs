@@ -1,0 +1,340 @@
+//! The layers of the network: linear_forward.wgsl, linear_backward_input.wgsl, linear_backward_weight.wgsl.
+
+use windfield::gpu::Variant;
+
+use crate::common::{Launch, Report, UNIT, pad, padding, random, unpad, wide, word};
+use crate::reference::activation::{ACTIVATIONS, Activation};
+use crate::reference::linear_backward_input::linear_backward_input_sloped;
+use crate::reference::linear_backward_weight::linear_backward_weight;
+use crate::reference::linear_forward::linear_forward;
+
+/// What an invocation computes, and how many are a workgroup.
+#[derive(Clone, Copy, Debug)]
+struct Cut {
+    /// Rows; outputs in the gradient of the weights.
+    rows: usize,
+    /// Columns; inputs in the gradient of the weights.
+    columns: usize,
+    lanes: usize,
+}
+
+const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
+    Cut { rows, columns, lanes }
+}
+
+/// How the kernels over rows are cut: on a CPU in vectors of 16 lanes, on a GPU in 32.
+const ROW_CUTS: &[Cut] = &[cut(8, 8, 16), cut(8, 16, 16), cut(8, 8, 32), cut(8, 16, 32), cut(4, 4, 8)];
+/// How the gradient of the weights is cut.
+const WEIGHT_CUTS: &[Cut] = &[cut(4, 8, 16), cut(4, 16, 16), cut(4, 8, 32), cut(4, 16, 32), cut(8, 8, 8)];
+
+/// Inputs and outputs: 1, primes, multiples of every tile and non-multiples, narrow to wide and wide to narrow.
+const SHAPES: &[(usize, usize)] =
+    &[(1, 1), (3, 5), (8, 8), (17, 31), (64, 64), (67, 2), (9, 16), (3, 130), (1031, 16)];
+
+/// Rows: fewer than a tile, whole tiles and broken ones, more than a workgroup has.
+const ROWS: &[usize] = &[1, 3, 8, 17, 129, 300];
+
+/// Every shape with some cut and every cut with some shape.
+fn shapes_and_cuts(cuts: &'static [Cut]) -> impl Iterator<Item = ((usize, usize), Cut)> {
+    let count = SHAPES.len().max(cuts.len());
+    let once = (0..count).map(|i| (SHAPES[i % SHAPES.len()], cuts[i % cuts.len()]));
+    let again = (0..count).map(|i| (SHAPES[(i + 3) % SHAPES.len()], cuts[i % cuts.len()]));
+    once.chain(again)
+}
+
+struct Layer {
+    inputs: usize,
+    outputs: usize,
+    /// Both padded to whole tiles, and as in the model to a multiple of 8.
+    width_in: usize,
+    width_out: usize,
+    // [outputs, inputs]
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl Layer {
+    fn random((inputs, outputs): (usize, usize), tile: usize) -> Self {
+        let pad = tile.max(8);
+        Self {
+            inputs,
+            outputs,
+            width_in: inputs.next_multiple_of(pad),
+            width_out: outputs.next_multiple_of(pad),
+            weight: random(1, inputs * outputs),
+            bias: random(2, outputs),
+        }
+    }
+
+    /// W [width_out, width_in], then b [width_out].
+    fn packed(&self) -> Vec<f32> {
+        let mut packed = pad(&self.weight, self.inputs, self.width_in, self.width_out, 0.0);
+        packed.extend(pad(&self.bias, self.outputs, self.width_out, 1, 0.0));
+        packed
+    }
+
+    fn variant(&self, kernel: &'static str, lanes: usize) -> Variant {
+        Variant::new(kernel)
+            .with("WIDTH_IN", word(self.width_in))
+            .with("WIDTH_OUT", word(self.width_out))
+            .with("LANES", word(lanes))
+    }
+}
+
+/// x [rows, inputs] through a layer on the device: h and, in training, the slope; both padded.
+fn forward(
+    report: &mut Report,
+    layer: &Layer,
+    x: &[f32],
+    activation: Activation,
+    training: bool,
+    cut: Cut,
+) -> (Vec<f32>, Vec<f32>) {
+    let rows = x.len() / layer.inputs;
+    let padded = rows.next_multiple_of(cut.rows);
+    let variant = layer
+        .variant("linear_forward", cut.lanes)
+        .with("OUTPUTS", word(layer.outputs))
+        .with("TILE_ROWS", word(cut.rows))
+        .with("TILE_COLUMNS", word(cut.columns))
+        .part("ACTIVATION", activation.name())
+        .flag("TRAINING", training);
+    let unwritten = vec![-7.0f32; padded * layer.width_out];
+    let mut launch = Launch::new(variant)
+        .uniform(0, &[word(padded), 0, 0, 0])
+        // Rows beyond the true ones hold what an earlier batch left.
+        .input(1, &pad(x, layer.inputs, layer.width_in, padded, 3.0))
+        .input(2, &layer.packed())
+        .output(3, &unwritten);
+    if training {
+        launch = launch.output(4, &unwritten);
+    }
+    let groups = [word(padded.div_ceil(cut.rows * cut.lanes)), word(layer.width_out / cut.columns), 1];
+    let outputs = launch.run(report, groups);
+    (outputs.get(3), if training { outputs.get(4) } else { vec![] })
+}
+
+/// |x|·|W|ᵀ + |b|, to which the rounding of z is relative.
+// out: [rows, outputs]
+fn magnitude(layer: &Layer, x: &[f32]) -> Vec<f64> {
+    let absolute = |values: &[f32]| wide(values).into_iter().map(f64::abs).collect::<Vec<_>>();
+    linear_forward(&absolute(x), &absolute(&layer.weight), &absolute(&layer.bias), Activation::Identity).h
+}
+
+/// The steepest slope of any activation here, and of any slope: gelu's 1.13 and selu's 1.76 at 0, tanh's 0.77.
+const STEEPEST: f64 = 1.8;
+
+/// The activations' own rounding: a few operations on numbers up to max(1, |z|), one of them an exponential or a
+/// tanh, for which WGSL allows some tens of roundoffs at these arguments.
+fn activation_rounding(z: f64) -> f64 {
+    40.0 * UNIT * z.abs().max(1.0)
+}
+
+#[test]
+fn forward_is_the_twins() {
+    let mut report = Report::new();
+    let cases = shapes_and_cuts(ROW_CUTS).enumerate().map(|(i, (shape, cut))| {
+        let activation = if i % 7 == 6 { Activation::Identity } else { ACTIVATIONS[i % 7] };
+        (shape, cut, activation, i % 3 != 0)
+    });
+    // And every activation in one shape.
+    let all = ACTIVATIONS.into_iter().map(|activation| ((17, 31), ROW_CUTS[0], activation, true));
+    for (shape, cut, activation, training) in cases.chain(all) {
+        let layer = Layer::random(shape, cut.columns);
+        for &rows in ROWS {
+            let x = random(3, rows * layer.inputs);
+            let (h, slope) = forward(&mut report, &layer, &x, activation, training, cut);
+            let twin = linear_forward(&wide(&x), &wide(&layer.weight), &wide(&layer.bias), activation);
+            let magnitude = magnitude(&layer, &x);
+            let terms = layer.inputs as f64 + 2.0;
+            let allowed = |i: usize| STEEPEST * terms * UNIT * magnitude[i] + activation_rounding(twin.z[i]);
+            let name = format!("{} {shape:?} {cut:?}, {rows} rows", activation.name());
+            report.close(&name, &unpad(&h, layer.outputs, layer.width_out, rows), &twin.h, allowed);
+            let zeros = padding(&h, layer.outputs, layer.width_out, rows);
+            report.equal(&format!("{name}: padding"), &zeros, &vec![0.0; zeros.len()]);
+            if training {
+                let got = unpad(&slope, layer.outputs, layer.width_out, rows);
+                // A kink is no place to compare slopes: on which side of it z lies is a matter of rounding.
+                let kink = matches!(activation, Activation::Relu | Activation::Selu);
+                report.close(&format!("{name}: slope"), &got, &twin.slope, |i| {
+                    let at_kink = kink && twin.z[i].abs() <= terms * UNIT * magnitude[i];
+                    if at_kink { STEEPEST } else { allowed(i) }
+                });
+                report.holds(slope.iter().all(|slope| slope.is_finite()), || {
+                    format!("{name}: a slope is not finite")
+                });
+            }
+        }
+    }
+    report.finish();
+}
+
+/// z is exact here, so that the activations are judged by themselves, far out as well.
+#[test]
+fn activations_are_the_twins_from_end_to_end() {
+    let mut report = Report::new();
+    let cut = ROW_CUTS[0];
+    let layer = Layer { weight: vec![1.0], bias: vec![0.0], ..Layer::random((1, 1), cut.columns) };
+    let far = [20.0, 30.0, 44.0, 50.0, 80.0, 88.0, 90.0, 100.0, 1e3, 1e4, 1e9];
+    let near = (0..=2000).map(|i| i as f32 / 160.0);
+    let z: Vec<f32> = near.chain(far).flat_map(|z| [z, -z]).collect();
+    for activation in ACTIVATIONS.into_iter().chain([Activation::Identity]) {
+        let (h, slope) = forward(&mut report, &layer, &z, activation, true, cut);
+        let values: Vec<f64> = z.iter().map(|&z| activation.value(z.into())).collect();
+        let slopes: Vec<f64> = z.iter().map(|&z| activation.slope(z.into())).collect();
+        let name = activation.name();
+        let column = |padded: &[f32]| unpad(padded, 1, layer.width_out, z.len());
+        report.close(name, &column(&h), &values, |i| activation_rounding(z[i].into()));
+        // A slope is of order 1 however large z is.
+        report.near(&format!("{name}'"), &column(&slope), &slopes, activation_rounding(1.0));
+    }
+    report.finish();
+}
+
+#[test]
+fn backward_to_the_input_is_the_twins() {
+    let mut report = Report::new();
+    for (shape, cut) in shapes_and_cuts(ROW_CUTS) {
+        let layer = Layer::random(shape, cut.columns);
+        for &rows in ROWS {
+            let delta = random(4, rows * layer.outputs);
+            let slope = random(5, rows * layer.inputs);
+            let padded = rows.next_multiple_of(cut.rows);
+            let variant = layer
+                .variant("linear_backward_input", cut.lanes)
+                .with("TILE_ROWS", word(cut.rows))
+                .with("TILE_COLUMNS", word(cut.columns));
+            let launch = Launch::new(variant)
+                .uniform(0, &[word(padded), 0, 0, 0])
+                .input(1, &pad(&delta, layer.outputs, layer.width_out, padded, 0.0))
+                .input(2, &layer.packed())
+                .input(3, &pad(&slope, layer.inputs, layer.width_in, padded, 3.0))
+                .output(4, &vec![-7.0f32; padded * layer.width_in]);
+            let groups = [word(padded.div_ceil(cut.rows * cut.lanes)), word(layer.width_in / cut.columns), 1];
+            let below: Vec<f32> = launch.run(&mut report, groups).get(4);
+            let by = |f: fn(f64) -> f64| {
+                let of = |values: &[f32]| wide(values).into_iter().map(f).collect::<Vec<_>>();
+                linear_backward_input_sloped(&of(&delta), &of(&layer.weight), layer.outputs, &of(&slope))
+            };
+            let (want, magnitude) = (by(|x| x), by(f64::abs));
+            let name = format!("{shape:?} {cut:?}, {rows} rows");
+            report.close(&name, &unpad(&below, layer.inputs, layer.width_in, rows), &want, |i| {
+                (layer.outputs as f64 + 2.0) * UNIT * magnitude[i]
+            });
+            // Where dZ or W is padded, exact zeros: the gradient of the layer below relies on them.
+            let zeros = padding(&below, layer.inputs, layer.width_in, rows);
+            report.equal(&format!("{name}: padded columns"), &zeros, &vec![0.0; zeros.len()]);
+            let zeros = &below[rows * layer.width_in..];
+            report.equal(&format!("{name}: padded rows"), zeros, &vec![0.0; zeros.len()]);
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn backward_to_the_weights_is_the_twins() {
+    let mut report = Report::new();
+    for (shape, cut) in shapes_and_cuts(WEIGHT_CUTS) {
+        let layer = Layer::random(shape, cut.columns.max(cut.rows));
+        for (i, &rows) in ROWS.iter().enumerate() {
+            // Slices that divide the rows and ones that do not; more slices than rows to fill them.
+            for slices in [1, [2, 3, 5][i % 3]] {
+                for accumulate in [false, true] {
+                    backward_weight(&mut report, &layer, rows, slices, accumulate, cut);
+                }
+            }
+        }
+    }
+    report.finish();
+}
+
+fn backward_weight(
+    report: &mut Report,
+    layer: &Layer,
+    rows: usize,
+    slices: usize,
+    accumulate: bool,
+    cut: Cut,
+) {
+    let delta = random(6, rows * layer.outputs);
+    let x = random(7, rows * layer.inputs);
+    let padded = rows.next_multiple_of(8);
+    let slice_rows = padded.div_ceil(slices);
+    let (width_in, width_out) = (layer.width_in, layer.width_out);
+    let len = (width_in + 1) * width_out;
+    // Other layers' gradients lie between the slices.
+    let stride = len + 64;
+    let before = random(8, (slices - 1) * stride + len);
+    let variant = layer
+        .variant("linear_backward_weight", cut.lanes)
+        .with("TILE_OUT", word(cut.rows))
+        .with("TILE_IN", word(cut.columns))
+        .flag("ACCUMULATE", accumulate);
+    let launch = Launch::new(variant)
+        .uniform(0, &[word(padded), word(slice_rows), word(stride / 4), 0])
+        .input(1, &pad(&delta, layer.outputs, width_out, padded, 0.0))
+        .input(2, &pad(&x, layer.inputs, width_in, padded, 3.0))
+        .output(3, &before);
+    let groups = [word(width_out.div_ceil(cut.rows * cut.lanes)), word(width_in / cut.columns), word(slices)];
+    let gradient: Vec<f32> = launch.run(report, groups).get(3);
+
+    let name = format!(
+        "{:?} {cut:?}, {rows} rows in {slices} slices{}",
+        (layer.inputs, layer.outputs),
+        if accumulate { ", accumulated" } else { "" }
+    );
+    for slice in 0..slices {
+        let at = slice * stride;
+        let (first, last) = ((slice * slice_rows).min(rows), ((slice + 1) * slice_rows).min(rows));
+        let by = |f: fn(f64) -> f64| {
+            let of = |values: &[f32], columns: usize| {
+                wide(&values[first * columns..last * columns]).into_iter().map(f).collect::<Vec<_>>()
+            };
+            let zeros = (vec![0.0; layer.outputs * layer.inputs], vec![0.0; layer.outputs]);
+            let (mut dw, mut db) = if first == last {
+                zeros
+            } else {
+                linear_backward_weight(&of(&delta, layer.outputs), &of(&x, layer.inputs), last - first)
+            };
+            if accumulate {
+                let old = |from: usize, columns: usize, width: usize, count: usize| {
+                    wide(&unpad(&before[from..], columns, width, count))
+                        .into_iter()
+                        .map(f)
+                        .collect::<Vec<_>>()
+                };
+                let add = |sums: &mut [f64], old: Vec<f64>| {
+                    sums.iter_mut().zip(old).for_each(|(sum, old)| *sum += old)
+                };
+                add(&mut dw, old(at, layer.inputs, width_in, layer.outputs));
+                add(&mut db, old(at + width_in * width_out, layer.outputs, width_out, 1));
+            }
+            (dw, db)
+        };
+        let ((dw, db), (dw_magnitude, db_magnitude)) = (by(|x| x), by(f64::abs));
+        let terms = (last - first) as f64 + 2.0;
+        let got = &gradient[at..at + len];
+        let (got_dw, got_db) = got.split_at(width_in * width_out);
+        let got_dw = unpad(got_dw, layer.inputs, width_in, layer.outputs);
+        report
+            .close(&format!("{name}: dW of slice {slice}"), &got_dw, &dw, |i| terms * UNIT * dw_magnitude[i]);
+        report.close(&format!("{name}: db of slice {slice}"), &got_db[..layer.outputs], &db, |i| {
+            terms * UNIT * db_magnitude[i]
+        });
+        if !accumulate {
+            let padded_outputs: f32 =
+                got[layer.outputs * width_in..width_out * width_in].iter().map(|g| g.abs()).sum();
+            report.equal(&format!("{name}: padded outputs of slice {slice}"), &[padded_outputs], &[0.0]);
+            let padded_inputs: f32 =
+                padding(got, layer.inputs, width_in, layer.outputs).iter().map(|g| g.abs()).sum();
+            report.equal(&format!("{name}: padded inputs of slice {slice}"), &[padded_inputs], &[0.0]);
+        }
+        if slice + 1 < slices {
+            report.same_bits(
+                &format!("{name}: between slices {slice} and {}", slice + 1),
+                &gradient[at + len..at + stride],
+                &before[at + len..at + stride],
+            );
+        }
+    }
+}

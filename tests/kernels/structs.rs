@@ -1,0 +1,135 @@
+//! The Rust and the WGSL view of each struct that host and device share: the same size, and the same members at the
+//! same places.
+
+use std::mem::{offset_of, size_of};
+
+use windfield::gpu::Variant;
+use windfield::sample::{NetworkTable, Noise, Stage, Tableau};
+use windfield::train::{Chunk, Record, ScheduleConstants, State};
+
+use crate::common::Report;
+
+/// A member: its name, its offset and its size in bytes.
+type Member = (String, usize, usize);
+
+/// Total size and members of a struct as naga lays it out.
+fn wgsl(variant: &Variant, name: &str) -> (usize, Vec<Member>) {
+    let source = variant.source().unwrap_or_else(|error| panic!("{error}"));
+    let module = naga::front::wgsl::parse_str(&source)
+        .unwrap_or_else(|error| panic!("{}: {}", variant.label(), error.emit_to_string(&source)));
+    let (_, structure) = (module.types.iter())
+        .find(|(_, found)| found.name.as_deref() == Some(name))
+        .unwrap_or_else(|| panic!("{} declares no struct {name}", variant.label()));
+    let naga::TypeInner::Struct { members, span } = &structure.inner else {
+        panic!("{name} of {} is no struct", variant.label());
+    };
+    let members = (members.iter())
+        .map(|member| {
+            let size = module.types[member.ty].inner.size(module.to_ctx());
+            (member.name.clone().unwrap_or_default(), member.offset as usize, size as usize)
+        })
+        .collect();
+    (*span as usize, members)
+}
+
+/// What is neither padding nor between members.
+fn without_padding(members: Vec<Member>) -> Vec<Member> {
+    members.into_iter().filter(|(name, ..)| !name.starts_with("padding")).collect()
+}
+
+/// The members of a Rust struct. A member that is left out of the list does not compile, since the pattern names all
+/// of them.
+macro_rules! members {
+    ($type:ident { $($member:ident),* }) => {{
+        #[allow(unused_variables, reason = "the pattern is there to name every member")]
+        fn complete(value: &$type) -> Vec<Member> {
+            let $type { $($member),* } = value;
+            vec![$((stringify!($member).to_owned(), offset_of!($type, $member), size_of_val($member))),*]
+        }
+        (size_of::<$type>(), complete(&bytemuck::Zeroable::zeroed()))
+    }};
+}
+
+#[test]
+fn rust_and_wgsl_agree_on_every_struct() {
+    let draw = Variant::new("draw").part("PATH", "ot");
+    let integrator = Variant::new("integrator").part("ACTIVATION", "silu");
+    let twins = [
+        (
+            draw.clone(),
+            "Chunk",
+            members!(Chunk { seed, first_row, rows, data_rows, source_rows, batch, first_partial }),
+        ),
+        (
+            draw,
+            "State",
+            members!(State {
+                step,
+                halted,
+                correction1,
+                correction2,
+                learning_rate,
+                gradient_scale,
+                average_decay,
+                padding
+            }),
+        ),
+        (
+            Variant::new("step"),
+            "Schedule",
+            members!(ScheduleConstants {
+                learning_rate,
+                warmup,
+                steps,
+                cosine,
+                beta1,
+                one_minus_beta1,
+                beta2,
+                one_minus_beta2,
+                epsilon,
+                weight_decay,
+                clip,
+                average_decay,
+                batch,
+                loss_partials,
+                square_partials,
+                ring
+            }),
+        ),
+        (Variant::new("step"), "Record", members!(Record { loss, learning_rate, gradient_norm, halted })),
+        (Variant::new("noise"), "Noise", members!(Noise { seed, first_row, rows, source_rows, padding })),
+        (
+            Variant::new("stage"),
+            "Stage",
+            members!(Stage { t, h, terms, rows, stride, padding, coefficients }),
+        ),
+        (
+            integrator.clone(),
+            "Tableau",
+            members!(Tableau { t0, h, first_step, steps, rows, stages, padding, weights, nodes, matrix }),
+        ),
+        (integrator, "Network", members!(NetworkTable { layers, padding, shape, outputs })),
+    ];
+    let mut report = Report::new();
+    for (variant, name, (size, members)) in twins {
+        let (wgsl_size, wgsl_members) = wgsl(&variant, name);
+        report.equal(&format!("the size of {name}"), &[wgsl_size], &[size]);
+        report.equal(
+            &format!("the members of {name}"),
+            &without_padding(wgsl_members),
+            &without_padding(members),
+        );
+    }
+    // Those that the host writes as an array of words.
+    for (kernel, name, words) in [
+        ("linear_forward", "Rows", &["count"][..]),
+        ("linear_backward_input", "Rows", &["count"]),
+        ("linear_backward_weight", "Slices", &["rows", "slice_rows", "slice_stride"]),
+    ] {
+        let (_, members) = wgsl(&Variant::new(kernel).part("ACTIVATION", "silu"), name);
+        let wanted: Vec<Member> =
+            words.iter().enumerate().map(|(i, word)| ((*word).to_owned(), 4 * i, 4)).collect();
+        report.equal(&format!("the words of {name} of {kernel}"), &without_padding(members), &wanted);
+    }
+    report.finish();
+}
