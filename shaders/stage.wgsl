@@ -3,7 +3,6 @@
 //
 // Variants: UPDATE   writes the sum back to x: the end of a step. Otherwise it writes the features of the stage.
 
-//#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
 
 const WIDTH_IN: u32 = 8u;   // features, padded
