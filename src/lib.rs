@@ -57,6 +57,7 @@ pub mod gpu;
 pub mod model;
 pub mod report;
 pub mod sample;
+pub mod shaders;
 pub mod train;
 
 pub use error::{Error, Result};

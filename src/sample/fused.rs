@@ -7,7 +7,7 @@ use bytemuck::Zeroable;
 use super::layout::{NetworkTable, Tableau};
 use super::sampler::Particles;
 use crate::Result;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Variant};
 use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
 
 /// How the kernel is cut for a device: lanes of a workgroup, particles of a lane.
@@ -28,9 +28,7 @@ fn widest(layout: &Layout) -> usize {
 }
 
 /// The best cut that fits the workgroup's memory, or none: then the network is too wide for this kernel.
-pub(crate) fn tiles(device: &Device, layout: &Layout, stages: usize) -> Option<Tiles> {
-    let habits = device.habits();
-    let limits = device.limits();
+pub(crate) fn tiles(habits: &Habits, limits: &wgpu::Limits, layout: &Layout, stages: usize) -> Option<Tiles> {
     let room = limits.max_compute_workgroup_storage_size / (16 * to_u32(columns(layout, stages)));
     if layout.layers.len() > MAX_LAYERS || iterations(layout, stages) > habits.loop_iterations {
         return None;
@@ -57,8 +55,7 @@ pub(crate) fn integrator_variant(
     architecture: &Architecture,
     layout: &Layout,
     stages: usize,
-    lanes: u32,
-    rows: u32,
+    tiles: Tiles,
 ) -> Variant {
     Variant::new("integrator")
         .with("DIM", to_u32(architecture.dim))
@@ -67,9 +64,9 @@ pub(crate) fn integrator_variant(
         .with("WIDTH_OUT", to_u32(layout.layers[layout.layers.len() - 1].width_out))
         .with("WIDTH", to_u32(widest(layout)))
         .with("STAGES", to_u32(stages))
-        .with("TILE_ROWS", rows)
+        .with("TILE_ROWS", tiles.rows)
         .with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
-        .with("LANES", lanes)
+        .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
 }
 
@@ -101,7 +98,7 @@ impl Fused {
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;
-        let variant = integrator_variant(architecture, layout, solver.stages(), tiles.lanes, tiles.rows);
+        let variant = integrator_variant(architecture, layout, solver.stages(), tiles);
         let bindings = [
             Binding::whole(0, &uniform),
             Binding::whole(1, &table),

@@ -132,7 +132,9 @@ impl Sampler {
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let tiles = match options.kernels {
             Kernels::Layered => None,
-            Kernels::Auto | Kernels::Fused => fused::tiles(device, &layout, options.solver.stages()),
+            Kernels::Auto | Kernels::Fused => {
+                fused::tiles(device.habits(), device.limits(), &layout, options.solver.stages())
+            },
         };
         if options.kernels == Kernels::Fused && tiles.is_none() {
             return Err(Error::config(
@@ -280,6 +282,13 @@ impl Sampler {
     pub fn to_network_units(&self, points: &mut [f32]) {
         if let Some(standardization) = &self.model.standardization {
             standardization.apply(points);
+        }
+    }
+
+    /// Velocities from the network's coordinates to data units a unit of time, in place.
+    pub fn velocities_to_data_units(&self, velocities: &mut [f32]) {
+        if let Some(standardization) = &self.model.standardization {
+            standardization.undo_scale(velocities);
         }
     }
 
