@@ -7,8 +7,8 @@ use windfield::data::Dataset;
 use windfield::report::count;
 use windfield::train::{Batch, BatchOptions, TrainOptions};
 
-use super::flags::{self, FlowArgs, StandardizeArgs};
 use super::Context;
+use super::flags::{self, FlowArgs, StandardizeArgs};
 
 /// Write the very batch that a training step draws
 ///
