@@ -8,10 +8,14 @@
 //
 // One invocation a group of four parameters.
 //
-// Variants: AVERAGE  keeps the moving average
+// Variants: AVERAGE   keeps the moving average
+//           TEXTURES  copies the weights to a texture as well, for the kernels that read them there
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
+//#if TEXTURES
+//#include "shared/atlas.wgsl"
+//#end
 
 const QUADS: u32 = 64u;  // parameters / 4, padded
 const LANES: u32 = 64u;
@@ -24,6 +28,23 @@ const LANES: u32 = 64u;
 @group(0) @binding(5) var<storage, read_write> moment2: array<vec4f>;       // [QUADS]
 //#if AVERAGE
 @group(0) @binding(6) var<storage, read_write> average: array<vec4f>;       // [QUADS]
+//#end
+//#if TEXTURES
+@group(0) @binding(7) var<uniform> atlas: Atlas;
+@group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
+
+fn publish(at: u32, p: vec4f) {
+    var entry = atlas.entries[0];
+    for (var layer = 1u; layer < atlas.layers; layer++) {
+        let next = atlas.entries[layer];
+        entry = select(entry, next, at >= next.x);
+    }
+    let within = at - entry.x;
+    let row = within / entry.y;
+    if (row < entry.z) {
+        textureStore(weights, vec2u(within - row * entry.y, entry.w + row), p);
+    }
+}
 //#end
 
 @compute @workgroup_size(LANES)
@@ -43,6 +64,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     p -= rate * schedule.weight_decay * p;
     p -= rate * (m / state.correction1) / denominator;
     parameters[at] = p;
+//#if TEXTURES
+    publish(at, p);
+//#end
 //#if AVERAGE
     average[at] = p + state.average_decay * (average[at] - p);
 //#end

@@ -7,6 +7,7 @@
 // Philox by address (shared/philox.wgsl), so the batch of step n depends on the seed and n alone.
 //
 // Variants: SOURCE   x0 is a row of a source data set instead of N(0, I)
+//           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
 
 //#include "shared/philox.wgsl"
@@ -22,7 +23,11 @@ const LANES: u32 = 64u;
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
 @group(0) @binding(2) var<storage, read> data: array<f32>;                   // [N, DIM]
+//#if TEXTURES
+@group(0) @binding(3) var features: texture_storage_2d<rgba32float, write>;  // [rows padded, WIDTH_IN / 4]
+//#else
 @group(0) @binding(3) var<storage, read_write> features: array<vec4f>;       // [rows padded, WIDTH_IN / 4]
+//#end
 @group(0) @binding(4) var<storage, read_write> velocity: array<vec4f>;       // [rows padded, WIDTH_OUT / 4]
 //#if SOURCE
 @group(0) @binding(5) var<storage, read> source: array<f32>;                 // [source rows, DIM]
@@ -75,7 +80,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             feature[i] = time_feature(column + i, t);
         }
     }
+//#if TEXTURES
+    textureStore(features, vec2u(block, row), feature);
+//#else
     features[row * blocks + block] = feature;
+//#end
     let out_blocks = WIDTH_OUT / 4u;
     if (block < out_blocks) {
         velocity[row * out_blocks + block] = schedule.w * x0 + schedule.z * x1;

@@ -2,6 +2,8 @@
 //
 // An invocation computes TILE_ROWS × TILE_COLUMNS values of dX: x of the grid runs over tiles of rows, y over tiles
 // of columns, so that a workgroup shares its weights. dZ is contiguous along n, W along k: broadcast times vector.
+//
+// Variants: TEXTURES  dZ, W and dX are textures (src/gpu/matrix.rs says when)
 
 const WIDTH_IN: u32 = 8u;    // K, padded: columns of dX
 const WIDTH_OUT: u32 = 8u;   // N, padded: columns of dZ
@@ -10,15 +12,35 @@ const TILE_COLUMNS: u32 = 8u;
 const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
 const LANES: u32 = 16u;
 
-struct Rows {
-    count: u32,  // padded rows
-}
+//#include "shared/rows.wgsl"
 
 @group(0) @binding(0) var<uniform> rows: Rows;
+@group(0) @binding(3) var<storage, read> slope: array<vec4f>;               // act'(z) of the layer below [rows, WIDTH_IN / 4]
+//#if TEXTURES
+@group(0) @binding(1) var delta: texture_storage_2d<rgba32float, read>;          // dZ [rows, WIDTH_OUT / 4]
+@group(0) @binding(2) var weights: texture_storage_2d<rgba32float, read>;        // all layers; this one's from rows.first_weight
+@group(0) @binding(4) var delta_below: texture_storage_2d<rgba32float, write>;   // [rows, WIDTH_IN / 4]
+//#else
 @group(0) @binding(1) var<storage, read> delta: array<vec4f>;               // dZ [rows, WIDTH_OUT / 4]
 @group(0) @binding(2) var<storage, read> layer: array<vec4f>;               // W [WIDTH_OUT, WIDTH_IN / 4], then b
-@group(0) @binding(3) var<storage, read> slope: array<vec4f>;               // act'(z) of the layer below [rows, WIDTH_IN / 4]
 @group(0) @binding(4) var<storage, read_write> delta_below: array<vec4f>;   // [rows, WIDTH_IN / 4]
+//#end
+
+fn delta_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(delta, vec2u(quad, row));
+//#else
+    return delta[row * (WIDTH_OUT / 4u) + quad];
+//#end
+}
+
+fn weight_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(weights, vec2u(quad, rows.first_weight + row));
+//#else
+    return layer[row * (WIDTH_IN / 4u) + quad];
+//#end
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
@@ -34,21 +56,28 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     for (var n = 0u; n < quads_out; n++) {
         var d: array<vec4f, TILE_ROWS>;
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-            d[r] = delta[(row + r) * quads_out + n];
+            d[r] = delta_at(row + r, n);
         }
-        for (var i = 0u; i < 4u; i++) { //#unroll
-            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-                let w = layer[(4u * n + i) * quads_in + quad + q];
-                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                    sums[r * TILE_QUADS + q] += d[r][i] * w;
-                }
+        // Four products at once: a sum that does not fit a register is fetched and stored a quarter as often.
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            let w0 = weight_at(4u * n, quad + q);
+            let w1 = weight_at(4u * n + 1u, quad + q);
+            let w2 = weight_at(4u * n + 2u, quad + q);
+            let w3 = weight_at(4u * n + 3u, quad + q);
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                sums[r * TILE_QUADS + q] += (d[r].x * w0 + d[r].y * w1) + (d[r].z * w2 + d[r].w * w3);
             }
         }
     }
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let at = (row + r) * quads_in + quad + q;
-            delta_below[at] = sums[r * TILE_QUADS + q] * slope[at];
+            let below = sums[r * TILE_QUADS + q] * slope[at];
+//#if TEXTURES
+            textureStore(delta_below, vec2u(quad + q, row + r), below);
+//#else
+            delta_below[at] = below;
+//#end
         }
     }
 }

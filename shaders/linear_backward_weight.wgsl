@@ -5,6 +5,7 @@
 // Rows are added one after the other, in order. Padded rows of dZ are zero.
 //
 // Variants: ACCUMULATE  adds to what an earlier part of the batch left
+//           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
 
 const WIDTH_IN: u32 = 8u;    // K, padded
 const WIDTH_OUT: u32 = 8u;   // N, padded
@@ -13,16 +14,33 @@ const TILE_IN: u32 = 8u;
 const TILE_QUADS: u32 = TILE_IN / 4u;
 const LANES: u32 = 16u;
 
-struct Slices {
-    rows: u32,         // padded rows
-    slice_rows: u32,   // rows of a slice; the last may have fewer
-    slice_stride: u32, // distance between slices of the gradients, in vec4
-}
+//#include "shared/rows.wgsl"
 
-@group(0) @binding(0) var<uniform> slices: Slices;
+@group(0) @binding(0) var<uniform> rows: Rows;
+//#if TEXTURES
+@group(0) @binding(1) var delta: texture_storage_2d<rgba32float, read>;     // dZ [rows, WIDTH_OUT / 4]
+@group(0) @binding(2) var input: texture_storage_2d<rgba32float, read>;     // X [rows, WIDTH_IN / 4]
+//#else
 @group(0) @binding(1) var<storage, read> delta: array<vec4f>;               // dZ [rows, WIDTH_OUT / 4]
 @group(0) @binding(2) var<storage, read> input: array<vec4f>;               // X [rows, WIDTH_IN / 4]
+//#end
 @group(0) @binding(3) var<storage, read_write> gradient: array<vec4f>;      // per slice: dW [WIDTH_OUT, WIDTH_IN / 4], db [WIDTH_OUT / 4]
+
+fn delta_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(delta, vec2u(quad, row));
+//#else
+    return delta[row * (WIDTH_OUT / 4u) + quad];
+//#end
+}
+
+fn input_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(input, vec2u(quad, row));
+//#else
+    return input[row * (WIDTH_IN / 4u) + quad];
+//#end
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
@@ -31,26 +49,28 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
         return;
     }
     let quads_in = WIDTH_IN / 4u;
-    let quads_out = WIDTH_OUT / 4u;
     let quad = group.y * TILE_QUADS;
-    let first = group.z * slices.slice_rows;
-    let last = min(first + slices.slice_rows, slices.rows);
+    let first = group.z * rows.slice_rows;
+    let last = min(first + rows.slice_rows, rows.count);
 
     var sums: array<vec4f, TILE_OUT * TILE_QUADS>;
     var bias: array<vec4f, TILE_OUT / 4u>;
     for (var m = first; m < last; m++) {
+        var x: array<vec4f, TILE_QUADS>;
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            x[q] = input_at(m, quad + q);
+        }
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
-            let d = delta[m * quads_out + out / 4u + j];
+            let d = delta_at(m, out / 4u + j);
             bias[j] += d;
-            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-                let x = input[m * quads_in + quad + q];
-                for (var i = 0u; i < 4u; i++) { //#unroll
-                    sums[(4u * j + i) * TILE_QUADS + q] += d[i] * x;
+            for (var i = 0u; i < 4u; i++) { //#unroll
+                for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+                    sums[(4u * j + i) * TILE_QUADS + q] += d[i] * x[q];
                 }
             }
         }
     }
-    let base = group.z * slices.slice_stride;
+    let base = group.z * rows.slice_stride;
     for (var n = 0u; n < TILE_OUT; n++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let at = base + (out + n) * quads_in + quad + q;

@@ -6,6 +6,8 @@
 // Both operands are contiguous along k, hence sums of dot products of four.
 //
 // Variants: TRAINING  writes slope
+//           TEXTURES        x and W are textures (src/gpu/matrix.rs says when)
+//           OUTPUT_TEXTURE  so is h
 // Rows are padded to a multiple of TILE_ROWS, widths to a multiple of TILE_COLUMNS: no guards are needed inside.
 
 //#include "shared/activation/{ACTIVATION}.wgsl"
@@ -18,17 +20,40 @@ const TILE_COLUMNS: u32 = 8u;
 const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
 const LANES: u32 = 16u;
 
-struct Rows {
-    count: u32,  // padded rows
-}
+//#include "shared/rows.wgsl"
 
 @group(0) @binding(0) var<uniform> rows: Rows;
-@group(0) @binding(1) var<storage, read> input: array<vec4f>;          // [rows, WIDTH_IN / 4]
 @group(0) @binding(2) var<storage, read> layer: array<vec4f>;          // W [WIDTH_OUT, WIDTH_IN / 4], then b [WIDTH_OUT / 4]
+//#if TEXTURES
+@group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;      // [rows, WIDTH_IN / 4]
+@group(0) @binding(5) var weights: texture_storage_2d<rgba32float, read>;    // all layers; this one's from rows.first_weight
+//#else
+@group(0) @binding(1) var<storage, read> input: array<vec4f>;          // [rows, WIDTH_IN / 4]
+//#end
+//#if OUTPUT_TEXTURE
+@group(0) @binding(3) var output: texture_storage_2d<rgba32float, write>;    // [rows, WIDTH_OUT / 4]
+//#else
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;   // [rows, WIDTH_OUT / 4]
+//#end
 //#if TRAINING
 @group(0) @binding(4) var<storage, read_write> slope: array<vec4f>;    // [rows, WIDTH_OUT / 4]
 //#end
+
+fn input_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(input, vec2u(quad, row));
+//#else
+    return input[row * (WIDTH_IN / 4u) + quad];
+//#end
+}
+
+fn weight_at(row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(weights, vec2u(quad, rows.first_weight + row));
+//#else
+    return layer[row * (WIDTH_IN / 4u) + quad];
+//#end
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
@@ -50,13 +75,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     for (var k = 0u; k < quads_in; k++) {
         var x: array<vec4f, TILE_ROWS>;
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-            x[r] = input[(row + r) * quads_in + k];
+            x[r] = input_at(row + r, k);
         }
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-            let w0 = layer[(column + 4u * q) * quads_in + k];
-            let w1 = layer[(column + 4u * q + 1u) * quads_in + k];
-            let w2 = layer[(column + 4u * q + 2u) * quads_in + k];
-            let w3 = layer[(column + 4u * q + 3u) * quads_in + k];
+            let w0 = weight_at(column + 4u * q, k);
+            let w1 = weight_at(column + 4u * q + 1u, k);
+            let w2 = weight_at(column + 4u * q + 2u, k);
+            let w3 = weight_at(column + 4u * q + 3u, k);
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 sums[r * TILE_QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
             }
@@ -65,12 +90,17 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let z = sums[r * TILE_QUADS + q];
-            let at = (row + r) * quads_out + group.y * TILE_QUADS + q;
+            let quad = group.y * TILE_QUADS + q;
             // act(0) need not be 0 (softplus): padded columns must stay zero for the gradients of the next layer
             let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(OUTPUTS);
-            output[at] = select(vec4f(0.0), activation(z), inside);
+            let h = select(vec4f(0.0), activation(z), inside);
+//#if OUTPUT_TEXTURE
+            textureStore(output, vec2u(quad, row + r), h);
+//#else
+            output[(row + r) * quads_out + quad] = h;
+//#end
 //#if TRAINING
-            slope[at] = activation_slope(z);
+            slope[(row + r) * quads_out + quad] = activation_slope(z);
 //#end
         }
     }

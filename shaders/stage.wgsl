@@ -1,7 +1,8 @@
 // The integrator's arithmetic for networks too wide to keep a particle on the chip: between two evaluations of the
 // network (linear_forward.wgsl) it forms x + h·Σ_j c_j·k_j. One invocation a block of four columns of one row.
 //
-// Variants: UPDATE   writes the sum back to x: the end of a step. Otherwise it writes the features of the stage.
+// Variants: UPDATE    writes the sum back to x: the end of a step. Otherwise it writes the features of the stage.
+//           TEXTURES  the features are a texture (src/gpu/matrix.rs says when)
 
 //#include "shared/features.wgsl"
 
@@ -28,7 +29,11 @@ struct Stage {
 @group(0) @binding(2) var<storage, read_write> points: array<f32>;        // x [rows, DIM]
 //#else
 @group(0) @binding(2) var<storage, read> points: array<f32>;              // x [rows, DIM]
+//#if TEXTURES
+@group(0) @binding(3) var features: texture_storage_2d<rgba32float, write>;   // [rows padded, WIDTH_IN / 4]
+//#else
 @group(0) @binding(3) var<storage, read_write> features: array<vec4f>;    // [rows padded, WIDTH_IN / 4]
+//#end
 //#end
 
 @compute @workgroup_size(LANES)
@@ -67,6 +72,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             feature[i] = time_feature(4u * block + i, stage.t);
         }
     }
+//#if TEXTURES
+    textureStore(features, vec2u(block, row), feature);
+//#else
     features[row * blocks + block] = feature;
+//#end
 //#end
 }

@@ -67,7 +67,9 @@ pub enum Error {
         flag: String,
     },
     /// The device ran out of memory.
-    #[error("out of device memory: {what} ({bytes} bytes); lower {flag} or close other programs that use the device")]
+    #[error(
+        "out of device memory: {what} ({bytes} bytes); lower {flag} or close other programs that use the device"
+    )]
     OutOfMemory {
         /// What was being allocated.
         what: String,
@@ -77,7 +79,9 @@ pub enum Error {
         flag: String,
     },
     /// The driver gave the device up.
-    #[error("the device was lost: {reason}; start again with `--resume` to go on from the last checkpoint, and update the driver if it happens twice")]
+    #[error(
+        "the device was lost: {reason}; start again with `--resume` to go on from the last checkpoint, and update the driver if it happens twice"
+    )]
     DeviceLost {
         /// What the driver said.
         reason: String,
@@ -91,7 +95,9 @@ pub enum Error {
         reason: String,
     },
     /// A value on the device stopped being finite.
-    #[error("{what} is not finite at step {step}; lower --lr, or set --clip and --warmup (the last checkpoint is kept)")]
+    #[error(
+        "{what} is not finite at step {step}; lower --lr, or set --clip and --warmup (the last checkpoint is kept)"
+    )]
     NonFinite {
         /// Which value.
         what: &'static str,

@@ -1,10 +1,63 @@
-//! windfield
+//! Flow matching on any GPU: a velocity field `v(x, t)` is learned that carries Gaussian noise at t = 0 to data at
+//! t = 1 (Lipman et al. 2022), by WGSL kernels written by hand, on Vulkan, Metal, DX12 or GL.
+//!
+//! # The story of the data
+//!
+//! | what happens | module | shaders |
+//! | --- | --- | --- |
+//! | a **data set** is opened: a built-in density, a table, images | [`data`] | |
+//! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `shared/philox`, `shared/path/*` |
+//! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `shared/activation/*` |
+//! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
+//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_input`, `linear_backward_weight`, `gradient_reduce` |
+//! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
+//! | the **model** is read back and written to a file | [`model`] | |
+//! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage` |
+//! | what was learned is **shown** | [`report`] | |
+//!
+//! Every stage runs on the device, and hundreds of steps are one submission; the host reads the history. The
+//! device itself, its kernels and its errors are [`gpu`]; how a kernel is put together from plain WGSL files is told
+//! by [`gpu::Variant`].
+//!
+//! # From data to samples
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use windfield::data::Dataset;
+//! use windfield::gpu::{Device, DeviceOptions};
+//! use windfield::sample::{SampleOptions, Sampler};
+//! use windfield::train::{TrainOptions, Trainer};
+//!
+//! let device = Device::open(&DeviceOptions::default())?;
+//! let data = Dataset::open("moons")?;
+//! let options = TrainOptions { steps: 2000, hidden: vec![64, 64, 64], ..TrainOptions::default() };
+//! let mut trainer = Trainer::new(&device, &data, None, options)?;
+//! trainer.run(|_| ControlFlow::Continue(()))?;
+//! let model = trainer.model()?;
+//! model.save("moons.safetensors")?;
+//!
+//! let mut sampler = Sampler::new(&device, &model, None, SampleOptions::default())?;
+//! let mut points = sampler.sample(0, 1000)?;
+//! sampler.to_data_units(&mut points);
+//! # Ok::<(), windfield::Error>(())
+//! ```
+//!
+//! # Conventions
+//!
+//! Arrays are row-major `[n, d]` slices of `f32`. Time runs from 0 (noise) to 1 (data). Losses are squared Euclidean
+//! norms, summed over the d coordinates and averaged over the batch. The same seed on the same adapter gives the
+//! same bits. Errors are one [`Error`] type whose messages are one line each: what, where, and what to do. Nothing
+//! here prints or exits.
+
 pub mod data;
 pub mod error;
 pub mod files;
 pub mod flow;
 pub mod gpu;
 pub mod model;
+pub mod report;
 pub mod sample;
+pub mod shaders;
 pub mod train;
+
 pub use error::{Error, Result};

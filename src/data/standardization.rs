@@ -66,6 +66,11 @@ impl Standardization {
         self.map(values, |x, mean, std| x * std + mean);
     }
 
+    /// Differences of standardised points, such as velocities, back to those of the data, in place: the scale alone.
+    pub fn undo_scale(&self, values: &mut [f32]) {
+        self.map(values, |x, _, std| x * std);
+    }
+
     /// `Σ log std`: the log-density in data units is that in standardised units less this.
     #[must_use]
     pub fn log_volume(&self) -> f64 {

@@ -37,21 +37,25 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Asks every backend. `WGPU_BACKEND` (vulkan, metal, dx12, gl) narrows the search, as in other programs
-    /// built on wgpu; so do the driver's own variables, such as `VK_DRIVER_FILES`.
+    /// Asks Vulkan, Metal and DX12. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says which backends to ask instead, as
+    /// in other programs built on wgpu; the driver's own variables, such as `VK_DRIVER_FILES`, narrow the search as
+    /// well.
     #[must_use]
     pub fn find() -> Self {
+        // GL only where it is asked for: it reaches the same GPUs as the others do, with less, and where it is all
+        // there is, a line that says what to install serves better than a driver of doubtful compute shaders.
+        let backends = Backends::from_env().unwrap_or(Backends::all() - Backends::GL);
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
         descriptor.flags = wgpu::InstanceFlags::empty();
-        let descriptor = descriptor.with_env();
-        let backends = descriptor.backends;
+        let mut descriptor = descriptor.with_env();
+        descriptor.backends = backends;
         let instance = wgpu::Instance::new(descriptor);
         let mut list = pollster::block_on(instance.enumerate_adapters(backends));
-        // One GPU may be reached by several backends; a stable order: by kind, GL last.
         list.retain(|adapter| {
             adapter.get_downlevel_capabilities().flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS)
         });
+        // One GPU may be reached by several backends; a stable order: by kind, GL last.
         list.sort_by_key(|adapter| rank(&adapter.get_info()));
         Self { backends, list }
     }
@@ -61,11 +65,11 @@ impl Adapters {
         self.list.iter()
     }
 
-    /// The adapter that `choice` names.
+    /// The place in the list of the adapter that `choice` names.
     ///
     /// # Errors
     /// [`Error::NoAdapter`] when there is none, or none that matches, naming those that there are.
-    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter> {
+    pub fn position(&self, choice: &AdapterChoice) -> Result<usize> {
         if self.list.is_empty() {
             return Err(Error::NoAdapter {
                 what: format!("{} found none that can compute", backend_names(self.backends)),
@@ -78,31 +82,34 @@ impl Adapters {
             (AdapterChoice::Fastest, Some(name)) => AdapterChoice::Name(name),
             (choice, _) => choice.clone(),
         };
-        let index = match &choice {
-            AdapterChoice::Fastest => Some(0),
-            AdapterChoice::Index(index) => Some(*index).filter(|index| *index < self.list.len()),
+        let (place, asked) = match &choice {
+            AdapterChoice::Fastest => (Some(0), String::new()),
+            AdapterChoice::Index(index) => {
+                (Some(*index).filter(|index| *index < self.list.len()), format!("none has the index {index}"))
+            }
             AdapterChoice::Name(name) => {
-                let name = name.to_lowercase();
-                self.list.iter().position(|adapter| adapter.get_info().name.to_lowercase().contains(&name))
+                let lower = name.to_lowercase();
+                let named = |adapter: &wgpu::Adapter| adapter.get_info().name.to_lowercase().contains(&lower);
+                (self.list.iter().position(named), format!("no name contains `{name}`"))
             }
         };
-        match index {
-            Some(index) => Ok(self.list.swap_remove(index)),
-            None => {
-                let names: Vec<String> = self
-                    .list
-                    .iter()
-                    .enumerate()
-                    .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
-                    .collect();
-                let asked = match choice {
-                    AdapterChoice::Index(index) => format!("none has the index {index}"),
-                    AdapterChoice::Name(name) => format!("no name contains `{name}`"),
-                    AdapterChoice::Fastest => "none".to_owned(),
-                };
-                Err(Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) })
-            }
-        }
+        place.ok_or_else(|| {
+            let names: Vec<String> = self
+                .iter()
+                .enumerate()
+                .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
+                .collect();
+            Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) }
+        })
+    }
+
+    /// The adapter that `choice` names.
+    ///
+    /// # Errors
+    /// As of [`Adapters::position`].
+    pub fn choose(mut self, choice: &AdapterChoice) -> Result<wgpu::Adapter> {
+        let place = self.position(choice)?;
+        Ok(self.list.swap_remove(place))
     }
 }
 
@@ -126,8 +133,14 @@ fn backend_names(backends: Backends) -> String {
         (Backends::GL, "GL"),
     ]
     .into_iter()
-    .filter(|(backend, _)| backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend))
+    .filter(|(backend, _)| {
+        backends.contains(*backend) && wgpu::Instance::enabled_backend_features().contains(*backend)
+    })
     .map(|(_, name)| name)
     .collect();
-    if names.is_empty() { "no backend of this build was searched (see WGPU_BACKEND), which".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "no backend of this build was searched (see WGPU_BACKEND), which".to_owned()
+    } else {
+        names.join(", ")
+    }
 }

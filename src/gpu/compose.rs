@@ -242,7 +242,8 @@ impl Composer<'_> {
 fn constants(source: &str) -> BTreeMap<String, u32> {
     let mut values = BTreeMap::new();
     for line in source.lines() {
-        let Some((name, rest)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(": u32 =")) else {
+        let Some((name, rest)) = line.strip_prefix("const ").and_then(|rest| rest.split_once(": u32 ="))
+        else {
             continue;
         };
         if let Some(value) = rest.split_once(';').and_then(|(expression, _)| evaluate(expression, &values)) {
@@ -321,7 +322,9 @@ mod tests {
         let variant = Variant::new("none");
         let source = "const N: u32 = 2u;\nfor (var i = 0u; i < N; i++) { //#unroll\nfor (var j = 0u; j < i; j++) {\na[i][j];\n}\n}\n";
         let unrolled = variant.unroll(source, &constants(source)).unwrap();
-        assert!(unrolled.contains("a[0u][j];") && unrolled.contains("a[1u][j];") && unrolled.contains("j < 1u"));
+        assert!(
+            unrolled.contains("a[0u][j];") && unrolled.contains("a[1u][j];") && unrolled.contains("j < 1u")
+        );
     }
 
     #[test]

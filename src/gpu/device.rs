@@ -231,7 +231,11 @@ impl Device {
             mapped_at_creation: false,
         });
         if pollster::block_on(scope.pop()).is_some() {
-            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
         }
         self.check("an allocation")?;
         Ok(Buffer { raw })
@@ -261,12 +265,18 @@ impl Device {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: wgpu::TextureFormat::Rgba32Float,
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            usage: wgpu::TextureUsages::STORAGE_BINDING
+                | wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
         if pollster::block_on(scope.pop()).is_some() {
             let bytes = 4 * rows as u64 * width as u64;
-            return Err(Error::OutOfMemory { what: purpose.what.to_owned(), bytes, flag: purpose.flag.to_owned() });
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
         }
         self.check("an allocation")?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
@@ -277,7 +287,13 @@ impl Device {
     ///
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
-    pub(crate) fn write_texture(&self, texture: &Texture, first: usize, values: &[f32], width: usize) -> Result<()> {
+    pub(crate) fn write_texture(
+        &self,
+        texture: &Texture,
+        first: usize,
+        values: &[f32],
+        width: usize,
+    ) -> Result<()> {
         let rows = values.len() / width;
         let purpose = Purpose { what: "a copy to the device", flag: "--hidden" };
         let mut size = matrix::extent(rows, width, purpose)?;
@@ -340,7 +356,8 @@ impl Device {
             label: Some(variant.kernel),
             source: wgpu::ShaderSource::Wgsl(source.as_str().into()),
         };
-        let module = if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
+        let module =
+            if self.inner.checked { device.create_shader_module(module) } else { trusted(device, module) };
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label: Some(variant.kernel),
             layout: None,
@@ -370,7 +387,12 @@ impl Device {
     /// # Errors
     /// [`Error::Limit`] if it has more workgroups than the device allows, [`Error::Device`] if the buffers do not
     /// fit the kernel.
-    pub fn dispatch(&self, variant: &Variant, bindings: &[Binding<'_>], groups: [u32; 3]) -> Result<Dispatch> {
+    pub fn dispatch(
+        &self,
+        variant: &Variant,
+        bindings: &[Binding<'_>],
+        groups: [u32; 3],
+    ) -> Result<Dispatch> {
         let kernel = self.kernel(variant)?;
         let limit = self.inner.limits.max_compute_workgroups_per_dimension;
         if let Some(asked) = groups.into_iter().find(|groups| *groups > limit) {
@@ -434,7 +456,8 @@ impl Device {
         dispatches: impl IntoIterator<Item = &'a Dispatch>,
         copies: &[BufferCopy<'_>],
     ) -> Result<Submission> {
-        let mut encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for dispatch in dispatches {
@@ -485,7 +508,8 @@ impl Device {
     /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
     pub fn read<T: Pod>(&self, buffer: &Buffer, range: Range<u64>) -> Result<Vec<T>> {
         const PIECE: u64 = 64 << 20;
-        let mut values: Vec<T> = Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
+        let mut values: Vec<T> =
+            Vec::with_capacity(usize::try_from(range.end - range.start).unwrap_or(0) / size_of::<T>());
         let landing = self.landing((range.end - range.start).min(PIECE))?;
         let mut at = range.start;
         while at < range.end {
@@ -497,6 +521,35 @@ impl Device {
             at = end;
         }
         Ok(values)
+    }
+
+    /// Reads the first rows of a texture, waiting for all work before it.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub(crate) fn read_texture(&self, texture: &Texture, rows: usize, width: usize) -> Result<Vec<f32>> {
+        let purpose = Purpose { what: "a read-back", flag: "--batch" };
+        // A copy's rows begin at multiples of 256 bytes.
+        let stride = (4 * width).next_multiple_of(256);
+        let landing = self.landing((stride * rows) as u64)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_texture_to_buffer(
+            texture.raw.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &landing.raw,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: u32::try_from(stride).ok(),
+                    rows_per_image: None,
+                },
+            },
+            matrix::extent(rows, width, purpose)?,
+        );
+        self.inner.queue.submit([encoder.finish()]);
+        self.wait(None)?;
+        let padded: Vec<f32> = self.fetch(&landing, 0..(stride * rows) as u64)?;
+        Ok(padded.chunks_exact(stride / 4).flat_map(|row| &row[..width]).copied().collect())
     }
 
     /// A buffer that the host can read: where copies land.
@@ -518,7 +571,8 @@ impl Device {
             // The receiver lives until the answer is there; if it is gone, nobody asks any more.
             let _ = sender.send(result);
         });
-        let refused = |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
+        let refused =
+            |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
         let begun = Instant::now();
         // The copy is done, so the first look finds the buffer mapped; waiting at once would also wait for work
         // that was handed over since.
@@ -539,7 +593,10 @@ impl Device {
             }
         }
         let values = {
-            let view = landing.raw.get_mapped_range(range.start..range.end).map_err(|error| refused(error.to_string()))?;
+            let view = landing
+                .raw
+                .get_mapped_range(range.start..range.end)
+                .map_err(|error| refused(error.to_string()))?;
             bytemuck::pod_collect_to_vec(&view)
         };
         landing.raw.unmap();

@@ -15,6 +15,10 @@ pub struct Habits {
     /// The most iterations of all loops of one invocation. Mesa's software rasterizer ends loops, without a word,
     /// after 65 535.
     pub loop_iterations: u32,
+    /// Matrices lie in textures where they fit (`Matrix`).
+    pub textures: bool,
+    /// Rows of a tile of a matrix product: 8 or 16.
+    pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
@@ -28,33 +32,39 @@ pub struct Habits {
 }
 
 impl Habits {
+    /// Of software drivers.
+    pub const SOFTWARE: Self = Self {
+        software: true,
+        submission_ms: 150,
+        dispatch_flops: 2_000_000_000,
+        loop_iterations: 60_000,
+        textures: true,
+        tile_rows: 16,
+        tile_lanes: 16,
+        slice_rows: u32::MAX,
+        slices: 1,
+        particles: 1 << 14,
+        integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+    };
+
+    /// Of GPUs.
+    pub const HARDWARE: Self = Self {
+        software: false,
+        submission_ms: 100,
+        dispatch_flops: 50_000_000_000,
+        loop_iterations: 1 << 20,
+        textures: false,
+        tile_rows: 8,
+        tile_lanes: 32,
+        slice_rows: 32,
+        slices: 16,
+        particles: 1 << 20,
+        integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
+    };
+
     /// The habits of an adapter.
     #[must_use]
     pub fn of(info: &AdapterInfo) -> Self {
-        if info.device_type == DeviceType::Cpu {
-            Self {
-                software: true,
-                submission_ms: 150,
-                dispatch_flops: 2_000_000_000,
-                loop_iterations: 60_000,
-                tile_lanes: 16,
-                slice_rows: u32::MAX,
-                slices: 1,
-                particles: 1 << 14,
-                integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
-            }
-        } else {
-            Self {
-                software: false,
-                submission_ms: 100,
-                dispatch_flops: 50_000_000_000,
-                loop_iterations: 1 << 20,
-                tile_lanes: 32,
-                slice_rows: 32,
-                slices: 16,
-                particles: 1 << 20,
-                integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
-            }
-        }
+        if info.device_type == DeviceType::Cpu { Self::SOFTWARE } else { Self::HARDWARE }
     }
 }

@@ -26,11 +26,39 @@ impl Matrix {
     ///
     /// # Errors
     /// As [`Device::buffer`].
-    pub fn new(device: &Device, rows: usize, width: usize, texture: bool, purpose: Purpose<'_>) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        rows: usize,
+        width: usize,
+        texture: bool,
+        purpose: Purpose<'_>,
+    ) -> Result<Self> {
         if texture {
             device.texture(rows, width, purpose).map(Self::Texture)
         } else {
             device.buffer(4 * rows as u64 * width as u64, purpose).map(Self::Buffer)
+        }
+    }
+
+    /// Overwrites the first rows with `values`, whole rows of `width` numbers, the matrix's own width.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn write(&self, device: &Device, values: &[f32], width: usize) -> Result<()> {
+        match self {
+            Self::Buffer(buffer) => device.write(buffer, values),
+            Self::Texture(texture) => device.write_texture(texture, 0, values, width),
+        }
+    }
+
+    /// Reads the first `rows` rows of `width` numbers, the matrix's own width.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn read(&self, device: &Device, rows: usize, width: usize) -> Result<Vec<f32>> {
+        match self {
+            Self::Buffer(buffer) => device.read(buffer, 0..4 * (rows * width) as u64),
+            Self::Texture(texture) => device.read_texture(texture, rows, width),
         }
     }
 }
@@ -45,6 +73,9 @@ pub(crate) fn fits_texture(device: &Device, rows: usize, width: usize) -> bool {
 pub(crate) fn extent(rows: usize, width: usize, purpose: Purpose<'_>) -> Result<wgpu::Extent3d> {
     match (u32::try_from(width / 4), u32::try_from(rows)) {
         (Ok(width), Ok(height)) => Ok(wgpu::Extent3d { width, height, depth_or_array_layers: 1 }),
-        _ => Err(Error::config(format!("{} of {rows} × {width} numbers", purpose.what), format!("lower {}", purpose.flag))),
+        _ => Err(Error::config(
+            format!("{} of {rows} × {width} numbers", purpose.what),
+            format!("lower {}", purpose.flag),
+        )),
     }
 }

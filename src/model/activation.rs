@@ -41,7 +41,10 @@ impl std::str::FromStr for Activation {
     fn from_str(name: &str) -> Result<Self> {
         ACTIVATIONS.iter().position(|entry| entry.0 == name).map(Self).ok_or_else(|| {
             let names: Vec<&str> = ACTIVATIONS.iter().map(|entry| entry.0).collect();
-            Error::config(format!("no activation is called `{name}`"), format!("there are {}", names.join(", ")))
+            Error::config(
+                format!("no activation is called `{name}`"),
+                format!("there are {}", names.join(", ")),
+            )
         })
     }
 }

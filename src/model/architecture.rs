@@ -64,7 +64,12 @@ impl Architecture {
         }
         if self.features() > LARGEST {
             return Err(Error::config(
-                format!("{} features (dimension {} and {} time frequencies)", self.features(), self.dim, self.time_frequencies),
+                format!(
+                    "{} features (dimension {} and {} time frequencies)",
+                    self.features(),
+                    self.dim,
+                    self.time_frequencies
+                ),
                 "lower --time-frequencies, or give data with fewer columns",
             ));
         }
@@ -74,7 +79,7 @@ impl Architecture {
     /// Random weights, uniform on ±1/√inputs, biases included (PyTorch's default for `Linear`). One vector a layer:
     /// W [out, in] row by row, then b [out].
     #[must_use]
-    pub fn initialize(&self, seed: u64) -> Vec<(Vec<f32>, Vec<f32>)> {
+    pub fn initialize(&self, seed: u64) -> Vec<LayerWeights> {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         let mut draw = |bound: f32, count: usize| -> Vec<f32> {
             (0..count).map(|_| (2.0 * uniform(&mut rng) - 1.0) * bound).collect()
@@ -82,7 +87,6 @@ impl Architecture {
         self.layers()
             .iter()
             .map(|(inputs, outputs)| {
-                #[allow(clippy::cast_precision_loss, reason = "a width fits")]
                 let bound = 1.0 / (*inputs as f32).sqrt();
                 (draw(bound, inputs * outputs), draw(bound, *outputs))
             })
@@ -92,10 +96,12 @@ impl Architecture {
 
 /// Uniform on [0, 1) from the upper 24 bits, as on the device.
 fn uniform(rng: &mut impl Rng) -> f32 {
-    #[allow(clippy::cast_precision_loss, reason = "24 bits fit")]
     let integer = (rng.random::<u32>() >> 8) as f32;
     integer / 16_777_216.0
 }
+
+/// The weights of one layer: W [out, in] row by row, and b [out].
+pub type LayerWeights = (Vec<f32>, Vec<f32>);
 
 /// Widths are padded with zeros to a multiple of this, so that no kernel needs a guard.
 pub(crate) const PAD: usize = 8;
@@ -109,6 +115,8 @@ pub(crate) struct LayerLayout {
     pub width_in: usize,
     pub width_out: usize,
     pub offset: usize,
+    /// Its first row in the texture that holds the weights of all layers, where there is one.
+    pub first_row: usize,
 }
 
 impl LayerLayout {
@@ -129,11 +137,28 @@ pub(crate) struct Layout {
     pub layers: Vec<LayerLayout>,
     /// Floats of all parameters, padded.
     pub len: usize,
+    /// Rows of the texture of all weights.
+    pub texture_rows: usize,
+}
+
+/// The most layers of the tables that kernels keep of a network.
+pub const MAX_LAYERS: usize = 32;
+
+/// `Atlas` of shaders/shared/atlas.wgsl: where each layer's weights lie in the texture of them all.
+#[derive(Clone, Copy, Debug, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct Atlas {
+    /// How many.
+    pub layers: u32,
+    /// Zero.
+    pub padding: [u32; 3],
+    /// Of each: its place among the parameters (vec4), quads of a row, rows, its first row in the texture.
+    pub entries: [[u32; 4]; MAX_LAYERS],
 }
 
 impl Layout {
     pub fn new(architecture: &Architecture) -> Self {
-        let mut offset = 0;
+        let (mut offset, mut first_row) = (0, 0);
         let layers = architecture
             .layers()
             .into_iter()
@@ -144,16 +169,39 @@ impl Layout {
                     width_in: inputs.next_multiple_of(PAD),
                     width_out: outputs.next_multiple_of(PAD),
                     offset,
+                    first_row,
                 };
+                first_row += layer.width_out;
                 offset += layer.len().next_multiple_of(64);
                 layer
             })
             .collect();
-        Self { layers, len: offset }
+        Self { layers, len: offset, texture_rows: first_row }
+    }
+
+    /// Width of the texture of all weights.
+    pub fn texture_width(&self) -> usize {
+        self.layers.iter().map(|layer| layer.width_in).max().unwrap_or(PAD)
+    }
+
+    /// The table of the texture of all weights.
+    pub fn atlas(&self) -> Atlas {
+        let word = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+        let mut atlas: Atlas = bytemuck::Zeroable::zeroed();
+        atlas.layers = word(self.layers.len());
+        for (entry, layer) in atlas.entries.iter_mut().zip(&self.layers) {
+            *entry = [
+                word(layer.offset / 4),
+                word(layer.width_in / 4),
+                word(layer.width_out),
+                word(layer.first_row),
+            ];
+        }
+        atlas
     }
 
     /// Spreads weights, one (W, b) a layer, over the padded buffer.
-    pub fn pack(&self, weights: &[(Vec<f32>, Vec<f32>)]) -> Vec<f32> {
+    pub fn pack(&self, weights: &[LayerWeights]) -> Vec<f32> {
         let mut packed = vec![0.0; self.len];
         for (layer, (weight, bias)) in self.layers.iter().zip(weights) {
             for (row, values) in weight.chunks_exact(layer.inputs).enumerate() {
@@ -167,7 +215,7 @@ impl Layout {
     }
 
     /// The opposite of [`Layout::pack`].
-    pub fn unpack(&self, packed: &[f32]) -> Vec<(Vec<f32>, Vec<f32>)> {
+    pub fn unpack(&self, packed: &[f32]) -> Vec<LayerWeights> {
         self.layers
             .iter()
             .map(|layer| {
@@ -186,8 +234,12 @@ mod tests {
 
     #[test]
     fn unpack_undoes_pack() {
-        let architecture =
-            Architecture { dim: 3, hidden: vec![5, 17], activation: Activation::default(), time_frequencies: 2 };
+        let architecture = Architecture {
+            dim: 3,
+            hidden: vec![5, 17],
+            activation: Activation::default(),
+            time_frequencies: 2,
+        };
         let layout = Layout::new(&architecture);
         let weights = architecture.initialize(7);
         assert_eq!(layout.unpack(&layout.pack(&weights)), weights);

@@ -7,7 +7,7 @@ use std::path::Path as FilePath;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
-use super::architecture::{Architecture, Layout};
+use super::architecture::{Architecture, LayerWeights, Layout};
 use crate::data::{ImageShape, Standardization};
 use crate::flow::Path;
 use crate::{Error, Result, files};
@@ -21,7 +21,7 @@ pub struct Model {
     /// The network's shape.
     pub architecture: Architecture,
     /// Of each layer W [out, in], row by row, and b [out].
-    pub weights: Vec<(Vec<f32>, Vec<f32>)>,
+    pub weights: Vec<LayerWeights>,
     /// The path it was trained on.
     pub path: Path,
     /// How data units become the network's: `None` if they are the same.
@@ -77,7 +77,11 @@ impl Model {
         let place = path.display().to_string();
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
         let refuse = |what: String| {
-            Error::input(&place, what, "give the model.safetensors that `windfield train` wrote, or one of the same form")
+            Error::input(
+                &place,
+                what,
+                "give the model.safetensors that `windfield train` wrote, or one of the same form",
+            )
         };
         let (_, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
@@ -86,8 +90,8 @@ impl Model {
             .as_ref()
             .and_then(|metadata| metadata.get("windfield"))
             .ok_or_else(|| refuse("no `windfield` record in its metadata".to_owned()))?;
-        let version: Version =
-            serde_json::from_str(json).map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
+        let version: Version = serde_json::from_str(json)
+            .map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
         if version.format > FORMAT {
             return Err(Error::input(
                 &place,
@@ -95,10 +99,14 @@ impl Model {
                 "use a newer windfield",
             ));
         }
-        let record: Record =
-            serde_json::from_str(json).map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
+        let record: Record = serde_json::from_str(json)
+            .map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
         if record.classes != 0 {
-            return Err(Error::input(&place, "it is conditional on classes, which this version cannot sample", "use a newer windfield"));
+            return Err(Error::input(
+                &place,
+                "it is conditional on classes, which this version cannot sample",
+                "use a newer windfield",
+            ));
         }
         record.architecture.validate()?;
         let dim = record.architecture.dim;
@@ -109,7 +117,10 @@ impl Model {
             let usable = standardization.mean.iter().all(|mean| mean.is_finite())
                 && standardization.std.iter().all(|std| std.is_finite() && *std > 0.0);
             if !usable {
-                return Err(refuse("its `standardize` holds values that are not finite, or deviations that are not positive".to_owned()));
+                return Err(refuse(
+                    "its `standardize` holds values that are not finite, or deviations that are not positive"
+                        .to_owned(),
+                ));
             }
         }
         let tensors = SafeTensors::deserialize(&bytes)
@@ -120,7 +131,8 @@ impl Model {
         }
         let mut weights = Vec::with_capacity(shapes.len());
         for (layer, (inputs, outputs)) in shapes.into_iter().enumerate() {
-            let weight = tensor(&tensors, &format!("layers.{layer}.weight"), &[outputs, inputs]).map_err(refuse)?;
+            let weight =
+                tensor(&tensors, &format!("layers.{layer}.weight"), &[outputs, inputs]).map_err(refuse)?;
             let bias = tensor(&tensors, &format!("layers.{layer}.bias"), &[outputs]).map_err(refuse)?;
             weights.push((weight, bias));
         }
@@ -180,7 +192,8 @@ pub(crate) fn save_tensors(
     let views = tensors
         .iter()
         .map(|(name, shape, values)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).map(|view| (name.as_str(), view))
+            TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values))
+                .map(|view| (name.as_str(), view))
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| refuse(error.to_string()))?;
@@ -201,7 +214,10 @@ pub(crate) fn tensor(tensors: &SafeTensors<'_>, name: &str, shape: &[usize]) -> 
     let values: Vec<f32> = match view.dtype() {
         Dtype::F32 => bytemuck::pod_collect_to_vec(view.data()),
         #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
-        Dtype::F64 => bytemuck::pod_collect_to_vec::<_, f64>(view.data()).into_iter().map(|value| value as f32).collect(),
+        Dtype::F64 => bytemuck::pod_collect_to_vec::<_, f64>(view.data())
+            .into_iter()
+            .map(|value| value as f32)
+            .collect(),
         other => return Err(format!("`{name}` is {other:?} instead of F32")),
     };
     match values.iter().position(|value| !value.is_finite()) {

@@ -6,8 +6,12 @@ mod file;
 mod network;
 
 pub use activation::{ACTIVATIONS, Activation};
-pub use architecture::Architecture;
-pub(crate) use architecture::{Layout, PAD};
+pub use architecture::{Architecture, Atlas, LayerWeights};
+pub(crate) use architecture::{Layout, MAX_LAYERS, PAD};
 pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
-pub(crate) use network::{Network, TILE_ROWS, largest_rows, to_u32};
+pub use network::Rows;
+pub(crate) use network::{
+    Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant, largest_rows,
+    to_u32,
+};

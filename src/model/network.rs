@@ -1,39 +1,92 @@
 //! The network's kernels: the dispatches of a forward pass, and in training of the backward pass.
 
-use super::architecture::{LayerLayout, Layout};
+use bytemuck::{Pod, Zeroable};
+
+use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
 use crate::Result;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
+use crate::gpu::{
+    Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, fits_texture,
+};
 use crate::model::Activation;
 
-/// Rows are padded to a multiple of this: the height of a tile.
-pub(crate) const TILE_ROWS: u32 = 8;
-const TILE_OUT: u32 = 4;
+/// Rows are padded to a multiple of this: the height of the tallest tile.
+pub(crate) const TILE_ROWS: u32 = 16;
 
-/// The widest tile that divides a padded width.
-fn tile_columns(width: usize) -> u32 {
-    if width.is_multiple_of(16) { 16 } else { 8 }
+/// `Rows` of shaders/shared/rows.wgsl: the rows that the kernels of a layer go over.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Rows {
+    /// Padded to a multiple of the tile.
+    pub count: u32,
+    /// The layer's first row in the texture of all weights.
+    pub first_weight: u32,
+    /// Rows of a slice of the weight gradient.
+    pub slice_rows: u32,
+    /// Distance between slices of the gradients, in vec4.
+    pub slice_stride: u32,
 }
 
-/// A network on the device with buffers for the activations of up to `rows` rows.
+/// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
+#[derive(Debug)]
+pub(crate) struct Parameters {
+    pub buffer: Buffer,
+    pub weights: Option<Texture>,
+}
+
+impl Parameters {
+    /// Uploads packed parameters; with a texture if the device likes that and the weights fit one.
+    pub fn upload(device: &Device, layout: &Layout, packed: &[f32]) -> Result<Self> {
+        let purpose = Purpose { what: "the network's weights", flag: "--hidden" };
+        let buffer = device.upload(packed, purpose)?;
+        if !textures(device, layout) {
+            return Ok(Self { buffer, weights: None });
+        }
+        let texture = device.texture(layout.texture_rows, layout.texture_width(), purpose)?;
+        for layer in &layout.layers {
+            let weight = &packed[layer.offset..layer.offset + layer.width_in * layer.width_out];
+            device.write_texture(&texture, layer.first_row, weight, layer.width_in)?;
+        }
+        Ok(Self { buffer, weights: Some(texture) })
+    }
+}
+
+/// Whether matrices lie in textures.
+pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
+    device.habits().textures
+        && layout.layers.len() <= MAX_LAYERS
+        && fits_texture(device, layout.texture_rows, widest(layout))
+}
+
+fn widest(layout: &Layout) -> usize {
+    layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(1)
+}
+
+/// A network on the device with matrices for the activations of up to `rows` rows.
 #[derive(Debug)]
 pub(crate) struct Network {
     device: Device,
     activation: Activation,
-    pub layout: Layout,
-    /// Padded number of rows that the buffers hold.
+    layout: Layout,
+    /// Padded number of rows that the matrices hold.
     pub rows: usize,
-    /// What goes into layer i; the last entry is the network's output. [rows, width]
-    pub activations: Vec<Buffer>,
+    /// What goes into layer i. [rows, width]
+    activations: Vec<Matrix>,
+    /// The network's output. [rows, width]
+    output: Buffer,
     /// act'(z) of hidden layer i, in training. [rows, width]
     slopes: Vec<Buffer>,
     /// dL/dz of layer i, in training. [rows, width]
-    pub deltas: Vec<Buffer>,
+    deltas: Vec<Matrix>,
 }
 
-/// How many padded rows of a network's activations every buffer can hold.
+/// How many padded rows of a network's activations a device can hold.
 pub(crate) fn largest_rows(device: &Device, layout: &Layout) -> usize {
-    let widest = layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(1);
-    let bound = usize::try_from(device.largest_binding() / (4 * widest as u64)).unwrap_or(usize::MAX);
+    let bound = usize::try_from(device.largest_binding() / (4 * widest(layout) as u64)).unwrap_or(usize::MAX);
+    let bound = if textures(device, layout) {
+        bound.min(device.limits().max_texture_dimension_2d as usize)
+    } else {
+        bound
+    };
     bound / TILE_ROWS as usize * TILE_ROWS as usize
 }
 
@@ -42,153 +95,217 @@ impl Network {
     ///
     /// # Errors
     /// As [`Device::buffer`].
-    pub fn new(device: &Device, layout: Layout, activation: Activation, rows: usize, training: bool) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        layout: Layout,
+        activation: Activation,
+        rows: usize,
+        training: bool,
+    ) -> Result<Self> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
-        let reserve = |width: usize| {
-            device.buffer(4 * rows as u64 * width as u64, Purpose { what: "the activations of a batch", flag: "--batch or --hidden" })
-        };
-        let inputs = layout.layers.iter().map(|layer| layer.width_in);
+        let purpose = Purpose { what: "the activations of a batch", flag: "--batch or --hidden" };
+        let textures = textures(device, &layout);
+        let matrix = |width: usize| Matrix::new(device, rows, width, textures, purpose);
+        let buffer = |width: usize| device.buffer(4 * rows as u64 * width as u64, purpose);
+        let last = layout.layers.len() - 1;
         let outputs = layout.layers.iter().map(|layer| layer.width_out);
-        let last = layout.layers.last().map(|layer| layer.width_out);
-        let activations = inputs.chain(last).map(reserve).collect::<Result<_>>()?;
-        let hidden = layout.layers.len() - 1;
-        let slopes = if training { outputs.clone().take(hidden).map(reserve).collect::<Result<_>>()? } else { vec![] };
-        let deltas = if training { outputs.map(reserve).collect::<Result<_>>()? } else { vec![] };
-        Ok(Self { device: device.clone(), activation, layout, rows, activations, slopes, deltas })
+        let activations = layout.layers.iter().map(|layer| matrix(layer.width_in)).collect::<Result<_>>()?;
+        let output = buffer(layout.layers[last].width_out)?;
+        let slopes =
+            outputs.clone().take(if training { last } else { 0 }).map(buffer).collect::<Result<_>>()?;
+        let deltas = outputs.take(if training { last + 1 } else { 0 }).map(matrix).collect::<Result<_>>()?;
+        Ok(Self { device: device.clone(), activation, layout, rows, activations, output, slopes, deltas })
     }
 
     /// The network's input: features [rows, width].
-    pub fn features(&self) -> &Buffer {
+    pub fn features(&self) -> &Matrix {
         &self.activations[0]
     }
 
     /// The network's output: v [rows, width].
     pub fn output(&self) -> &Buffer {
-        &self.activations[self.layout.layers.len()]
+        &self.output
+    }
+
+    /// In training, where dL/dv is expected: [rows, width].
+    pub fn output_delta(&self) -> &Matrix {
+        &self.deltas[self.deltas.len() - 1]
     }
 
     fn is_training(&self) -> bool {
         !self.deltas.is_empty()
     }
 
+    fn rows(&self, layer: &LayerLayout, rows: usize, slices: usize) -> Result<Buffer> {
+        self.device.uniform(&Rows {
+            count: to_u32(rows),
+            first_weight: to_u32(layer.first_row),
+            slice_rows: to_u32(rows.div_ceil(slices)),
+            slice_stride: to_u32(self.layout.len / 4),
+        })
+    }
+
     /// The forward pass over the first `rows` rows. The last layer writes to `output` (from that byte on) if given,
     /// instead of its own buffer.
-    pub fn forward(&self, parameters: &Buffer, rows: usize, output: Option<(&Buffer, u64)>) -> Result<Vec<Dispatch>> {
+    pub fn forward(
+        &self,
+        parameters: &Parameters,
+        rows: usize,
+        output: Option<(&Buffer, u64)>,
+    ) -> Result<Vec<Dispatch>> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
-        let uniform = self.device.uniform(&[to_u32(rows), 0, 0, 0])?;
+        let habits = self.device.habits();
         let last = self.layout.layers.len() - 1;
         let mut dispatches = Vec::new();
         for (index, layer) in self.layout.layers.iter().enumerate() {
             let hidden = index < last;
+            let activation = if hidden { self.activation.name() } else { "identity" };
             let variant = forward_variant(
+                habits,
                 layer,
-                if hidden { self.activation.name() } else { "identity" },
+                activation,
                 hidden && self.is_training(),
-                self.device.habits().tile_lanes,
+                (parameters.weights.is_some(), parameters.weights.is_some() && hidden),
             );
-            let bytes = 4 * rows as u64 * layer.width_out as u64;
-            let (to, from_byte) = match output {
-                Some((buffer, at)) if !hidden => (buffer, at),
-                _ => (&self.activations[index + 1], 0),
+            let uniform = self.rows(layer, rows, 1)?;
+            let to = match output {
+                _ if hidden => Binding::matrix(3, &self.activations[index + 1]),
+                Some((buffer, at)) => {
+                    Binding::part(3, buffer, at..at + 4 * rows as u64 * layer.width_out as u64)
+                }
+                None => Binding::whole(3, &self.output),
             };
             let mut bindings = vec![
                 Binding::whole(0, &uniform),
-                Binding::whole(1, &self.activations[index]),
-                Binding::part(2, parameters, layer.bytes()),
-                Binding::part(3, to, from_byte..from_byte + bytes),
+                Binding::matrix(1, &self.activations[index]),
+                Binding::part(2, &parameters.buffer, layer.bytes()),
+                to,
             ];
             if hidden && self.is_training() {
                 bindings.push(Binding::whole(4, &self.slopes[index]));
             }
-            let groups = self.tile_groups(rows, layer.width_out);
-            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            if let Some(weights) = &parameters.weights {
+                bindings.push(Binding::texture(5, weights));
+            }
+            let groups = tile_groups(habits, rows, layer.width_out);
+            dispatches
+                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
         }
         Ok(dispatches)
     }
 
-    /// The backward pass from the last delta: gradients of all layers into `gradient` [slices, parameters], for the
-    /// first `rows` rows; `accumulate` adds to what is there.
+    /// The backward pass from [`Network::output_delta`]: gradients of all layers into `gradient`
+    /// [slices, parameters], for the first `rows` rows; `accumulate` adds to what is there.
     pub fn backward(
         &self,
-        parameters: &Buffer,
+        parameters: &Parameters,
         gradient: &Buffer,
         rows: usize,
         slices: usize,
         accumulate: bool,
     ) -> Result<Vec<Dispatch>> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
-        let lanes = self.device.habits().tile_lanes;
-        let uniform = self.device.uniform(&[to_u32(rows), 0, 0, 0])?;
-        let slice_rows = rows.div_ceil(slices);
-        let sliced = self.device.uniform(&[to_u32(rows), to_u32(slice_rows), to_u32(self.layout.len / 4), 0])?;
+        let habits = self.device.habits();
         let mut dispatches = Vec::new();
         for (index, layer) in self.layout.layers.iter().enumerate().rev() {
-            let variant = backward_weight_variant(layer, accumulate, lanes);
+            let textures = parameters.weights.is_some();
+            let uniform = self.rows(layer, rows, slices)?;
+            let variant = backward_weight_variant(habits, layer, accumulate, textures);
             let end = 4 * ((slices - 1) * self.layout.len + layer.offset + layer.len()) as u64;
             let bindings = [
-                Binding::whole(0, &sliced),
-                Binding::whole(1, &self.deltas[index]),
-                Binding::whole(2, &self.activations[index]),
+                Binding::whole(0, &uniform),
+                Binding::matrix(1, &self.deltas[index]),
+                Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
             let groups = [
-                to_u32(layer.width_out).div_ceil(TILE_OUT * lanes),
+                to_u32(layer.width_out).div_ceil(tile_columns(layer.width_out) * habits.tile_lanes),
                 to_u32(layer.width_in) / tile_columns(layer.width_in),
                 to_u32(slices),
             ];
-            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            dispatches
+                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
             if index > 0 {
-                let variant = backward_input_variant(layer, lanes);
+                let variant = backward_input_variant(habits, layer, textures);
+                let weights = match &parameters.weights {
+                    Some(weights) => Binding::texture(2, weights),
+                    None => Binding::part(2, &parameters.buffer, layer.bytes()),
+                };
                 let bindings = [
                     Binding::whole(0, &uniform),
-                    Binding::whole(1, &self.deltas[index]),
-                    Binding::part(2, parameters, layer.bytes()),
+                    Binding::matrix(1, &self.deltas[index]),
+                    weights,
                     Binding::whole(3, &self.slopes[index - 1]),
-                    Binding::whole(4, &self.deltas[index - 1]),
+                    Binding::matrix(4, &self.deltas[index - 1]),
                 ];
-                let groups = self.tile_groups(rows, layer.width_in);
-                dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+                let groups = tile_groups(habits, rows, layer.width_in);
+                dispatches
+                    .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
             }
         }
         Ok(dispatches)
     }
-
-    fn tile_groups(&self, rows: usize, width: usize) -> [u32; 3] {
-        let lanes = self.device.habits().tile_lanes;
-        [to_u32(rows).div_ceil(TILE_ROWS * lanes), to_u32(width) / tile_columns(width), 1]
-    }
 }
 
-fn layer_variant(kernel: &'static str, layer: &LayerLayout, lanes: u32) -> Variant {
+/// The widest tile that divides a padded width.
+fn tile_columns(width: usize) -> u32 {
+    if width.is_multiple_of(16) { 16 } else { 8 }
+}
+
+/// Rows of a tile.
+fn tile_rows(habits: &Habits) -> u32 {
+    habits.tile_rows.min(TILE_ROWS)
+}
+
+fn tile_groups(habits: &Habits, rows: usize, width: usize) -> [u32; 3] {
+    [to_u32(rows).div_ceil(tile_rows(habits) * habits.tile_lanes), to_u32(width) / tile_columns(width), 1]
+}
+
+fn layer_variant(kernel: &'static str, habits: &Habits, layer: &LayerLayout) -> Variant {
     Variant::new(kernel)
         .with("WIDTH_IN", to_u32(layer.width_in))
         .with("WIDTH_OUT", to_u32(layer.width_out))
-        .with("LANES", lanes)
+        .with("LANES", habits.tile_lanes)
 }
 
-/// The variant of `linear_forward` for a layer.
-pub(crate) fn forward_variant(layer: &LayerLayout, activation: &str, training: bool, lanes: u32) -> Variant {
-    layer_variant("linear_forward", layer, lanes)
+/// The variant of `linear_forward` for a layer. `textures`: of its operands, of its output.
+pub(crate) fn forward_variant(
+    habits: &Habits,
+    layer: &LayerLayout,
+    activation: &str,
+    training: bool,
+    textures: (bool, bool),
+) -> Variant {
+    layer_variant("linear_forward", habits, layer)
         .with("OUTPUTS", to_u32(layer.outputs))
-        .with("TILE_ROWS", TILE_ROWS)
+        .with("TILE_ROWS", tile_rows(habits))
         .with("TILE_COLUMNS", tile_columns(layer.width_out))
         .part("ACTIVATION", activation)
         .flag("TRAINING", training)
+        .flag("TEXTURES", textures.0)
+        .flag("OUTPUT_TEXTURE", textures.1)
 }
 
 /// The variant of `linear_backward_input` for a layer.
-pub(crate) fn backward_input_variant(layer: &LayerLayout, lanes: u32) -> Variant {
-    layer_variant("linear_backward_input", layer, lanes)
-        .with("TILE_ROWS", TILE_ROWS)
+pub(crate) fn backward_input_variant(habits: &Habits, layer: &LayerLayout, textures: bool) -> Variant {
+    layer_variant("linear_backward_input", habits, layer)
+        .with("TILE_ROWS", tile_rows(habits))
         .with("TILE_COLUMNS", tile_columns(layer.width_in))
+        .flag("TEXTURES", textures)
 }
 
 /// The variant of `linear_backward_weight` for a layer.
-pub(crate) fn backward_weight_variant(layer: &LayerLayout, accumulate: bool, lanes: u32) -> Variant {
-    layer_variant("linear_backward_weight", layer, lanes)
-        .with("TILE_OUT", TILE_OUT)
+pub(crate) fn backward_weight_variant(
+    habits: &Habits,
+    layer: &LayerLayout,
+    accumulate: bool,
+    textures: bool,
+) -> Variant {
+    layer_variant("linear_backward_weight", habits, layer)
+        .with("TILE_OUT", tile_columns(layer.width_out))
         .with("TILE_IN", tile_columns(layer.width_in))
         .flag("ACCUMULATE", accumulate)
+        .flag("TEXTURES", textures)
 }
 
 fn flops(layer: &LayerLayout, rows: usize) -> u64 {

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytemuck::Zeroable;
 
-use super::layout::{MAX_LAYERS, NetworkTable, Tableau};
+use super::layout::{NetworkTable, Tableau};
+use super::sampler::Particles;
 use crate::Result;
-use crate::flow::Solver;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
-use crate::model::{Architecture, Layout, to_u32};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Variant};
+use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
 
 /// How the kernel is cut for a device: lanes of a workgroup, particles of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +28,14 @@ fn widest(layout: &Layout) -> usize {
 }
 
 /// The best cut that fits the workgroup's memory, or none: then the network is too wide for this kernel.
-pub(crate) fn tiles(device: &Device, layout: &Layout, stages: usize) -> Option<Tiles> {
-    let habits = device.habits();
-    let limits = device.limits();
+pub(crate) fn tiles(habits: &Habits, limits: &wgpu::Limits, layout: &Layout, stages: usize) -> Option<Tiles> {
     let room = limits.max_compute_workgroup_storage_size / (16 * to_u32(columns(layout, stages)));
     if layout.layers.len() > MAX_LAYERS || iterations(layout, stages) > habits.loop_iterations {
         return None;
     }
-    habits
-        .integrator_tiles
-        .iter()
-        .map(|(lanes, rows)| Tiles { lanes: *lanes, rows: *rows })
-        .find(|tiles| tiles.lanes * tiles.rows <= room && tiles.lanes <= limits.max_compute_invocations_per_workgroup)
+    habits.integrator_tiles.iter().map(|(lanes, rows)| Tiles { lanes: *lanes, rows: *rows }).find(|tiles| {
+        tiles.lanes * tiles.rows <= room && tiles.lanes <= limits.max_compute_invocations_per_workgroup
+    })
 }
 
 /// Loop iterations of one invocation for one step, all loops of the kernel that are not unrolled added up.
@@ -55,7 +51,12 @@ fn iterations(layout: &Layout, stages: usize) -> u32 {
 const TILE_COLUMNS: usize = 8;
 
 /// The variant of `integrator` for a network.
-pub(crate) fn integrator_variant(architecture: &Architecture, layout: &Layout, stages: usize, lanes: u32, rows: u32) -> Variant {
+pub(crate) fn integrator_variant(
+    architecture: &Architecture,
+    layout: &Layout,
+    stages: usize,
+    tiles: Tiles,
+) -> Variant {
     Variant::new("integrator")
         .with("DIM", to_u32(architecture.dim))
         .with("FREQUENCIES", to_u32(architecture.time_frequencies))
@@ -63,9 +64,9 @@ pub(crate) fn integrator_variant(architecture: &Architecture, layout: &Layout, s
         .with("WIDTH_OUT", to_u32(layout.layers[layout.layers.len() - 1].width_out))
         .with("WIDTH", to_u32(widest(layout)))
         .with("STAGES", to_u32(stages))
-        .with("TILE_ROWS", rows)
+        .with("TILE_ROWS", tiles.rows)
         .with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
-        .with("LANES", lanes)
+        .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
 }
 
@@ -83,32 +84,25 @@ pub(crate) struct Fused {
 }
 
 impl Fused {
-    pub fn new(
-        device: &Device,
-        architecture: &Architecture,
-        layout: &Layout,
-        solver: &Solver,
-        tiles: Tiles,
-        parameters: &Buffer,
-        points: &Buffer,
-        rows: usize,
-    ) -> Result<Self> {
+    pub fn new(particles: &Particles<'_>, tiles: Tiles) -> Result<Self> {
+        let Particles { device, architecture, layout, solver, parameters, points, rows } = *particles;
         let mut table = NetworkTable::zeroed();
         table.layers = to_u32(layout.layers.len());
         for (index, layer) in layout.layers.iter().enumerate() {
             let weight = layer.offset / 4;
             let bias = weight + layer.width_in * layer.width_out / 4;
-            table.shape[index] = [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
+            table.shape[index] =
+                [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
             table.outputs[index][0] = to_u32(layer.outputs);
         }
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;
-        let variant = integrator_variant(architecture, layout, solver.stages(), tiles.lanes, tiles.rows);
+        let variant = integrator_variant(architecture, layout, solver.stages(), tiles);
         let bindings = [
             Binding::whole(0, &uniform),
             Binding::whole(1, &table),
-            Binding::whole(2, parameters),
+            Binding::whole(2, &parameters.buffer),
             Binding::whole(3, points),
         ];
         let groups = device.groups(rows.div_ceil(tiles.rows as usize) as u64, tiles.lanes);
@@ -116,7 +110,8 @@ impl Fused {
         let habits = device.habits();
         let work = architecture.flops() * rows as u64 * solver.stages() as u64;
         let most_steps = (habits.loop_iterations / iterations(layout, solver.stages())).max(1);
-        let steps = u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
+        let steps =
+            u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
         Ok(Self { device: device.clone(), dispatch, uniform, tableau, most_steps, steps })
     }
 

@@ -3,22 +3,32 @@
 use bytemuck::Zeroable;
 
 use super::layout::{MAX_STAGES, Stage};
+use super::sampler::Particles;
+use crate::Result;
 use crate::flow::Solver;
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
 use crate::model::{Architecture, Layout, Network, to_u32};
-use crate::Result;
 
 const LANES: u32 = 64;
 
 /// The variant of `stage` for a network.
-pub(crate) fn stage_variant(architecture: &Architecture, layout: &Layout, update: bool) -> Variant {
+pub(crate) fn stage_variant(
+    architecture: &Architecture,
+    layout: &Layout,
+    update: bool,
+    textures: bool,
+) -> Variant {
     let variant = Variant::new("stage")
         .with("DIM", to_u32(architecture.dim))
         .with("WIDTH_IN", to_u32(layout.layers[0].width_in))
         .with("WIDTH_OUT", to_u32(layout.layers[layout.layers.len() - 1].width_out))
         .with("LANES", LANES)
         .flag("UPDATE", update);
-    if update { variant } else { variant.with("FREQUENCIES", to_u32(architecture.time_frequencies)) }
+    if update {
+        variant
+    } else {
+        variant.with("FREQUENCIES", to_u32(architecture.time_frequencies)).flag("TEXTURES", textures)
+    }
 }
 
 /// A network bound to a chunk of particles, evaluated layer by layer.
@@ -38,41 +48,41 @@ pub(crate) struct Layered {
 }
 
 impl Layered {
-    pub fn new(
-        device: &Device,
-        architecture: &Architecture,
-        layout: &Layout,
-        solver: &'static Solver,
-        parameters: &Buffer,
-        points: &Buffer,
-        rows: usize,
-    ) -> Result<Self> {
+    pub fn new(particles: &Particles<'_>) -> Result<Self> {
+        let Particles { device, architecture, layout, solver, parameters, points, rows } = *particles;
         let network = Network::new(device, layout.clone(), architecture.activation, rows, false)?;
         let width_out = layout.layers[layout.layers.len() - 1].width_out;
         let stages = solver.stages();
         let one = 4 * (network.rows * width_out) as u64;
         // Each k_j begins at an offset that a binding may have.
         let stride = one.next_multiple_of(256);
-        let slopes = device.buffer(stride * stages as u64, Purpose { what: "the stages of the solver", flag: "the chunk" })?;
+        let slopes = device.buffer(
+            stride * stages as u64,
+            Purpose { what: "the stages of the solver", flag: "the chunk" },
+        )?;
         let uniforms = (0..=stages).map(|_| device.uniform(&Stage::zeroed())).collect::<Result<Vec<_>>>()?;
         let groups = device.groups((rows * layout.layers[0].width_in / 4) as u64, LANES);
-        let variant = stage_variant(architecture, layout, false);
+        let variant = stage_variant(architecture, layout, false, parameters.weights.is_some());
         let dispatches = (0..stages)
             .map(|stage| {
                 let bindings = [
                     Binding::whole(0, &uniforms[stage]),
                     Binding::whole(1, &slopes),
                     Binding::whole(2, points),
-                    Binding::whole(3, network.features()),
+                    Binding::matrix(3, network.features()),
                 ];
                 let mut dispatches = vec![device.dispatch(&variant, &bindings, groups)?];
-                dispatches.extend(network.forward(parameters, rows, Some((&slopes, stride * stage as u64)))?);
+                dispatches.extend(network.forward(
+                    parameters,
+                    rows,
+                    Some((&slopes, stride * stage as u64)),
+                )?);
                 Ok(dispatches)
             })
             .collect::<Result<_>>()?;
         let bindings =
             [Binding::whole(0, &uniforms[stages]), Binding::whole(1, &slopes), Binding::whole(2, points)];
-        let update = device.dispatch(&stage_variant(architecture, layout, true), &bindings, groups)?;
+        let update = device.dispatch(&stage_variant(architecture, layout, true, false), &bindings, groups)?;
         Ok(Self {
             device: device.clone(),
             solver,

@@ -4,9 +4,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::Solver;
+use crate::model::MAX_LAYERS;
 
-/// The most layers of the fused integrator's table.
-pub const MAX_LAYERS: usize = 32;
 /// The most stages of a solver on the device.
 pub const MAX_STAGES: usize = 8;
 

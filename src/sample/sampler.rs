@@ -8,7 +8,7 @@ use super::layout::Noise;
 use crate::data::Dataset;
 use crate::flow::{SOLVERS, Solver};
 use crate::gpu::{Binding, Buffer, Device, Purpose, Variant};
-use crate::model::{Layout, Model, TILE_ROWS, largest_rows, to_u32};
+use crate::model::{Architecture, Layout, Model, Parameters, TILE_ROWS, largest_rows, to_u32};
 use crate::{Error, Result};
 
 const LANES: u32 = 64;
@@ -77,6 +77,19 @@ pub struct Sampler {
     engine: Engine,
 }
 
+/// What the integrators are bound to.
+#[derive(Clone, Copy)]
+pub(crate) struct Particles<'a> {
+    pub device: &'a Device,
+    pub architecture: &'a Architecture,
+    pub layout: &'a Layout,
+    pub solver: &'static Solver,
+    pub parameters: &'a Parameters,
+    /// x [rows, d]
+    pub points: &'a Buffer,
+    pub rows: usize,
+}
+
 #[derive(Debug)]
 enum Engine {
     Fused(Box<Fused>),
@@ -89,12 +102,20 @@ impl Sampler {
     /// # Errors
     /// [`Error::Config`] for a setting out of its range, [`Error::Limit`] or [`Error::OutOfMemory`] if the model does
     /// not fit the device.
-    pub fn new(device: &Device, model: &Model, source: Option<&Dataset>, options: SampleOptions) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        model: &Model,
+        source: Option<&Dataset>,
+        options: SampleOptions,
+    ) -> Result<Self> {
         if options.steps == 0 || options.steps > 1 << 24 {
-            return Err(Error::config(format!("--steps {} is out of range", options.steps), "it takes 1 to 2^24"));
+            return Err(Error::config(
+                format!("--steps {} is out of range", options.steps),
+                "it takes 1 to 2^24",
+            ));
         }
         let in_range = |t: f32| (0.0..=1.0).contains(&t);
-        if !in_range(options.t0) || !in_range(options.t1) || options.t0 == options.t1 {
+        if !in_range(options.t0) || !in_range(options.t1) || options.t0.to_bits() == options.t1.to_bits() {
             return Err(Error::config(
                 format!("--t0 {} and --t1 {} are no interval of [0, 1]", options.t0, options.t1),
                 "0 is noise, 1 is data",
@@ -108,11 +129,12 @@ impl Sampler {
             ));
         }
         let layout = Layout::new(&model.architecture);
-        let weights = Purpose { what: "the network's weights", flag: "the model's width" };
-        let parameters = device.upload(&model.packed(), weights)?;
+        let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let tiles = match options.kernels {
             Kernels::Layered => None,
-            Kernels::Auto | Kernels::Fused => fused::tiles(device, &layout, options.solver.stages()),
+            Kernels::Auto | Kernels::Fused => {
+                fused::tiles(device.habits(), device.limits(), &layout, options.solver.stages())
+            },
         };
         if options.kernels == Kernels::Fused && tiles.is_none() {
             return Err(Error::config(
@@ -122,20 +144,28 @@ impl Sampler {
         }
         let habits = device.habits();
         let by_memory = usize::try_from(device.largest_binding() / (4 * dim as u64)).unwrap_or(usize::MAX);
-        let by_time = usize::try_from(habits.dispatch_flops / model.architecture.flops().max(1)).unwrap_or(usize::MAX);
+        let by_time =
+            usize::try_from(habits.dispatch_flops / model.architecture.flops().max(1)).unwrap_or(usize::MAX);
         let mut rows = habits.particles.min(by_memory).min(by_time).max(TILE_ROWS as usize);
         if tiles.is_none() {
             rows = rows.min(largest_rows(device, &layout) / options.solver.stages()).max(TILE_ROWS as usize);
         }
-        let points = device.buffer(4 * (rows * dim) as u64, Purpose { what: "a chunk of particles", flag: "the dimension" })?;
-        let architecture = &model.architecture;
+        let points = device.buffer(
+            4 * (rows * dim) as u64,
+            Purpose { what: "a chunk of particles", flag: "the dimension" },
+        )?;
+        let particles = Particles {
+            device,
+            architecture: &model.architecture,
+            layout: &layout,
+            solver: options.solver,
+            parameters: &parameters,
+            points: &points,
+            rows,
+        };
         let engine = match tiles {
-            Some(tiles) => Engine::Fused(Box::new(Fused::new(
-                device, architecture, &layout, options.solver, tiles, &parameters, &points, rows,
-            )?)),
-            None => Engine::Layered(Box::new(Layered::new(
-                device, architecture, &layout, options.solver, &parameters, &points, rows,
-            )?)),
+            Some(tiles) => Engine::Fused(Box::new(Fused::new(&particles, tiles)?)),
+            None => Engine::Layered(Box::new(Layered::new(&particles)?)),
         };
         let source = source
             .map(|source| {
@@ -255,6 +285,13 @@ impl Sampler {
         }
     }
 
+    /// Velocities from the network's coordinates to data units a unit of time, in place.
+    pub fn velocities_to_data_units(&self, velocities: &mut [f32]) {
+        if let Some(standardization) = &self.model.standardization {
+            standardization.undo_scale(velocities);
+        }
+    }
+
     fn begin(&mut self, first: u64, rows: usize) -> Result<()> {
         self.fits(rows)?;
         let first_row = u32::try_from(first + rows as u64)
@@ -303,13 +340,16 @@ impl Sampler {
 
     fn advance(&mut self, rows: usize, step: u32, end: u32) -> Result<()> {
         let t0 = self.options.t0;
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "the device computes in float32")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "the device computes in float32"
+        )]
         let h = ((f64::from(self.options.t1) - f64::from(t0)) / f64::from(self.options.steps)) as f32;
         match &mut self.engine {
             Engine::Fused(fused) => fused.advance(rows, t0, h, step, end),
             Engine::Layered(layered) => {
                 for step in step..end {
-                    #[allow(clippy::cast_precision_loss, reason = "at most 2^24 steps")]
                     layered.step(rows, t0 + step as f32 * h, h)?;
                 }
                 Ok(())

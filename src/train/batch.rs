@@ -3,7 +3,7 @@
 use super::layout::{Chunk, State};
 use crate::data::{Dataset, Standardization};
 use crate::flow::Path;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant};
 use crate::model::{Architecture, PAD};
 use crate::{Error, Result};
 
@@ -15,7 +15,6 @@ pub(crate) struct DeviceData {
     pub data: Buffer,
     pub data_rows: usize,
     pub source: Option<(Buffer, usize)>,
-    pub dim: usize,
 }
 
 impl DeviceData {
@@ -27,7 +26,13 @@ impl DeviceData {
     ) -> Result<Self> {
         if let Some(source) = source.filter(|source| source.dim() != data.dim()) {
             return Err(Error::config(
-                format!("the source `{}` has {} columns and the data `{}` {}", source.name(), source.dim(), data.name(), data.dim()),
+                format!(
+                    "the source `{}` has {} columns and the data `{}` {}",
+                    source.name(),
+                    source.dim(),
+                    data.name(),
+                    data.dim()
+                ),
                 "both ends of a flow have the same dimension",
             ));
         }
@@ -46,8 +51,9 @@ impl DeviceData {
         Ok(Self {
             data: rows(data, "the rows of --data")?,
             data_rows: data.rows(),
-            source: source.map(|set| rows(set, "the rows of --source").map(|buffer| (buffer, set.rows()))).transpose()?,
-            dim: data.dim(),
+            source: source
+                .map(|set| rows(set, "the rows of --source").map(|buffer| (buffer, set.rows())))
+                .transpose()?,
         })
     }
 
@@ -68,7 +74,13 @@ impl DeviceData {
 }
 
 /// The variant of `draw` for a network and a path.
-pub(crate) fn draw_variant(architecture: &Architecture, path: &Path, source: bool, export: bool) -> Variant {
+pub(crate) fn draw_variant(
+    architecture: &Architecture,
+    path: &Path,
+    source: bool,
+    textures: bool,
+    export: bool,
+) -> Variant {
     let word = crate::model::to_u32;
     path.bake(Variant::new("draw"))
         .with("DIM", word(architecture.dim))
@@ -77,12 +89,13 @@ pub(crate) fn draw_variant(architecture: &Architecture, path: &Path, source: boo
         .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
         .with("LANES", LANES)
         .flag("SOURCE", source)
+        .flag("TEXTURES", textures)
         .flag("EXPORT", export)
 }
 
 /// Where a drawn batch goes.
 pub(crate) struct DrawTargets<'a> {
-    pub features: &'a Buffer,
+    pub features: &'a Matrix,
     pub velocity: &'a Buffer,
     /// x0 and x1, the rows picked and the times: for `batch`.
     pub export: Option<(&'a Buffer, &'a Buffer)>,
@@ -98,12 +111,13 @@ pub(crate) fn draw(
     state: &Buffer,
     targets: &DrawTargets<'_>,
 ) -> Result<Dispatch> {
-    let variant = draw_variant(architecture, path, data.source.is_some(), targets.export.is_some());
+    let textures = matches!(targets.features, Matrix::Texture(_));
+    let variant = draw_variant(architecture, path, data.source.is_some(), textures, targets.export.is_some());
     let mut bindings = vec![
         Binding::whole(0, chunk.0),
         Binding::whole(1, state),
         Binding::whole(2, &data.data),
-        Binding::whole(3, targets.features),
+        Binding::matrix(3, targets.features),
         Binding::whole(4, targets.velocity),
     ];
     if let Some((source, _)) = &data.source {
@@ -170,7 +184,12 @@ impl Batch {
     /// assert_eq!(batch.t.len(), 4);
     /// # Ok::<(), windfield::Error>(())
     /// ```
-    pub fn draw(device: &Device, data: &Dataset, source: Option<&Dataset>, options: &BatchOptions) -> Result<Self> {
+    pub fn draw(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        options: &BatchOptions,
+    ) -> Result<Self> {
         let standardization = options.standardize.then(|| data.standardization());
         let architecture = Architecture {
             dim: data.dim(),
@@ -190,18 +209,24 @@ impl Batch {
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
         let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
         let reserve = |floats: usize| device.buffer(4 * (chunk_rows * floats) as u64, purpose);
-        let (features, velocity) = (reserve(width_in)?, reserve(width_out)?);
+        let features = reserve(width_in)?;
+        let as_matrix = Matrix::Buffer(features.clone());
+        let velocity = reserve(width_out)?;
         let (endpoints, picks) = (reserve(2 * width_out)?, reserve(2)?);
         let state = device.upload(&[State { step: options.step, ..State::default() }], purpose)?;
-        let mut drawn = Self { dim, x0: vec![], x1: vec![], xt: vec![], ut: vec![], t: vec![], index: vec![] };
+        let mut drawn =
+            Self { dim, x0: vec![], x1: vec![], xt: vec![], ut: vec![], t: vec![], index: vec![] };
         let mut first = 0;
         while first < batch {
             let rows = chunk_rows.min(batch - first);
             let chunk = device.uniform(&device_data.chunk(options.seed, batch, first, rows))?;
-            let targets = DrawTargets { features: &features, velocity: &velocity, export: Some((&endpoints, &picks)) };
-            let dispatch = draw(device, &architecture, &options.path, &device_data, (&chunk, rows), &state, &targets)?;
+            let targets =
+                DrawTargets { features: &as_matrix, velocity: &velocity, export: Some((&endpoints, &picks)) };
+            let dispatch =
+                draw(device, &architecture, &options.path, &device_data, (&chunk, rows), &state, &targets)?;
             device.submit([&dispatch], &[])?;
-            let read = |buffer: &Buffer, width: usize| device.read::<f32>(buffer, 0..4 * (rows * width) as u64);
+            let read =
+                |buffer: &Buffer, width: usize| device.read::<f32>(buffer, 0..4 * (rows * width) as u64);
             let columns = |values: &[f32], width: usize, from: usize| -> Vec<f32> {
                 values.chunks_exact(width).flat_map(|row| &row[from..from + dim]).copied().collect()
             };
@@ -225,7 +250,9 @@ impl Batch {
     pub fn save(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
         use safetensors::{Dtype, tensor::TensorView};
         let path = path.as_ref();
-        let refuse = |error: safetensors::SafeTensorError| Error::io("write", path, std::io::Error::other(error.to_string()));
+        let refuse = |error: safetensors::SafeTensorError| {
+            Error::io("write", path, std::io::Error::other(error.to_string()))
+        };
         let points = vec![self.t.len(), self.dim];
         let views = [
             ("x0", Dtype::F32, points.clone(), bytemuck::cast_slice::<f32, u8>(&self.x0)),

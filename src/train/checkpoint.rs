@@ -9,7 +9,7 @@ use super::layout::State;
 use super::options::TrainOptions;
 use super::trainer::DataFacts;
 use crate::data::{Dataset, ImageShape, Standardization};
-use crate::model::{Architecture, Layout, save_tensors, tensor};
+use crate::model::{Architecture, LayerWeights, Layout, save_tensors, tensor};
 use crate::{Error, Result};
 
 /// The version that this program writes, and the newest that it reads.
@@ -81,14 +81,20 @@ impl Checkpoint {
             ("moment1.", Some(&self.moment1)),
             ("moment2.", Some(&self.moment2)),
         ];
-        let unpacked: Vec<(&str, Vec<(Vec<f32>, Vec<f32>)>)> = families
+        let unpacked: Vec<(&str, Vec<LayerWeights>)> = families
             .into_iter()
             .filter_map(|(prefix, values)| values.map(|values| (prefix, layout.unpack(values))))
             .collect();
         let mut tensors = Vec::new();
         for (prefix, layers) in &unpacked {
-            for (layer, ((weight, bias), (inputs, outputs))) in layers.iter().zip(self.architecture.layers()).enumerate() {
-                tensors.push((format!("{prefix}layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
+            for (layer, ((weight, bias), (inputs, outputs))) in
+                layers.iter().zip(self.architecture.layers()).enumerate()
+            {
+                tensors.push((
+                    format!("{prefix}layers.{layer}.weight"),
+                    vec![outputs, inputs],
+                    weight.as_slice(),
+                ));
                 tensors.push((format!("{prefix}layers.{layer}.bias"), vec![outputs], bias.as_slice()));
             }
         }
@@ -116,7 +122,11 @@ impl Checkpoint {
         let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(|error| Error::io("read", path, error))?;
         let refuse = |what: String| {
-            Error::input(path.display().to_string(), what, "resume from a folder that `windfield train` wrote")
+            Error::input(
+                path.display().to_string(),
+                what,
+                "resume from a folder that `windfield train` wrote",
+            )
         };
         let (_, metadata) = SafeTensors::read_metadata(&bytes)
             .map_err(|error| refuse(format!("no whole checkpoint ({error})")))?;
@@ -128,20 +138,24 @@ impl Checkpoint {
         let broken = |error: serde_json::Error| refuse(format!("its `windfield` record is broken ({error})"));
         let version: Version = serde_json::from_str(json).map_err(broken)?;
         if version.format > FORMAT {
-            return Err(refuse(format!("its format is {}, this program knows up to {FORMAT}", version.format)));
+            return Err(refuse(format!(
+                "its format is {}, this program knows up to {FORMAT}",
+                version.format
+            )));
         }
         let record: Record = serde_json::from_str(json).map_err(broken)?;
         record.options.validate()?;
         record.architecture.validate()?;
-        let tensors =
-            SafeTensors::deserialize(&bytes).map_err(|error| refuse(format!("no whole checkpoint ({error})")))?;
+        let tensors = SafeTensors::deserialize(&bytes)
+            .map_err(|error| refuse(format!("no whole checkpoint ({error})")))?;
         let layout = Layout::new(&record.architecture);
         let family = |prefix: &str| -> Result<Vec<f32>> {
             let mut layers = Vec::new();
             for (layer, (inputs, outputs)) in record.architecture.layers().into_iter().enumerate() {
-                let weight =
-                    tensor(&tensors, &format!("{prefix}layers.{layer}.weight"), &[outputs, inputs]).map_err(refuse)?;
-                let bias = tensor(&tensors, &format!("{prefix}layers.{layer}.bias"), &[outputs]).map_err(refuse)?;
+                let weight = tensor(&tensors, &format!("{prefix}layers.{layer}.weight"), &[outputs, inputs])
+                    .map_err(refuse)?;
+                let bias =
+                    tensor(&tensors, &format!("{prefix}layers.{layer}.bias"), &[outputs]).map_err(refuse)?;
                 layers.push((weight, bias));
             }
             Ok(layout.pack(&layers))

@@ -17,15 +17,20 @@ pub enum Schedule {
     Cosine,
 }
 
+/// All schedules, with their names and a line of help.
+pub static SCHEDULES: &[(&str, Schedule, &str)] = &[
+    ("constant", Schedule::Constant, "the same rate throughout"),
+    ("cosine", Schedule::Cosine, "half a cosine down to zero at the last step"),
+];
+
 impl std::str::FromStr for Schedule {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        match name {
-            "constant" => Ok(Self::Constant),
-            "cosine" => Ok(Self::Cosine),
-            _ => Err(Error::config(format!("no schedule is called `{name}`"), "there are constant, cosine")),
-        }
+        SCHEDULES.iter().find(|entry| entry.0 == name).map(|entry| entry.1).ok_or_else(|| {
+            let names: Vec<&str> = SCHEDULES.iter().map(|entry| entry.0).collect();
+            Error::config(format!("no schedule is called `{name}`"), format!("there are {}", names.join(", ")))
+        })
     }
 }
 

@@ -11,7 +11,9 @@ use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant};
-use crate::model::{Architecture, Layout, Model, Network, TILE_ROWS, largest_rows, to_u32};
+use crate::model::{
+    Architecture, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows, to_u32,
+};
 use crate::{Error, Result};
 
 /// Records that the device keeps of past steps. A submission makes at most half as many steps.
@@ -21,6 +23,8 @@ const IN_FLIGHT: usize = 2;
 /// Rows that one partial sum of the loss covers.
 pub(crate) const LOSS_LANES: u32 = 64;
 const LANES: u32 = 64;
+/// Groups of four parameters that one invocation of `gradient_reduce` goes over.
+const QUADS_PER_LANE: usize = 8;
 
 /// A model in training.
 ///
@@ -72,7 +76,7 @@ pub(crate) struct DataFacts {
 /// The state of a run on the device. All but `state` and `ring` are laid out by [`Layout`].
 #[derive(Debug)]
 struct Buffers {
-    parameters: Buffer,
+    parameters: Parameters,
     average: Option<Buffer>,
     moment1: Buffer,
     moment2: Buffer,
@@ -106,17 +110,20 @@ impl Pace {
     fn learn(&mut self, submission: &Submission, steps: u64, plan: usize) {
         let now = Instant::now();
         // A submission begins when it is handed over, or when the one before it ends.
-        let busy = self.last_done.map_or(submission.elapsed(), |last| now.duration_since(last).min(submission.elapsed()));
+        let busy = self
+            .last_done
+            .map_or(submission.elapsed(), |last| now.duration_since(last).min(submission.elapsed()));
         self.last_done = Some(now);
         let each = busy.as_secs_f64() / steps.max(1) as f64;
         let target = self.target.as_secs_f64();
         if each > target {
             self.steps = 1;
-            self.parts = to_count(each / target).clamp(1, plan as u64) as usize;
+            self.parts = usize::try_from(to_count(each / target)).unwrap_or(plan).clamp(1, plan);
         } else {
             self.parts = 1;
             // Grows at most fourfold at a time: the first submissions also pay for the driver's compiler.
-            self.steps = to_count(target / each.max(1e-9)).clamp(1, (self.steps * 4).min(u64::from(RING / 2)));
+            self.steps =
+                to_count(target / each.max(1e-9)).clamp(1, (self.steps * 4).min(u64::from(RING / 2)));
         }
     }
 }
@@ -154,7 +161,12 @@ impl Trainer {
     /// # Errors
     /// [`Error::Config`] for a setting out of its range, [`Error::Limit`] or [`Error::OutOfMemory`] if the data or
     /// the network do not fit the device.
-    pub fn new(device: &Device, data: &Dataset, source: Option<&Dataset>, options: TrainOptions) -> Result<Self> {
+    pub fn new(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        options: TrainOptions,
+    ) -> Result<Self> {
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let weights = architecture.initialize(options.seed);
@@ -175,7 +187,11 @@ impl Trainer {
         let wanted = architecture(data, &options);
         if model.architecture != wanted {
             return Err(Error::config(
-                format!("the model to begin with is {}, the run asks for {}", describe(&model.architecture), describe(&wanted)),
+                format!(
+                    "the model to begin with is {}, the run asks for {}",
+                    describe(&model.architecture),
+                    describe(&wanted)
+                ),
                 "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
             ));
         }
@@ -187,10 +203,16 @@ impl Trainer {
         data: &Dataset,
         source: Option<&Dataset>,
         options: TrainOptions,
-        weights: &[(Vec<f32>, Vec<f32>)],
+        weights: &[LayerWeights],
     ) -> Result<Self> {
         let packed = Layout::new(&architecture(data, &options)).pack(weights);
-        Self::build(device, data, source, options, &Start { packed: &packed, checkpoint: None, frozen: false })
+        Self::build(
+            device,
+            data,
+            source,
+            options,
+            &Start { packed: &packed, checkpoint: None, frozen: false },
+        )
     }
 
     /// Goes on from a checkpoint. `steps` in the options may be raised; the rest is the run's own.
@@ -252,11 +274,12 @@ impl Trainer {
             None => Some(&start.packed).filter(|_| options.ema > 0.0 && !start.frozen).copied(),
         };
         let buffers = Buffers {
-            parameters: device.upload(start.packed, weights)?,
+            parameters: Parameters::upload(device, &layout, start.packed)?,
             average: average.map(|average| device.upload(average, weights)).transpose()?,
             moment1: or_zeros(saved.map(|checkpoint| &checkpoint.moment1))?,
             moment2: or_zeros(saved.map(|checkpoint| &checkpoint.moment2))?,
-            state: device.upload(&[saved.map_or_else(State::default, |checkpoint| checkpoint.state)], weights)?,
+            state: device
+                .upload(&[saved.map_or_else(State::default, |checkpoint| checkpoint.state)], weights)?,
             ring: device.buffer(u64::from(RING) * size_of::<Record>() as u64, weights)?,
         };
         let step = saved.map_or(0, |checkpoint| u64::from(checkpoint.state.step));
@@ -270,7 +293,18 @@ impl Trainer {
         let pace = Pace::new(device, &plan);
         let landing = u64::from(RING / 2) * size_of::<Record>() as u64;
         let landings = (0..IN_FLIGHT).map(|_| device.landing(landing)).collect::<Result<_>>()?;
-        Ok(Self { device: device.clone(), options, architecture, facts, layout, buffers, plan, step, pace, landings })
+        Ok(Self {
+            device: device.clone(),
+            options,
+            architecture,
+            facts,
+            layout,
+            buffers,
+            plan,
+            step,
+            pace,
+            landings,
+        })
     }
 
     /// The run's settings.
@@ -316,7 +350,8 @@ impl Trainer {
         let mut outcome = Outcome::Finished;
         let mut turn = 0;
         loop {
-            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps {
+            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps
+            {
                 let steps = self.pace.steps.min(self.options.steps - self.step);
                 let submission = self.submit(steps, turn % IN_FLIGHT)?;
                 flights.push_back((submission, self.step, steps));
@@ -336,8 +371,12 @@ impl Trainer {
                 self.device.wait(None)?;
                 return Err(Error::NonFinite { what, step: *step });
             }
-            let progress =
-                Progress { step: first + steps, steps: self.options.steps, records: &records, elapsed: begun.elapsed() };
+            let progress = Progress {
+                step: first + steps,
+                steps: self.options.steps,
+                records: &records,
+                elapsed: begun.elapsed(),
+            };
             if observe(&progress).is_break() {
                 outcome = Outcome::Interrupted;
             }
@@ -363,7 +402,12 @@ impl Trainer {
         }];
         if before_wrap < steps {
             let range = 0..(steps - before_wrap) * record;
-            copies.push(BufferCopy { from: &self.buffers.ring, range, to: landing, at: before_wrap * record });
+            copies.push(BufferCopy {
+                from: &self.buffers.ring,
+                range,
+                to: landing,
+                at: before_wrap * record,
+            });
         }
         if self.pace.parts > 1 {
             // One step is too long for one submission: it is cut between dispatches.
@@ -382,7 +426,7 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
     pub fn model(&self) -> Result<Model> {
-        let weights = self.buffers.average.as_ref().unwrap_or(&self.buffers.parameters);
+        let weights = self.buffers.average.as_ref().unwrap_or(&self.buffers.parameters.buffer);
         Ok(Model {
             architecture: self.architecture.clone(),
             weights: self.layout.unpack(&self.read(weights)?),
@@ -407,7 +451,7 @@ impl Trainer {
             architecture: self.architecture.clone(),
             facts: self.facts.clone(),
             state: state[0],
-            parameters: self.read(&self.buffers.parameters)?,
+            parameters: self.read(&self.buffers.parameters.buffer)?,
             average: self.buffers.average.as_ref().map(|average| self.read(average)).transpose()?,
             moment1: self.read(&self.buffers.moment1)?,
             moment2: self.read(&self.buffers.moment2)?,
@@ -529,23 +573,53 @@ fn plan(
     buffers: &Buffers,
     frozen: bool,
 ) -> Result<Vec<Dispatch>> {
-    let habits = device.habits();
     let batch = options.batch;
     let rows = chunk_rows(device, architecture, layout, batch)?;
     let network = Network::new(device, layout.clone(), options.activation, rows, true)?;
-    let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
-    let purpose = |what, flag| Purpose { what, flag };
-    let gradient = device.buffer(
-        if frozen { 16 } else { 4 * (slices * layout.len) as u64 },
-        purpose("the gradient", "--hidden"),
-    )?;
+    let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
     let out = layout.layers[layout.layers.len() - 1].width_out;
-    let velocity = device.buffer(4 * (network.rows * out) as u64, purpose("the target velocities", "--batch"))?;
+    let velocity = device.buffer(
+        4 * (network.rows * out) as u64,
+        Purpose { what: "the target velocities", flag: "--batch" },
+    )?;
     let loss_partials = batch.div_ceil(LOSS_LANES as usize);
-    let partials = device.buffer(4 * loss_partials as u64, purpose("the loss", "--batch"))?;
-    let quads = layout.len as u64 / 4;
-    let square_partials = if frozen { 0 } else { quads.div_ceil(LANES.into()) };
-    let squares = device.buffer((4 * square_partials).max(16), purpose("the gradient's norm", "--hidden"))?;
+    let partials = device.buffer(4 * loss_partials as u64, Purpose { what: "the loss", flag: "--batch" })?;
+    let loss = loss_variant(out, buffers.parameters.weights.is_some());
+
+    let mut plan = Vec::new();
+    let mut first = 0;
+    while first < batch {
+        let count = rows.min(batch - first);
+        let chunk = device.uniform(&data.chunk(options.seed, batch, first, count))?;
+        let targets = DrawTargets { features: network.features(), velocity: &velocity, export: None };
+        plan.push(draw(
+            device,
+            architecture,
+            &options.path,
+            data,
+            (&chunk, count),
+            &buffers.state,
+            &targets,
+        )?);
+        plan.extend(network.forward(&buffers.parameters, count, None)?);
+        let bindings = [
+            Binding::whole(0, &chunk),
+            Binding::whole(1, network.output()),
+            Binding::whole(2, &velocity),
+            Binding::matrix(3, network.output_delta()),
+            Binding::whole(4, &partials),
+        ];
+        plan.push(device.dispatch(&loss, &bindings, [to_u32(count).div_ceil(LOSS_LANES), 1, 1])?);
+        if let Some(Optimiser { gradient, slices, .. }) = &optimiser {
+            plan.extend(network.backward(&buffers.parameters, gradient, count, *slices, first > 0)?);
+        }
+        first += count;
+    }
+
+    let squares = match &optimiser {
+        Some(optimiser) => optimiser.squares.clone(),
+        None => device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?,
+    };
     let schedule = device.uniform(&DeviceSchedule {
         learning_rate: options.lr,
         warmup: u32::try_from(options.warmup).unwrap_or(u32::MAX),
@@ -561,71 +635,118 @@ fn plan(
         average_decay: options.ema,
         batch: to_u32(batch),
         loss_partials: to_u32(loss_partials),
-        square_partials: u32::try_from(square_partials).unwrap_or(u32::MAX),
+        square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
         ring: RING,
     })?;
+    if let Some(optimiser) = &optimiser {
+        plan.push(optimiser.reduce(device, layout)?);
+    }
+    let bindings = [
+        Binding::whole(0, &schedule),
+        Binding::whole(1, &partials),
+        Binding::whole(2, &squares),
+        Binding::whole(3, &buffers.state),
+        Binding::whole(4, &buffers.ring),
+    ];
+    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?);
+    if let Some(optimiser) = &optimiser {
+        plan.push(optimiser.update(device, layout, &schedule, buffers)?);
+    }
+    Ok(plan)
+}
 
-    let mut plan = Vec::new();
-    let mut first = 0;
-    while first < batch {
-        let count = rows.min(batch - first);
-        let chunk = device.uniform(&data.chunk(options.seed, batch, first, count))?;
-        let targets = DrawTargets { features: network.features(), velocity: &velocity, export: None };
-        plan.push(draw(device, architecture, &options.path, data, (&chunk, count), &buffers.state, &targets)?);
-        plan.extend(network.forward(&buffers.parameters, count, None)?);
-        let loss = Variant::new("loss").with("WIDTH_OUT", to_u32(out)).with("LANES", LOSS_LANES);
-        plan.push(device.dispatch(
-            &loss,
-            &[
-                Binding::whole(0, &chunk),
-                Binding::whole(1, network.output()),
-                Binding::whole(2, &velocity),
-                Binding::whole(3, &network.deltas[network.deltas.len() - 1]),
-                Binding::whole(4, &partials),
-            ],
-            [to_u32(count).div_ceil(LOSS_LANES), 1, 1],
-        )?);
-        if !frozen {
-            plan.extend(network.backward(&buffers.parameters, &gradient, count, slices, first > 0)?);
-        }
-        first += count;
+/// The gradient and the kernels that use it up.
+struct Optimiser {
+    /// [slices, parameters]
+    gradient: Buffer,
+    slices: usize,
+    squares: Buffer,
+}
+
+impl Optimiser {
+    fn new(device: &Device, layout: &Layout, rows: usize) -> Result<Self> {
+        let habits = device.habits();
+        let purpose = Purpose { what: "the gradient", flag: "--hidden" };
+        let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
+        // Slices are for speed: no more of them than fit.
+        let room = usize::try_from(device.largest_binding() / (4 * layout.len as u64)).unwrap_or(usize::MAX);
+        let slices = slices.min(room.max(1));
+        Ok(Self {
+            gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
+            slices,
+            squares: device.buffer(4 * square_partials(layout) as u64, purpose)?,
+        })
     }
-    let groups = device.groups(quads, LANES);
-    if !frozen {
-        let reduce = Variant::new("gradient_reduce")
-            .with("SLICES", to_u32(slices))
-            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
-            .with("LANES", LANES);
-        plan.push(device.dispatch(&reduce, &[Binding::whole(0, &gradient), Binding::whole(1, &squares)], groups)?);
+
+    fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
+        let bindings = [Binding::whole(0, &self.gradient), Binding::whole(1, &self.squares)];
+        device.dispatch(
+            &reduce_variant(layout, self.slices),
+            &bindings,
+            device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES),
+        )
     }
-    plan.push(device.dispatch(
-        &Variant::new("step").with("LANES", LANES),
-        &[
-            Binding::whole(0, &schedule),
-            Binding::whole(1, &partials),
-            Binding::whole(2, &squares),
-            Binding::whole(3, &buffers.state),
-            Binding::whole(4, &buffers.ring),
-        ],
-        [1, 1, 1],
-    )?);
-    if !frozen {
-        let adamw = Variant::new("adamw")
-            .with("QUADS", u32::try_from(quads).unwrap_or(u32::MAX))
-            .with("LANES", LANES)
-            .flag("AVERAGE", buffers.average.is_some());
+
+    fn update(
+        &self,
+        device: &Device,
+        layout: &Layout,
+        schedule: &Buffer,
+        buffers: &Buffers,
+    ) -> Result<Dispatch> {
+        let variant = adamw_variant(layout, buffers.average.is_some(), buffers.parameters.weights.is_some());
+        let atlas = device.uniform(&layout.atlas())?;
         let mut bindings = vec![
-            Binding::whole(0, &schedule),
+            Binding::whole(0, schedule),
             Binding::whole(1, &buffers.state),
-            Binding::part(2, &gradient, 0..4 * layout.len as u64),
-            Binding::whole(3, &buffers.parameters),
+            Binding::part(2, &self.gradient, 0..4 * layout.len as u64),
+            Binding::whole(3, &buffers.parameters.buffer),
             Binding::whole(4, &buffers.moment1),
             Binding::whole(5, &buffers.moment2),
         ];
         if let Some(average) = &buffers.average {
             bindings.push(Binding::whole(6, average));
         }
-        plan.push(device.dispatch(&adamw, &bindings, groups)?);
+        if let Some(weights) = &buffers.parameters.weights {
+            bindings.push(Binding::whole(7, &atlas));
+            bindings.push(Binding::texture(8, weights));
+        }
+        device.dispatch(&variant, &bindings, device.groups(layout.len as u64 / 4, LANES))
     }
-    Ok(plan)
+}
+
+/// The variant of `loss` for a padded output width.
+pub(crate) fn loss_variant(width_out: usize, textures: bool) -> Variant {
+    Variant::new("loss")
+        .with("WIDTH_OUT", to_u32(width_out))
+        .with("LANES", LOSS_LANES)
+        .flag("TEXTURES", textures)
+}
+
+/// The variant of `gradient_reduce` for a network.
+pub(crate) fn reduce_variant(layout: &Layout, slices: usize) -> Variant {
+    Variant::new("gradient_reduce")
+        .with("SLICES", to_u32(slices))
+        .with("QUADS", to_u32(layout.len / 4))
+        .with("QUADS_PER_LANE", to_u32(QUADS_PER_LANE))
+        .with("LANES", LANES)
+}
+
+/// Partial sums of the gradient's square.
+fn square_partials(layout: &Layout) -> usize {
+    (layout.len / 4).div_ceil(QUADS_PER_LANE).div_ceil(LANES as usize)
+}
+
+/// The variant of `step`.
+pub(crate) fn step_variant() -> Variant {
+    Variant::new("step").with("LANES", LANES)
+}
+
+/// The variant of `adamw` for a network.
+pub(crate) fn adamw_variant(layout: &Layout, average: bool, textures: bool) -> Variant {
+    Variant::new("adamw")
+        .with("QUADS", to_u32(layout.len / 4))
+        .with("LANES", LANES)
+        .flag("AVERAGE", average)
+        .flag("TEXTURES", textures)
 }

@@ -1,0 +1,7 @@
+// The rows that the kernels of a layer go over. Mirrors `Rows` in src/model/network.rs.
+struct Rows {
+    count: u32,         // padded to a multiple of the tile
+    first_weight: u32,  // the layer's first row in the texture of all weights
+    slice_rows: u32,    // rows of a slice of the weight gradient; the last may have fewer
+    slice_stride: u32,  // distance between slices of the gradients, in vec4
+}

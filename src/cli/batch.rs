@@ -1,0 +1,80 @@
+//! `windfield batch`: the batch of a training step, as a file that any other program can learn from.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use windfield::data::Dataset;
+use windfield::report::count;
+use windfield::train::{Batch, BatchOptions, TrainOptions};
+
+use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::Context;
+
+/// Write the very batch that a training step draws
+///
+/// The batch of step N depends on the seed and N alone. The file holds x0, x1, xt and ut [B, d], t [B] and index [B]
+/// (the rows of the data), in the coordinates that the network sees.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The data: a built-in name, `name:N`, or a file
+    #[arg(long, value_name = "SOURCE", help_heading = "Data", long_help = flags::source_help("The data"))]
+    data: String,
+    /// What stands at t = 0 instead of the Gaussian
+    #[arg(long, value_name = "SOURCE", help_heading = "Data")]
+    source: Option<String>,
+    #[command(flatten)]
+    standardize: StandardizeArgs,
+    #[command(flatten)]
+    flow: FlowArgs,
+    /// Rows of the batch
+    #[arg(long, value_name = "ROWS", help_heading = "Optimisation", default_value_t = TrainOptions::default().batch)]
+    batch: usize,
+    /// Which step's batch
+    #[arg(long, value_name = "N", help_heading = "Optimisation", default_value_t = 0)]
+    step: u32,
+    /// The file
+    #[arg(long, short, value_name = "FILE", help_heading = "Output", default_value = "batch.safetensors")]
+    out: PathBuf,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary {
+    schema: u32,
+    out: PathBuf,
+    step: u32,
+    seed: u64,
+    batch: usize,
+    dim: usize,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    let options = BatchOptions {
+        path: args.flow.path()?,
+        batch: args.batch,
+        seed: context.seed(),
+        standardize: args.standardize.wanted(),
+        step: args.step,
+    };
+    args.flow.coupling()?;
+    let data = Dataset::open(&args.data)?;
+    let source = flags::open_source(args.source.as_deref())?;
+    let device = context.device()?;
+    let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
+    batch.save(&args.out)?;
+    context.say(&format!(
+        "wrote     {}: the batch of step {}, {} rows of dimension {}",
+        args.out.display(),
+        args.step,
+        count(args.batch),
+        batch.dim
+    ));
+    context.object(&Summary {
+        schema: 1,
+        out: args.out,
+        step: args.step,
+        seed: context.seed(),
+        batch: options.batch,
+        dim: batch.dim,
+    })
+}

@@ -1,0 +1,190 @@
+//! The command line: one file a command, which parses, calls the library and prints. There is no mathematics here.
+//!
+//! A new command is one file with `Args` and `run`, its `mod`, and its line in the table below.
+
+mod batch;
+mod completions;
+mod devices;
+mod field;
+mod flags;
+mod interrupt;
+mod sample;
+mod shaders;
+mod terminal;
+mod train;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use windfield::gpu::{AdapterChoice, Device, DeviceOptions};
+
+pub use interrupt::Interrupted;
+
+/// The table of commands: its variant, its module, its line of help.
+macro_rules! commands {
+    ($($variant:ident => $module:ident, $help:literal;)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $(#[doc = $help] $variant(Box<$module::Args>),)*
+        }
+
+        impl Command {
+            fn run(self, context: &Context) -> anyhow::Result<()> {
+                match self {
+                    $(Self::$variant(args) => $module::run(*args, context),)*
+                }
+            }
+        }
+    };
+}
+
+commands! {
+    Train => train, "Train a model";
+    Sample => sample, "Draw samples from a model, or carry given points along its flow";
+    Field => field, "Velocities of a model at given points";
+    Batch => batch, "Write the very batch that a training step draws";
+    Devices => devices, "List the adapters, and which one is the default";
+    Shaders => shaders, "Write every kernel, translated to a shading language";
+    Completions => completions, "Print the completions of a shell";
+}
+
+/// Trains and samples flow-matching models on any GPU, from one binary.
+#[derive(Debug, Parser)]
+#[command(name = "windfield", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+#[command(after_help = "Start with:\n  windfield train --data checkerboard --out runs/checkerboard\n  windfield sample runs/checkerboard/model.safetensors -n 100000 --out samples.npy")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    global: Global,
+}
+
+/// What every command understands.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Which adapter: its index or a part of its name, see `windfield devices` [default: the fastest]
+    #[arg(long, global = true, value_name = "INDEX|NAME", help_heading = "Device")]
+    adapter: Option<String>,
+    /// Seed of all random numbers [default: 0]
+    #[arg(long, global = true, value_name = "SEED", help_heading = "General")]
+    seed: Option<u64>,
+    /// Say nothing but errors
+    #[arg(long, short, global = true, help_heading = "General")]
+    quiet: bool,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long, global = true, help_heading = "General")]
+    json: bool,
+}
+
+/// What a command is run in.
+pub struct Context {
+    seed: Option<u64>,
+    choice: Option<AdapterChoice>,
+    quiet: bool,
+    json: bool,
+    /// The flags of the command that were typed, by their names.
+    typed: Vec<String>,
+}
+
+impl Context {
+    /// The seed, 0 if none was given.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+
+    /// The adapter asked for.
+    pub fn adapter(&self) -> AdapterChoice {
+        self.choice.clone().unwrap_or_default()
+    }
+
+    /// Whether `--name` was typed.
+    pub fn typed(&self, name: &str) -> bool {
+        self.typed.iter().any(|typed| typed == name)
+    }
+
+    /// The flags that were typed.
+    pub fn all_typed(&self) -> &[String] {
+        &self.typed
+    }
+
+    /// Opens the device and says which.
+    pub fn device(&self) -> anyhow::Result<Device> {
+        let device = Device::open(&DeviceOptions { adapter: self.adapter(), ..DeviceOptions::default() })?;
+        self.say(&format!("device    {}", device.describe()));
+        if device.habits().software && self.adapter() == AdapterChoice::Fastest {
+            self.say("          no GPU was found: this is a software driver, the processor does the work");
+        }
+        Ok(device)
+    }
+}
+
+/// Wrong usage: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+impl Usage {
+    /// The error of a library that found a setting wrong, as wrong usage.
+    pub fn of(error: impl std::fmt::Display) -> anyhow::Error {
+        Self(error.to_string()).into()
+    }
+}
+
+/// Parses the command line and runs the command.
+pub fn run() -> anyhow::Result<()> {
+    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return explain(&error),
+    };
+    let typed = matches.subcommand().map_or_else(Vec::new, |(_, matches)| {
+        let command_line = |id: &&clap::Id| {
+            matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine)
+        };
+        // Groups of flags are among the ids as well; their names begin with a capital letter.
+        let flag = |id: &&clap::Id| id.as_str().starts_with(|c: char| c.is_ascii_lowercase());
+        matches.ids().filter(flag).filter(command_line).map(|id| id.as_str().replace('_', "-")).collect()
+    });
+    let Global { adapter, seed, quiet, json } = cli.global;
+    // Any text is a choice: what is no index is a part of a name.
+    let choice = adapter.and_then(|text| text.parse().ok());
+    cli.command.run(&Context { seed, choice, quiet, json, typed })
+}
+
+/// What clap has to say: help and version as they are, errors in one line.
+fn explain(error: &clap::Error) -> anyhow::Result<()> {
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Written in one piece to a terminal with colours; a reader that has gone away is no failure.
+            let _ = error.print();
+            Ok(())
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            std::process::exit(2);
+        }
+        _ => Err(Usage(one_line(&error.render().to_string())).into()),
+    }
+}
+
+/// clap's message without its usage section, as one line that ends in where to read on.
+fn one_line(message: &str) -> String {
+    let usage = message.lines().find_map(|line| line.trim().strip_prefix("Usage:"));
+    let mut line = String::new();
+    for part in message.lines().map(str::trim) {
+        let part = part.trim_start_matches("error: ");
+        if part.is_empty() || part.starts_with("Usage:") || part.starts_with("For more information") {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(if line.ends_with(':') { " " } else { "; " });
+        }
+        line.push_str(part);
+    }
+    // The words of the usage line up to the first that is in brackets or a flag name the command.
+    let command: Vec<&str> = usage
+        .unwrap_or("windfield")
+        .split_whitespace()
+        .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+        .collect();
+    format!("{line}; try '{} --help'", command.join(" "))
+}

@@ -1,0 +1,113 @@
+//! What is printed, and where: results and facts on standard output, progress on standard error and only to a
+//! terminal. Where that is none, progress is a plain line on standard output now and then.
+
+use std::io::{self, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+
+use super::Context;
+
+/// Plain lines of progress are at least this far apart.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// Writes to standard output. A reader that has gone away (`| head`) is no failure; a full disk is.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(anyhow::anyhow!("cannot write to standard output: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Context {
+    /// A line for people, on standard output.
+    pub fn say(&self, line: &str) {
+        if !self.quiet && !self.json {
+            // What is said is never worth a failure of what is done.
+            let _ = print(&format!("{line}\n"));
+        }
+    }
+
+    /// The one JSON object, if it was asked for.
+    pub fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
+        if !self.json {
+            return Ok(());
+        }
+        let mut text = serde_json::to_string_pretty(object)?;
+        text.push('\n');
+        print(&text)
+    }
+
+    /// Whether the answer is to be a JSON object.
+    pub fn wants_json(&self) -> bool {
+        self.json
+    }
+
+    /// A line on standard error about something that did not keep the command from its work.
+    pub fn warn(&self, line: &str) {
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let _ = writeln!(io::stderr(), "warning: {line}");
+    }
+
+    /// A bar of `length` units that begins at `position`.
+    pub fn progress(&self, position: u64, length: u64) -> Progress {
+        let bar = if !self.quiet && io::stderr().is_terminal() {
+            let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr());
+            // The template is fixed: if it were wrong, the plain style would do.
+            if let Ok(style) = ProgressStyle::with_template("{bar:28} {pos}/{len}  {msg}") {
+                bar.set_style(style.progress_chars("━╸─"));
+            }
+            bar.set_position(position);
+            Some(bar)
+        } else {
+            None
+        };
+        let plain = bar.is_none() && !self.quiet && !self.json;
+        Progress { bar, plain, length, said: Instant::now() }
+    }
+}
+
+/// The progress of a command.
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    plain: bool,
+    length: u64,
+    said: Instant,
+}
+
+impl Progress {
+    /// Shows how far it is. `message` is asked only when it will be shown.
+    pub fn show(&mut self, position: u64, message: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(message());
+            bar.set_position(position);
+        } else if self.plain && self.said.elapsed() >= PLAIN_EVERY {
+            self.said = Instant::now();
+            let _ = print(&format!("{position}/{}  {}\n", self.length, message()));
+        }
+    }
+
+    /// Takes the bar away.
+    pub fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+/// A path as it can be typed into a shell.
+pub fn typed(path: &std::path::Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%\\".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}

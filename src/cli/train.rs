@@ -1,0 +1,640 @@
+//! `windfield train`: a model, its checkpoint, its history and its pictures, in one folder.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use windfield::data::Dataset;
+use windfield::gpu::Device;
+use windfield::model::{Activation, Model};
+use windfield::report::{
+    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, duration, pictures,
+};
+use windfield::train::{Checkpoint, Outcome, SCHEDULES, TrainOptions, Trainer};
+use windfield::{Error, Result};
+
+use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::terminal::typed;
+use super::{Context, Interrupted, Usage, interrupt};
+
+/// Rows of metrics in memory, at most.
+const PENDING: usize = 100_000;
+/// Of the training time, the part that checkpoints may take; where they are large, they become rarer.
+const CHECKPOINT_SHARE: u32 = 20;
+
+/// Train a model
+///
+/// Draws batches from the data and noise, and fits a multilayer perceptron to the velocity that carries one to the
+/// other. Everything happens on the device. The folder of --out receives model.safetensors, checkpoint.safetensors,
+/// metrics.csv, config.toml and pictures.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = "ctrl-C stops after the steps on their way and leaves a checkpoint; --resume goes on from there.\n\n\
+    With --ema 0 --clip 0 --weight-decay 0 --warmup 0 --schedule constant, training is plain Adam (0.9, 0.999, 1e-8) on the batches that `windfield batch` writes.")]
+pub struct Args {
+    /// What to learn: a built-in name, `name:N`, or a file
+    #[arg(long, value_name = "SOURCE", required_unless_present = "resume", help_heading = "Data",
+        long_help = flags::source_help("What to learn"))]
+    data: Option<String>,
+    /// What to begin with at t = 0 instead of the Gaussian
+    #[arg(long, value_name = "SOURCE", help_heading = "Data")]
+    source: Option<String>,
+    #[command(flatten)]
+    standardize: StandardizeArgs,
+    #[command(flatten)]
+    flow: FlowArgs,
+
+    /// Widths of the hidden layers; `none` for a linear model
+    #[arg(long, value_name = "WIDTHS", help_heading = "Network", default_value_t = Widths(TrainOptions::default().hidden))]
+    hidden: Widths,
+    /// Between the layers
+    #[arg(long, value_name = "NAME", help_heading = "Network", value_parser = flags::activations(),
+        default_value = Activation::default().name())]
+    activation: String,
+    /// Frequencies K of the time features sin 2πkt and cos 2πkt, k = 1..K; t itself is always one
+    #[arg(long, value_name = "K", help_heading = "Network", default_value_t = TrainOptions::default().time_frequencies)]
+    time_frequencies: usize,
+    /// Begin with the weights of this model
+    ///
+    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out.
+    #[arg(long, value_name = "MODEL", help_heading = "Network")]
+    init: Option<PathBuf>,
+
+    /// Rows of a batch
+    #[arg(long, value_name = "ROWS", help_heading = "Optimisation", default_value_t = TrainOptions::default().batch)]
+    batch: usize,
+    /// Steps in all; 0 writes the initial model
+    #[arg(long, value_name = "STEPS", help_heading = "Optimisation", default_value_t = TrainOptions::default().steps)]
+    steps: u64,
+    /// Learning rate of AdamW
+    #[arg(long, value_name = "RATE", help_heading = "Optimisation", default_value_t = TrainOptions::default().lr)]
+    lr: f32,
+    /// How the learning rate falls after the warm-up
+    #[arg(long, value_name = "NAME", help_heading = "Optimisation", value_parser = flags::schedules(),
+        default_value = default_schedule())]
+    schedule: String,
+    /// Steps over which the learning rate rises to its full value; 0: off
+    #[arg(long, value_name = "STEPS", help_heading = "Optimisation", default_value_t = TrainOptions::default().warmup)]
+    warmup: u64,
+    /// Decoupled weight decay; 0: off
+    #[arg(long, value_name = "DECAY", help_heading = "Optimisation", default_value_t = TrainOptions::default().weight_decay)]
+    weight_decay: f32,
+    /// Largest norm of the gradient; 0: off
+    #[arg(long, value_name = "NORM", help_heading = "Optimisation", default_value_t = TrainOptions::default().clip)]
+    clip: f32,
+    /// Decay of the moving average of the weights, which is what the model keeps; 0: off
+    #[arg(long, value_name = "DECAY", help_heading = "Optimisation", default_value_t = TrainOptions::default().ema)]
+    ema: f32,
+
+    /// The run's folder [default: runs/NAME of the data]
+    ///
+    /// A folder that holds a run is refused. The default takes the first name that is free: runs/NAME, runs/NAME-2, …
+    #[arg(long, short, value_name = "DIR", help_heading = "Output")]
+    out: Option<PathBuf>,
+    /// Replace the run that is in --out
+    #[arg(long, help_heading = "Output", requires = "out")]
+    overwrite: bool,
+    /// Go on with the run in DIR, with its own settings, to a total of --steps
+    ///
+    /// Under a constant schedule the result is, bit for bit, that of one uninterrupted run. Without --steps it goes
+    /// on to the total that the run was begun with. --data says where the data have moved, if they have.
+    #[arg(long, value_name = "DIR", help_heading = "Output", conflicts_with_all = ["out", "overwrite"])]
+    resume: Option<PathBuf>,
+    /// Steps between rows of metrics.csv
+    #[arg(long, value_name = "STEPS", help_heading = "Output", default_value_t = 10,
+        value_parser = clap::value_parser!(u64).range(1..))]
+    log_every: u64,
+    /// Seconds between checkpoints; 0: only at the end
+    ///
+    /// Large models are saved less often, so that saving takes no more than a twentieth of the time.
+    #[arg(long, value_name = "SECONDS", help_heading = "Output", default_value_t = 30.0)]
+    checkpoint_every: f64,
+    /// Draw no pictures
+    #[arg(long, help_heading = "Output")]
+    no_pictures: bool,
+    /// Print the dispatches of a step with their shapes and FLOPs, and train nothing
+    #[arg(long, help_heading = "Output")]
+    explain: bool,
+}
+
+/// Beside --resume, these flags have a meaning; all others belong to a new run.
+const WITH_RESUME: [&str; 9] =
+    ["resume", "steps", "data", "source", "checkpoint-every", "no-pictures", "explain", "quiet", "json"];
+
+fn default_schedule() -> &'static str {
+    let default = TrainOptions::default().schedule;
+    SCHEDULES.iter().find(|entry| entry.1 == default).map_or("constant", |entry| entry.0)
+}
+
+/// Widths of layers, as in `256,256`.
+#[derive(Clone, Debug, PartialEq)]
+struct Widths(Vec<usize>);
+
+impl FromStr for Widths {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(vec![]));
+        }
+        let width = |text: &str| {
+            let width = text.trim().parse().ok().filter(|width| *width > 0);
+            width.ok_or_else(|| format!("`{text}` is no width: give whole numbers such as 256,256, or none"))
+        };
+        text.split(',').map(width).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl std::fmt::Display for Widths {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
+        let widths: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&widths.join(","))
+    }
+}
+
+/// A run that is about to begin or to go on.
+struct Run<'a> {
+    context: &'a Context,
+    device: Device,
+    data: Dataset,
+    source: Option<Dataset>,
+    trainer: Trainer,
+    folder: RunFolder,
+    metrics: Metrics,
+    /// Seconds of training before this call.
+    before: f64,
+    every: Option<Duration>,
+    pictures: bool,
+    smoothed: Smoothed,
+}
+
+pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+    if !(args.checkpoint_every.is_finite() && args.checkpoint_every >= 0.0) {
+        return Err(Usage("--checkpoint-every takes a number of seconds that is not negative; 0: only at the end".into()).into());
+    }
+    interrupt::watch()?;
+    match &args.resume {
+        Some(path) => resume(&args, &RunFolder::at(path), context),
+        None => begin(&args, context),
+    }
+}
+
+/// A new run.
+fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let name = args.data.as_deref().unwrap_or_default();
+    let init = args.init.as_ref().map(Model::load).transpose()?;
+    let options = options(args, context, init.as_ref())?;
+    let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
+    let data = Dataset::open(name)?;
+    let source = flags::open_source(args.source.as_deref())?;
+    let device = context.device()?;
+    let trainer = match &init {
+        Some(model) => Trainer::from_model(&device, &data, source.as_ref(), options, model)?,
+        None => Trainer::new(&device, &data, source.as_ref(), options)?,
+    };
+    introduce(context, &data, source.as_ref(), &trainer);
+    if args.explain {
+        return explain(context, &device, &trainer);
+    }
+    interrupt::check("nothing was begun")?;
+    if args.overwrite {
+        folder.clear()?;
+    }
+    config(&device, &data, source.as_ref(), &trainer, args.log_every).save(folder.config())?;
+    let metrics = Metrics::new(folder.metrics(), args.log_every);
+    Run {
+        context,
+        device,
+        data,
+        source,
+        trainer,
+        folder,
+        metrics,
+        before: 0.0,
+        every: every(args),
+        pictures: !args.no_pictures,
+        smoothed: Smoothed::default(),
+    }
+    .go()
+}
+
+/// A run that goes on.
+fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<()> {
+    let foreign = |name: &&String| !WITH_RESUME.contains(&name.as_str()) && name.as_str() != "adapter";
+    if let Some(name) = context.all_typed().iter().find(foreign) {
+        return Err(Usage(format!(
+            "--{name} cannot be given with --resume, which goes on with the run's own settings; leave it out, or begin \
+             a new run with --init {}",
+            typed(&folder.model())
+        ))
+        .into());
+    }
+    let checkpoint = Checkpoint::load(folder.checkpoint())?;
+    let steps = if context.typed("steps") { args.steps } else { checkpoint.options.steps };
+    if steps < checkpoint.step() {
+        return Err(Error::config(
+            format!("the run in {} has already made {} steps", folder.path().display(), checkpoint.step()),
+            format!("give a total of at least that with --steps, not {steps}"),
+        )
+        .into());
+    }
+    let log_every = match RunConfig::load(folder.config()) {
+        Ok(config) => config.log_every,
+        // It may have been removed; everything that counts is in the checkpoint.
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => args.log_every,
+        Err(error) => return Err(error.into()),
+    };
+    let moved = |error: Error| anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)");
+    let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
+    let source = args.source.as_deref().or(checkpoint.source());
+    let source = source.map(Dataset::open).transpose().map_err(moved)?;
+    let device = context.device()?;
+    let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
+    introduce(context, &data, source.as_ref(), &trainer);
+    if args.explain {
+        return explain(context, &device, &trainer);
+    }
+    let (metrics, before) = Metrics::resume(folder.metrics(), log_every, checkpoint.step())?;
+    interrupt::check("the run is as it was")?;
+    context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
+    config(&device, &data, source.as_ref(), &trainer, log_every).save(folder.config())?;
+    Run {
+        context,
+        device,
+        data,
+        source,
+        trainer,
+        folder: folder.clone(),
+        metrics,
+        before,
+        every: every(args),
+        pictures: !args.no_pictures,
+        smoothed: Smoothed::default(),
+    }
+    .go()
+}
+
+/// The settings that the flags ask for.
+fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Result<TrainOptions> {
+    let mut options = TrainOptions {
+        path: args.flow.path()?,
+        coupling: args.flow.coupling()?,
+        hidden: args.hidden.0.clone(),
+        activation: args.activation.parse().map_err(Usage::of)?,
+        time_frequencies: args.time_frequencies,
+        batch: args.batch,
+        steps: args.steps,
+        lr: args.lr,
+        schedule: args.schedule.parse().map_err(Usage::of)?,
+        warmup: args.warmup,
+        weight_decay: args.weight_decay,
+        clip: args.clip,
+        ema: args.ema,
+        seed: context.seed(),
+        standardize: args.standardize.wanted(),
+    };
+    if let Some(model) = init {
+        let architecture = &model.architecture;
+        if !context.typed("hidden") {
+            options.hidden.clone_from(&architecture.hidden);
+        }
+        if !context.typed("activation") {
+            options.activation = architecture.activation;
+        }
+        if !context.typed("time-frequencies") {
+            options.time_frequencies = architecture.time_frequencies;
+        }
+    }
+    options.validate().map_err(Usage::of)?;
+    Ok(options)
+}
+
+/// The folder of a new run, which holds none yet.
+fn new_folder(args: &Args, data: &str) -> anyhow::Result<RunFolder> {
+    if let Some(path) = &args.out {
+        let folder = RunFolder::at(path);
+        if folder.is_taken() && !args.overwrite {
+            let path = typed(path);
+            return Err(Error::config(
+                format!("{path} already holds a run"),
+                format!("give another --out, go on with --resume {path}, or replace it with --overwrite"),
+            )
+            .into());
+        }
+        return Ok(folder);
+    }
+    let name = data.split(':').next().unwrap_or(data);
+    let name = Path::new(name).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+    let mut folder = RunFolder::at(Path::new("runs").join(&name));
+    let mut number = 1;
+    while folder.is_taken() {
+        number += 1;
+        folder = RunFolder::at(Path::new("runs").join(format!("{name}-{number}")));
+    }
+    Ok(folder)
+}
+
+fn every(args: &Args) -> Option<Duration> {
+    Duration::try_from_secs_f64(args.checkpoint_every).ok().filter(|every| !every.is_zero())
+}
+
+fn config(device: &Device, data: &Dataset, source: Option<&Dataset>, trainer: &Trainer, log_every: u64) -> RunConfig {
+    RunConfig {
+        format: CONFIG_FORMAT,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        adapter: device.describe(),
+        log_every,
+        data: DataRecord::of(data),
+        source: source.map(DataRecord::of),
+        options: trainer.options().clone(),
+    }
+}
+
+/// Says what is about to be trained on what.
+fn introduce(context: &Context, data: &Dataset, source: Option<&Dataset>, trainer: &Trainer) {
+    let table = |set: &Dataset| {
+        let columns = if set.dim() == 1 { "column" } else { "columns" };
+        format!("{}: {} rows of {} {columns}", set.name(), count(set.rows()), set.dim())
+    };
+    context.say(&format!("data      {}", table(data)));
+    if let Some(source) = source {
+        context.say(&format!("source    {}", table(source)));
+    }
+    let architecture = trainer.architecture();
+    let widths: Vec<String> = std::iter::once(architecture.features())
+        .chain(architecture.hidden.iter().copied())
+        .chain([architecture.dim])
+        .map(|width| width.to_string())
+        .collect();
+    context.say(&format!(
+        "network   {} ({}), {} parameters",
+        widths.join(" → "),
+        architecture.activation.name(),
+        count(architecture.parameters())
+    ));
+}
+
+/// `--explain`.
+fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Item {
+        kernel: &'static str,
+        dispatch: String,
+        flops: u64,
+    }
+    #[derive(Serialize)]
+    struct Plan {
+        schema: u32,
+        adapter: String,
+        batch: usize,
+        parameters: usize,
+        /// Of one step.
+        flops: u64,
+        dispatches: Vec<Item>,
+    }
+    let plan = Plan {
+        schema: 1,
+        adapter: device.describe(),
+        batch: trainer.options().batch,
+        parameters: trainer.architecture().parameters(),
+        flops: trainer.plan().iter().map(windfield::gpu::Dispatch::flops).sum(),
+        dispatches: trainer
+            .plan()
+            .iter()
+            .map(|dispatch| Item { kernel: dispatch.kernel(), dispatch: dispatch.describe(), flops: dispatch.flops() })
+            .collect(),
+    };
+    context.say(&format!("\nOne step: {} dispatches, in this order", plan.dispatches.len()));
+    for (place, item) in plan.dispatches.iter().enumerate() {
+        let flops = if item.flops == 0 { String::new() } else { format!("  {} FLOP", count(item.flops)) };
+        context.say(&format!("{:4}  {}{flops}", place + 1, item.dispatch));
+    }
+    context.say(&format!("      {} FLOP in the matrix products of a batch of {}", count(plan.flops), plan.batch));
+    context.object(&plan)
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Summary<'a> {
+    /// The version of this object.
+    schema: u32,
+    model: &'a Path,
+    out: &'a Path,
+    /// In all.
+    steps: u64,
+    /// By this call.
+    steps_made: u64,
+    loss: Loss,
+    /// Of training, by this call.
+    seconds: f64,
+    steps_per_second: Option<f64>,
+    adapter: Adapter,
+    data: &'a str,
+    parameters: usize,
+    seed: u64,
+    files: Vec<String>,
+}
+
+/// Null where no step was made.
+#[derive(Serialize)]
+struct Loss {
+    last: Option<f32>,
+    smoothed: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Adapter {
+    name: String,
+    backend: String,
+    driver: String,
+    software: bool,
+}
+
+impl Run<'_> {
+    /// Trains, saves, draws, sums up.
+    fn go(mut self) -> anyhow::Result<()> {
+        let first = self.trainer.step();
+        if first == 0 {
+            // From here on the folder can be resumed, whatever happens.
+            self.save()?;
+        }
+        let begun = Instant::now();
+        self.train(begun)?;
+        let seconds = begun.elapsed().as_secs_f64();
+        self.metrics.finish()?;
+        let model = self.save_state()?;
+        if self.pictures {
+            self.draw(&model, Duration::from_secs_f64(seconds / 10.0));
+        }
+        self.sum_up(first, seconds)?;
+        interrupt::check("the run is complete, but for its pictures")?;
+        Ok(())
+    }
+
+    /// The loop: submissions until a checkpoint is due, the user interrupts, or all steps are done.
+    fn train(&mut self, begun: Instant) -> anyhow::Result<()> {
+        let (first, steps) = (self.trainer.step(), self.trainer.options().steps);
+        let mut progress = self.context.progress(first, steps);
+        let mut rate = Rate::default();
+        rate.push(Duration::ZERO, first);
+        let mut seen = 0.0;
+        let mut next = self.every.map(|every| begun + every);
+        loop {
+            let mut failed = None;
+            let Self { trainer, metrics, smoothed, before, .. } = self;
+            let outcome = trainer.run(|news| {
+                let now = begun.elapsed().as_secs_f64();
+                #[allow(clippy::cast_precision_loss, reason = "few records")]
+                let each = (now - seen) / news.records.len().max(1) as f64;
+                for (step, record) in news.records {
+                    seen += each;
+                    metrics.push(*step, record, *before + seen);
+                    smoothed.push(record.loss.into());
+                }
+                seen = now;
+                rate.push(begun.elapsed(), news.step);
+                progress.show(news.step, || describe(metrics, smoothed, &rate, steps - news.step));
+                if metrics.pending() >= PENDING {
+                    failed = metrics.flush().err();
+                }
+                let due = next.is_some_and(|next| Instant::now() >= next);
+                if due || failed.is_some() || interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            if let Some(error) = failed {
+                return Err(error.into());
+            }
+            match outcome {
+                Ok(Outcome::Finished) => return Ok(()),
+                Ok(Outcome::Interrupted) => {}
+                Err(error) => {
+                    // The history up to there tells what went wrong; the error itself is what counts.
+                    let _ = self.metrics.flush();
+                    return Err(error.into());
+                }
+            }
+            let saving = Instant::now();
+            self.save()?;
+            if interrupt::requested() {
+                progress.clear();
+                return Err(self.interrupted().into());
+            }
+            next = self.every.map(|every| Instant::now() + every.max(saving.elapsed() * CHECKPOINT_SHARE));
+        }
+    }
+
+    fn interrupted(&self) -> Interrupted {
+        let folder = typed(self.folder.path());
+        Interrupted(format!(
+            "{folder} holds a checkpoint of step {} of {}; go on with `windfield train --resume {folder}`",
+            self.trainer.step(),
+            self.trainer.options().steps
+        ))
+    }
+
+    /// History, checkpoint and model of this moment, in this order.
+    fn save(&mut self) -> Result<()> {
+        self.metrics.flush()?;
+        self.save_state().map(drop)
+    }
+
+    fn save_state(&self) -> Result<Model> {
+        self.trainer.checkpoint()?.save(self.folder.checkpoint())?;
+        let model = self.trainer.model()?;
+        model.save(self.folder.model())?;
+        Ok(model)
+    }
+
+    /// The pictures that fit the data. What cannot be drawn is a warning.
+    fn draw(&self, model: &Model, patience: Duration) {
+        let fail = |name: &str, error: &Error| self.context.warn(&format!("no {name}: {error}"));
+        let save = |name: &str, picture: Result<Option<image::RgbImage>>| {
+            let saved = picture.and_then(|picture| match picture {
+                Some(picture) => windfield::report::plot::save(&picture, &self.folder.file(name)),
+                None => Ok(()),
+            });
+            if let Err(error) = saved {
+                fail(name, &error);
+            }
+        };
+        if self.trainer.step() > 0 {
+            let curve = Metrics::curve(self.folder.metrics(), 20_000);
+            save("loss.png", curve.and_then(|curve| pictures::loss(&curve)).map(Some));
+        }
+        let patience = patience.max(Duration::from_secs(5));
+        let go_on = || !interrupt::requested();
+        let portrait =
+            pictures::Portrait::sit(&self.device, model, &self.data, self.source.as_ref(), patience, go_on);
+        match portrait {
+            Ok(Some(mut portrait)) => {
+                save("samples.png", portrait.samples().map(Some));
+                if go_on() {
+                    save("field.png", portrait.field());
+                }
+                if go_on() {
+                    save("trajectories.png", portrait.trajectories());
+                }
+            }
+            Ok(None) => {}
+            Err(error) => fail("samples.png", &error),
+        }
+    }
+
+    fn sum_up(&self, first: u64, seconds: f64) -> anyhow::Result<()> {
+        let context = self.context;
+        let made = self.trainer.step() - first;
+        #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
+        let speed = (made > 0 && seconds > 0.0).then(|| made as f64 / seconds);
+        let info = self.device.info();
+        let model = self.folder.model();
+        let summary = Summary {
+            schema: 1,
+            model: &model,
+            out: self.folder.path(),
+            steps: self.trainer.step(),
+            steps_made: made,
+            loss: Loss { last: self.metrics.last().map(|row| row.loss), smoothed: self.smoothed.value() },
+            seconds,
+            steps_per_second: speed,
+            adapter: Adapter {
+                name: info.name.clone(),
+                backend: info.backend.to_string(),
+                driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
+                software: self.device.habits().software,
+            },
+            data: self.data.name(),
+            parameters: self.trainer.architecture().parameters(),
+            seed: self.trainer.options().seed,
+            files: self.folder.files(),
+        };
+        if let (Some(smoothed), Some(speed)) = (summary.loss.smoothed, speed) {
+            context.say(&format!(
+                "trained   {} steps in {} ({} steps/s), loss {smoothed:.4} (smoothed)",
+                count(made),
+                duration(Duration::from_secs_f64(seconds)),
+                approximately(speed),
+            ));
+        }
+        context.say(&format!("wrote     {}: {}", self.folder.path().display(), summary.files.join(", ")));
+        context.say("\nNext:");
+        context.say(&format!("  windfield sample {} -n 100000 --out samples.npy", typed(&model)));
+        context.say(&format!(
+            "  windfield train --resume {} --steps {}",
+            typed(self.folder.path()),
+            (2 * self.trainer.step()).max(1000)
+        ));
+        context.object(&summary)
+    }
+}
+
+/// The line beside the bar.
+fn describe(metrics: &Metrics, smoothed: &Smoothed, rate: &Rate, left: u64) -> String {
+    let loss = metrics.last().map_or(0.0, |row| row.loss);
+    let smoothed = smoothed.value().unwrap_or_default();
+    let speed = rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
+    let left = rate.time_for(left).map_or_else(String::new, |left| format!("  {} left", duration(left)));
+    format!("loss {loss:.4}  smoothed {smoothed:.4}{speed}{left}")
+}

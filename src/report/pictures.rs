@@ -1,0 +1,191 @@
+//! The pictures of a trained model: what to ask the model for, and which of [`plot`](super::plot)'s pictures fit the
+//! data. Points are drawn with the model on the device, in chunks, so that one can stop in between.
+
+use std::time::{Duration, Instant};
+
+use image::RgbImage;
+
+use super::plot::{
+    ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot, SamplesPlot, Theme,
+    TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot, samples_1d, samples_2d, trajectories_2d,
+};
+use crate::Result;
+use crate::data::Dataset;
+use crate::gpu::Device;
+use crate::model::Model;
+use crate::sample::{Kernels, SampleOptions, Sampler};
+
+/// Samples beside the data, at most. Slow devices make fewer.
+const SAMPLES: usize = 100_000;
+/// Values of a picture's points, at most: wide rows make fewer points.
+const VALUES: usize = 8_000_000;
+/// Images of a contact sheet, of each kind.
+const IMAGES: usize = 100;
+/// Particles whose paths are drawn.
+const PATHS: usize = 1000;
+/// Particles whose places show where the flow is, in the field's panels.
+const PLACES: usize = 4000;
+/// The field's panels: one every so many steps of the paths.
+const PANEL_EVERY: u32 = 15;
+/// Steps of the paths; four times [`PANEL_EVERY`].
+const PATH_STEPS: u32 = 60;
+/// Grid points of the field per side.
+const GRID: usize = 64;
+
+/// The loss over the steps of a run, `(step, loss, smoothed)`.
+///
+/// # Errors
+/// When it cannot be drawn.
+pub fn loss(curve: &[(u64, f32, f64)]) -> Result<RgbImage> {
+    #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
+    let steps: Vec<f64> = curve.iter().map(|row| row.0 as f64).collect();
+    let loss: Vec<f64> = curve.iter().map(|row| row.1.into()).collect();
+    let smoothed: Vec<f64> = curve.iter().map(|row| row.2).collect();
+    let curve =
+        LossCurve { steps: &steps, loss: &loss, smoothed: &smoothed, floor: None, title: "Conditional flow matching loss" };
+    loss_curve(&curve, &Theme::default())
+}
+
+/// What the pictures of a model are made of.
+#[derive(Debug)]
+pub struct Portrait<'a> {
+    data: &'a Dataset,
+    model: &'a Model,
+    shown: Dataset,
+    samples: Vec<f32>,
+    /// [`PLACES`] particles after each of [`PATH_STEPS`] steps, where there are two dimensions.
+    paths: Vec<f32>,
+    field: Option<Sampler>,
+}
+
+impl<'a> Portrait<'a> {
+    /// Draws samples for as long as `patience` lasts, and paths where there are two dimensions. `go_on` is asked
+    /// between chunks; if it says no, there is no portrait.
+    ///
+    /// # Errors
+    /// As of [`Sampler`].
+    pub fn sit(
+        device: &Device,
+        model: &'a Model,
+        data: &'a Dataset,
+        source: Option<&Dataset>,
+        patience: Duration,
+        mut go_on: impl FnMut() -> bool,
+    ) -> Result<Option<Self>> {
+        let begun = Instant::now();
+        let dim = model.architecture.dim;
+        let most = if model.image.is_some() { IMAGES } else { SAMPLES.min(VALUES / dim).max(IMAGES) };
+        let options = SampleOptions { seed: model.seed, ..SampleOptions::default() };
+        let mut sampler = Sampler::new(device, model, source, options.clone())?;
+        // The first chunk is small: it shows how fast the device is.
+        let mut rows = sampler.chunk_rows().min(1 << 11);
+        let mut samples = Vec::new();
+        while samples.len() < most * dim {
+            if !go_on() {
+                return Ok(None);
+            }
+            let have = samples.len() / dim;
+            samples.extend(sampler.sample(have as u64, rows.min(most - have))?);
+            if begun.elapsed() > patience {
+                break;
+            }
+            rows = sampler.chunk_rows().min(1 << 14);
+        }
+        sampler.to_data_units(&mut samples);
+        let shown = data.spread(most);
+        let (mut paths, mut field) = (vec![], None);
+        if dim == 2 {
+            if !go_on() {
+                return Ok(None);
+            }
+            let mut sampler = Sampler::new(device, model, source, SampleOptions { steps: PATH_STEPS, ..options.clone() })?;
+            let places = sampler.chunk_rows().min(PLACES);
+            paths = sampler.sample_trajectory(0, places)?;
+            sampler.to_data_units(&mut paths);
+            let options = SampleOptions { kernels: Kernels::Layered, ..options };
+            field = Some(Sampler::new(device, model, None, options)?);
+        }
+        Ok(Some(Self { data, model, shown, samples, paths, field }))
+    }
+
+    /// Data beside samples: two densities, a contact sheet, or a pair plot.
+    ///
+    /// # Errors
+    /// When it cannot be drawn.
+    pub fn samples(&self) -> Result<RgbImage> {
+        let theme = Theme::default();
+        let (data, samples) = (self.shown.values(), self.samples.as_slice());
+        if let Some(shape) = self.model.image {
+            // The sheet knows grey and RGB; of RGBA it gets the colours.
+            let opaque = |values: &[f32]| -> Vec<f32> {
+                if shape.channels == 4 {
+                    values.chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect()
+                } else {
+                    values.to_vec()
+                }
+            };
+            let channels = if shape.channels == 4 { 3 } else { shape.channels };
+            let shape = ImageShape { height: shape.height, width: shape.width, channels };
+            return contact_sheet(&ContactSheet::new(&opaque(data), &opaque(samples), shape), &theme);
+        }
+        match self.data.dim() {
+            1 => samples_1d(&SamplesPlot::new(data, samples), &theme),
+            2 => samples_2d(&SamplesPlot::new(data, samples), &theme),
+            _ => pair_plot(&PairPlot::new(data, samples, self.data.columns()), &theme),
+        }
+    }
+
+    /// The velocity field at five times from noise to data, where there are two dimensions.
+    ///
+    /// # Errors
+    /// As of [`Sampler::velocity`], or when it cannot be drawn.
+    pub fn field(&mut self) -> Result<Option<RgbImage>> {
+        let limits = self.limits();
+        let stride = 2 * (PATH_STEPS as usize + 1);
+        let Some(field) = &mut self.field else { return Ok(None) };
+        let points = FieldPlot::grid_points(&limits, GRID);
+        let mut network_points = points;
+        field.to_network_units(&mut network_points);
+        let mut panels = Vec::new();
+        for step in (0..=PATH_STEPS).step_by(PANEL_EVERY as usize) {
+            let t = f64::from(step) / f64::from(PATH_STEPS);
+            #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
+            let mut velocity = field.velocity(&network_points, t as f32)?;
+            field.velocities_to_data_units(&mut velocity);
+            let at = 2 * step as usize;
+            let places: Vec<f32> =
+                self.paths.chunks_exact(stride).flat_map(|path| &path[at..at + 2]).copied().collect();
+            panels.push((t, velocity, places));
+        }
+        let panels: Vec<FieldPanel<'_>> =
+            panels.iter().map(|(t, velocity, points)| FieldPanel { t: *t, velocity, points }).collect();
+        let plot = FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::default() };
+        field_2d(&plot, &Theme::default()).map(Some)
+    }
+
+    /// The paths of a thousand particles, where there are two dimensions.
+    ///
+    /// # Errors
+    /// When they cannot be drawn.
+    pub fn trajectories(&self) -> Result<Option<RgbImage>> {
+        if self.paths.is_empty() {
+            return Ok(None);
+        }
+        let floats = 2 * (PATH_STEPS as usize + 1) * PATHS;
+        let plot = TrajectoryPlot {
+            trajectories: &self.paths[..floats.min(self.paths.len())],
+            steps: PATH_STEPS as usize,
+            t: (0.0, 1.0),
+            limits: Some(self.limits()),
+            title: "Trajectories",
+        };
+        trajectories_2d(&plot, &Theme::default()).map(Some)
+    }
+
+    /// A window that shows the data and most of where the flow begins.
+    fn limits(&self) -> Limits {
+        let stride = 2 * (PATH_STEPS as usize + 1);
+        let begin: Vec<f32> = self.paths.chunks_exact(stride).flat_map(|path| &path[..2]).copied().collect();
+        Limits::around(self.shown.values(), &begin)
+    }
+}

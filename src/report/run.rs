@@ -1,0 +1,485 @@
+//! The folder that a training run leaves.
+//!
+//! | file | what it is |
+//! | --- | --- |
+//! | `model.safetensors` | the weights to sample with, as of the last checkpoint |
+//! | `checkpoint.safetensors` | all that exact resumption needs |
+//! | `metrics.csv` | the history: one [`Row`] for every so many steps |
+//! | `config.toml` | every setting, resolved: a [`RunConfig`] |
+//! | `loss.png`, `samples.png`, `field.png`, `trajectories.png` | pictures, as far as they fit the data |
+//!
+//! Every file is replaced as a whole. `metrics.csv` is always written before the checkpoint of the same moment, so
+//! whatever interrupts the two, the history reaches at least as far as the checkpoint.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::Dataset;
+use crate::files::{write_atomically, write_bytes, write_error};
+use crate::train::{Record, TrainOptions};
+use crate::{Error, Result};
+
+/// The version of `config.toml` that this program writes, and the newest that it reads.
+pub const CONFIG_FORMAT: u32 = 1;
+
+/// The files by which a folder is known to hold a run.
+const OWN: [&str; 4] = ["config.toml", "checkpoint.safetensors", "metrics.csv", "model.safetensors"];
+/// The pictures that a run may leave.
+const PICTURES: [&str; 4] = ["loss.png", "samples.png", "field.png", "trajectories.png"];
+
+/// The folder of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunFolder {
+    path: PathBuf,
+}
+
+impl RunFolder {
+    /// The folder `path`, which need not be there yet.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file `name` in it.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// `model.safetensors`.
+    #[must_use]
+    pub fn model(&self) -> PathBuf {
+        self.file("model.safetensors")
+    }
+
+    /// `checkpoint.safetensors`.
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        self.file("checkpoint.safetensors")
+    }
+
+    /// `metrics.csv`.
+    #[must_use]
+    pub fn metrics(&self) -> PathBuf {
+        self.file("metrics.csv")
+    }
+
+    /// `config.toml`.
+    #[must_use]
+    pub fn config(&self) -> PathBuf {
+        self.file("config.toml")
+    }
+
+    /// Whether a run has left anything here.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        OWN.iter().any(|name| self.file(name).exists())
+    }
+
+    /// Removes the files of an earlier run, and nothing else.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn clear(&self) -> Result<()> {
+        for name in PICTURES.iter().chain(&OWN) {
+            let file = self.file(name);
+            match fs::remove_file(&file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", file, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of a run's files that are here.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let names = ["model.safetensors", "checkpoint.safetensors", "metrics.csv", "config.toml"];
+        names.iter().chain(&PICTURES).filter(|name| self.file(name).exists()).map(ToString::to_string).collect()
+    }
+}
+
+/// Which data a run is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRecord {
+    /// The source as it was asked for.
+    pub source: String,
+    /// Its rows.
+    pub rows: usize,
+    /// Its columns, by name.
+    pub columns: Vec<String>,
+    /// Its content, by [`Dataset::fingerprint`].
+    pub fingerprint: String,
+}
+
+impl DataRecord {
+    /// What is to be remembered of `data`.
+    #[must_use]
+    pub fn of(data: &Dataset) -> Self {
+        Self {
+            source: data.name().to_owned(),
+            rows: data.rows(),
+            columns: data.columns().to_vec(),
+            fingerprint: data.fingerprint(),
+        }
+    }
+}
+
+/// `config.toml`: every setting of a run, resolved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunConfig {
+    /// [`CONFIG_FORMAT`].
+    pub format: u32,
+    /// The program's version.
+    pub version: String,
+    /// The adapter, as [`Device::describe`](crate::gpu::Device::describe) puts it.
+    pub adapter: String,
+    /// Every so many steps there is a row of metrics.
+    pub log_every: u64,
+    /// The data.
+    pub data: DataRecord,
+    /// The data set that replaced the Gaussian, if one did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<DataRecord>,
+    /// The settings.
+    pub options: TrainOptions,
+}
+
+impl RunConfig {
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let text = toml::to_string(self).map_err(|error| Error::io("write", path, std::io::Error::other(error)))?;
+        write_bytes(path, text)
+    }
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Input`] if it is no configuration, or a newer one.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Version {
+            format: u32,
+        }
+        let path = path.as_ref();
+        let text = fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let broken = |error: toml::de::Error| {
+            Error::input(
+                path.display().to_string(),
+                error.message().split_whitespace().collect::<Vec<_>>().join(" "),
+                "restore the file that `windfield train` wrote, or begin a new run",
+            )
+        };
+        let version: Version = toml::from_str(&text).map_err(broken)?;
+        if version.format > CONFIG_FORMAT {
+            return Err(Error::input(
+                path.display().to_string(),
+                format!("its format is {}, this program knows up to {CONFIG_FORMAT}", version.format),
+                "use a newer windfield",
+            ));
+        }
+        toml::from_str(&text).map_err(broken)
+    }
+}
+
+/// A row of `metrics.csv`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Row {
+    /// n, from 0.
+    pub step: u64,
+    /// The loss of batch n under the weights before update n.
+    pub loss: f32,
+    /// The learning rate of update n.
+    pub learning_rate: f32,
+    /// The gradient's norm before clipping.
+    pub gradient_norm: f32,
+    /// Seconds of training up to there, those before an interruption included.
+    pub seconds: f64,
+}
+
+impl Row {
+    const HEADER: &str = "step,loss,learning_rate,gradient_norm,seconds";
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut fields = line.split(',');
+        let row = Self {
+            step: fields.next()?.parse().ok()?,
+            loss: fields.next()?.parse().ok()?,
+            learning_rate: fields.next()?.parse().ok()?,
+            gradient_norm: fields.next()?.parse().ok()?,
+            seconds: fields.next()?.parse().ok()?,
+        };
+        fields.next().is_none().then_some(row)
+    }
+}
+
+impl std::fmt::Display for Row {
+    /// Floats are written in the fewest digits that read back to the same bits.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { step, loss, learning_rate, gradient_norm, seconds } = self;
+        write!(f, "{step},{loss:?},{learning_rate:?},{gradient_norm:?},{seconds:.3}")
+    }
+}
+
+/// The history of a run on its way to `metrics.csv`.
+///
+/// Only the rows since the last [`flush`](Self::flush) are in memory; a flush replaces the file by one that is
+/// longer by these.
+#[derive(Debug)]
+pub struct Metrics {
+    path: PathBuf,
+    every: u64,
+    kept: Kept,
+    pending: Vec<Row>,
+    last: Option<Row>,
+}
+
+/// What the next flush takes over from the file that is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kept {
+    Nothing,
+    /// The rows of earlier steps that are multiples of `every`: what an uninterrupted run would have written.
+    Below(u64),
+    Everything,
+}
+
+impl Metrics {
+    /// The history of a new run, with a row for every `every`-th step and for the last one.
+    pub fn new(path: impl Into<PathBuf>, every: u64) -> Self {
+        Self { path: path.into(), every: every.max(1), kept: Kept::Nothing, pending: vec![], last: None }
+    }
+
+    /// The history of a run that goes on from `step`, and the seconds that it took to get there. Rows at and beyond
+    /// that step will be made again.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if there is a file and it cannot be read.
+    pub fn resume(path: impl Into<PathBuf>, every: u64, step: u64) -> Result<(Self, f64)> {
+        let mut metrics = Self::new(path, every);
+        let mut seconds = 0.0;
+        if metrics.path.exists() {
+            metrics.kept = Kept::Below(step);
+            metrics.each_kept(|_, row| {
+                seconds = row.seconds;
+                Ok(())
+            })?;
+        }
+        Ok((metrics, seconds))
+    }
+
+    /// Takes a step's record in, `seconds` after the run began.
+    pub fn push(&mut self, step: u64, record: &Record, seconds: f64) {
+        let row = Row {
+            step,
+            loss: record.loss,
+            learning_rate: record.learning_rate,
+            gradient_norm: record.gradient_norm,
+            seconds,
+        };
+        if step.is_multiple_of(self.every) {
+            self.pending.push(row);
+        }
+        self.last = Some(row);
+    }
+
+    /// The last step's row.
+    #[must_use]
+    pub fn last(&self) -> Option<&Row> {
+        self.last.as_ref()
+    }
+
+    /// How many rows are in memory.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Brings the file up to date.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; the rows are then still in memory, and the file as it was.
+    pub fn flush(&mut self) -> Result<()> {
+        let path = &self.path;
+        write_atomically(path, |file| {
+            let failed = |error| write_error(path, error);
+            writeln!(file, "{}", Row::HEADER).map_err(failed)?;
+            self.each_kept(|line, _| writeln!(file, "{line}").map_err(failed))?;
+            for row in &self.pending {
+                writeln!(file, "{row}").map_err(failed)?;
+            }
+            Ok(())
+        })?;
+        self.kept = Kept::Everything;
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// As [`flush`](Self::flush), with the row of the last step, whichever it is: the run is done.
+    ///
+    /// # Errors
+    /// As of [`flush`](Self::flush).
+    pub fn finish(&mut self) -> Result<()> {
+        self.pending.extend(self.last.filter(|row| !row.step.is_multiple_of(self.every)));
+        self.flush()
+    }
+
+    /// The lines of the present file that stay.
+    fn each_kept(&self, mut each: impl FnMut(&str, &Row) -> Result<()>) -> Result<()> {
+        if self.kept == Kept::Nothing {
+            return Ok(());
+        }
+        each_row(&self.path, |line, row| {
+            let stays = match self.kept {
+                Kept::Nothing => false,
+                Kept::Below(step) => row.step < step && row.step.is_multiple_of(self.every),
+                Kept::Everything => true,
+            };
+            if stays { each(line, row) } else { Ok(()) }
+        })
+    }
+
+    /// Reads a history in at most `most` rows, evenly thinned out, each with the loss smoothed over all rows before
+    /// it: `(step, loss, smoothed)`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn curve(path: impl AsRef<Path>, most: usize) -> Result<Vec<(u64, f32, f64)>> {
+        let path = path.as_ref();
+        let mut rows = 0_usize;
+        each_row(path, |_, _| {
+            rows += 1;
+            Ok(())
+        })?;
+        // Over a fiftieth of the run, so that the line shows the trend whatever the run's length.
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let mut smoothed = super::Smoothed::new(1.0 - 50.0 / (rows as f64).max(100.0));
+        let stride = rows.div_ceil(most.max(1)).max(1);
+        let mut curve = Vec::with_capacity(rows.min(most));
+        let mut at = 0_usize;
+        each_row(path, |_, row| {
+            smoothed.push(row.loss.into());
+            if at.is_multiple_of(stride) || at + 1 == rows {
+                curve.push((row.step, row.loss, smoothed.value().unwrap_or_default()));
+            }
+            at += 1;
+            Ok(())
+        })?;
+        Ok(curve)
+    }
+}
+
+/// Calls `each` with every row of a history; lines that are none, such as the header, are passed over.
+fn each_row(path: &Path, mut each: impl FnMut(&str, &Row) -> Result<()>) -> Result<()> {
+    let failed = |error| Error::io("read", path, error);
+    let mut file = BufReader::new(fs::File::open(path).map_err(failed)?);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        if file.read_line(&mut line).map_err(failed)? == 0 {
+            return Ok(());
+        }
+        let line = line.trim_end();
+        if let Some(row) = Row::parse(line) {
+            each(line, &row)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[allow(clippy::cast_precision_loss, reason = "small steps")]
+    fn push(metrics: &mut Metrics, steps: std::ops::Range<u64>) {
+        for step in steps {
+            let record = Record { loss: 1.0 / (step + 3) as f32, learning_rate: 1e-3, gradient_norm: 1e-9, halted: 0 };
+            metrics.push(step, &record, step as f64);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_history_is_that_of_a_whole_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, parts) = (folder.path().join("whole.csv"), folder.path().join("parts.csv"));
+        let mut metrics = Metrics::new(&whole, 10);
+        push(&mut metrics, 0..25);
+        metrics.finish().unwrap();
+
+        let mut metrics = Metrics::new(&parts, 10);
+        push(&mut metrics, 0..8);
+        metrics.finish().unwrap(); // a finished run of 8 steps, which has a row of step 7
+        let (mut metrics, seconds) = Metrics::resume(&parts, 10, 8).unwrap();
+        assert!(seconds.abs() < 1e-9, "step 0 is the last one kept");
+        push(&mut metrics, 8..22);
+        metrics.flush().unwrap();
+        // Killed here: the checkpoint is of step 15.
+        let (mut metrics, seconds) = Metrics::resume(&parts, 10, 15).unwrap();
+        assert!((seconds - 10.0).abs() < 1e-9);
+        push(&mut metrics, 15..25);
+        metrics.flush().unwrap();
+        metrics.finish().unwrap();
+        let whole = fs::read_to_string(whole).unwrap();
+        assert_eq!(fs::read_to_string(parts).unwrap(), whole);
+        let steps: Vec<&str> = whole.lines().map(|line| line.split(',').next().unwrap()).collect();
+        assert_eq!(steps, ["step", "0", "10", "20", "24"]);
+    }
+
+    #[test]
+    fn floats_read_back_to_the_same_bits() {
+        for bits in [0x3eaa_aaab_u32, 0x0000_0001, 0x7f7f_ffff, 0x3f80_0000, 0x3f7f_ffff] {
+            let x = f32::from_bits(bits);
+            let row = Row { step: 1, loss: x, learning_rate: x, gradient_norm: x, seconds: 1.5 };
+            assert_eq!(Row::parse(&row.to_string()), Some(row));
+        }
+    }
+
+    #[test]
+    fn a_curve_is_thinned_to_its_length_and_keeps_the_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.csv");
+        let mut metrics = Metrics::new(&path, 1);
+        push(&mut metrics, 0..1000);
+        metrics.finish().unwrap();
+        let curve = Metrics::curve(&path, 100).unwrap();
+        assert!(curve.len() <= 101, "{}", curve.len());
+        assert_eq!((curve[0].0, curve[curve.len() - 1].0), (0, 999));
+        assert!(curve.iter().all(|(_, loss, smoothed)| *smoothed + 1e-7 >= f64::from(*loss)), "the loss falls");
+    }
+
+    #[test]
+    fn a_configuration_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.toml");
+        let data = Dataset::open("moons:10").unwrap();
+        let config = RunConfig {
+            format: CONFIG_FORMAT,
+            version: "0".into(),
+            adapter: "none".into(),
+            log_every: 10,
+            data: DataRecord::of(&data),
+            source: None,
+            options: TrainOptions { seed: u64::from(u32::MAX) << 20, lr: 3e-4, ..TrainOptions::default() },
+        };
+        config.save(&path).unwrap();
+        assert_eq!(RunConfig::load(&path).unwrap(), config);
+        assert!(fs::read_to_string(&path).unwrap().contains("lr = 0.0003\n"));
+        fs::write(&path, "format = 99").unwrap();
+        assert!(RunConfig::load(&path).unwrap_err().to_string().contains("newer"));
+        fs::write(&path, "format = 1\nlog_every = \"x\"").unwrap();
+        assert_eq!(RunConfig::load(&path).unwrap_err().to_string().lines().count(), 1);
+    }
+}

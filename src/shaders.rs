@@ -1,0 +1,270 @@
+//! The kernels as text, for other compilers to judge: a catalogue of their variants, and naga's translations.
+//!
+//! The variants come out of the very functions with which training and sampling build theirs, for shapes that
+//! include 1, primes, and sizes that are no multiple of any tile. No device is needed.
+
+use std::collections::BTreeMap;
+
+use naga::back::{glsl, hlsl, msl, spv, wgsl};
+use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+use crate::flow::{PATHS, Path, SOLVERS};
+use crate::gpu::{Habits, Variant};
+use crate::model::{
+    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant, forward_variant,
+};
+use crate::sample::{integrator_variant, noise_variant, stage_variant, tiles};
+use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
+use crate::{Error, Result};
+
+/// The dimensions of the catalogue.
+const DIMS: [usize; 4] = [1, 2, 3, 64];
+/// The widths of its hidden layers.
+const WIDTHS: [usize; 5] = [1, 17, 64, 100, 256];
+
+/// Every kernel in every variant, at a choice of shapes.
+#[must_use]
+pub fn catalogue() -> Vec<Variant> {
+    let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
+    let mut add = |variant: Variant| {
+        variants.entry(variant.label()).or_insert(variant);
+    };
+    let silu = Activation::default();
+    for (place, dim) in DIMS.into_iter().enumerate() {
+        // Each dimension meets another first and last width; the pairs in between are the same for all.
+        let mut hidden = WIDTHS.to_vec();
+        hidden.rotate_left(place);
+        for time_frequencies in [0, 3] {
+            let architecture = Architecture { dim, hidden: hidden.clone(), activation: silu, time_frequencies };
+            let layout = Layout::new(&architecture);
+            for habits in HABITS {
+                training(&architecture, &layout, &habits, &mut add);
+            }
+        }
+        for source in [false, true] {
+            add(noise_variant(dim, source));
+        }
+        for width in WIDTHS {
+            let architecture = Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
+            integrators(&architecture, &mut add);
+        }
+    }
+    for (name, ..) in ACTIVATIONS {
+        let Ok(activation) = name.parse() else { continue };
+        let architecture = Architecture { dim: 2, hidden: vec![17], activation, time_frequencies: 3 };
+        let layout = Layout::new(&architecture);
+        for habits in HABITS {
+            for training in [false, true] {
+                let textures = (habits.textures, habits.textures);
+                add(forward_variant(&habits, &layout.layers[0], name, training, textures));
+            }
+        }
+        integrators(&architecture, &mut add);
+    }
+    add(Variant::new("known_answers"));
+    variants.into_values().collect()
+}
+
+/// The ways in which work is laid out.
+const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
+
+/// The kernels of a training step and of the layered integrator.
+fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
+    let textures = habits.textures;
+    for family in PATHS {
+        let Ok(path) = Path::new(family.name, Path::SIGMA_MIN) else { continue };
+        for source in [false, true] {
+            add(draw_variant(architecture, &path, source, textures, false));
+            add(draw_variant(architecture, &path, source, false, true));
+        }
+    }
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        if place < last {
+            let name = architecture.activation.name();
+            add(forward_variant(habits, layer, name, true, (textures, textures)));
+            add(forward_variant(habits, layer, name, false, (textures, textures)));
+        } else {
+            add(forward_variant(habits, layer, "identity", false, (textures, false)));
+        }
+        if place > 0 {
+            add(backward_input_variant(habits, layer, textures));
+        }
+        for accumulate in [false, true] {
+            add(backward_weight_variant(habits, layer, accumulate, textures));
+        }
+    }
+    add(loss_variant(layout.layers[last].width_out, textures));
+    add(reduce_variant(layout, habits.slices as usize));
+    add(step_variant());
+    for average in [false, true] {
+        add(adamw_variant(layout, average, textures));
+    }
+    add(stage_variant(architecture, layout, false, textures));
+    add(stage_variant(architecture, layout, true, false));
+}
+
+/// The fused integrator for every number of stages, as far as the network is narrow enough for it.
+fn integrators(architecture: &Architecture, add: &mut impl FnMut(Variant)) {
+    let layout = Layout::new(architecture);
+    for habits in HABITS {
+        for solver in SOLVERS {
+            // What every WebGPU device offers, so that every compiler can take it.
+            if let Some(tiles) = tiles(&habits, &wgpu::Limits::default(), &layout, solver.stages()) {
+                add(integrator_variant(architecture, &layout, solver.stages(), tiles));
+            }
+        }
+    }
+}
+
+/// A language to translate to.
+#[derive(Debug)]
+pub struct Target {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// What its files end in.
+    pub extension: &'static str,
+    /// What it is.
+    pub help: &'static str,
+    write: fn(&naga::Module, &ModuleInfo) -> Result<Vec<u8>, String>,
+}
+
+/// All targets.
+pub static TARGETS: &[Target] = &[
+    Target { name: "wgsl", extension: "wgsl", help: "WGSL", write: to_wgsl },
+    Target { name: "spirv", extension: "spv", help: "SPIR-V 1.3, as of Vulkan 1.1", write: to_spirv },
+    Target { name: "hlsl", extension: "hlsl", help: "HLSL, shader model 5.1, for DX12", write: to_hlsl },
+    Target { name: "msl", extension: "metal", help: "Metal Shading Language 2.0", write: to_msl },
+    Target { name: "glsl", extension: "comp.glsl", help: "GLSL ES 3.10", write: to_glsl },
+];
+
+impl Target {
+    /// The target of that name.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an unknown one, naming those that there are.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        TARGETS.iter().find(|target| target.name == name).ok_or_else(|| {
+            let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
+            Error::config(format!("no target is called `{name}`"), format!("there are {}", names.join(", ")))
+        })
+    }
+
+    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used.
+    ///
+    /// # Errors
+    /// [`Error::Device`] if it is not valid, or cannot be translated.
+    pub fn translate(&self, variant: &Variant) -> Result<Vec<u8>> {
+        let source = variant.source()?;
+        let refuse = |reason: String| Error::Device {
+            what: format!("the kernel {}", variant.label()),
+            reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
+        };
+        let module = naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
+        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+            .validate(&module)
+            .map_err(|error| refuse(error.emit_to_string(&source)))?;
+        (self.write)(&module, &info).map_err(|reason| refuse(format!("as {}: {reason}", self.name)))
+    }
+}
+
+/// As on the device, where the kernels run without bounds checks.
+const UNCHECKED: BoundsCheckPolicies = BoundsCheckPolicies {
+    index: BoundsCheckPolicy::Unchecked,
+    buffer: BoundsCheckPolicy::Unchecked,
+    image_load: BoundsCheckPolicy::Unchecked,
+    binding_array: BoundsCheckPolicy::Unchecked,
+};
+
+fn to_wgsl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    wgsl::write_string(module, info, wgsl::WriterFlags::empty())
+        .map(String::into_bytes)
+        .map_err(|error| error.to_string())
+}
+
+fn to_spirv(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    let options = spv::Options {
+        lang_version: (1, 3),
+        flags: spv::WriterFlags::DEBUG,
+        bounds_check_policies: UNCHECKED,
+        force_loop_bounding: false,
+        ..spv::Options::default()
+    };
+    let words = spv::write_vec(module, info, &options, None).map_err(|error| error.to_string())?;
+    Ok(words.into_iter().flat_map(u32::to_le_bytes).collect())
+}
+
+fn to_hlsl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V5_1,
+        restrict_indexing: false,
+        force_loop_bounding: false,
+        ..hlsl::Options::default()
+    };
+    let mut text = String::new();
+    hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions { entry_point: None })
+        .write(module, info, None)
+        .map_err(|error| error.to_string())?;
+    Ok(text.into_bytes())
+}
+
+fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    let options = msl::Options {
+        lang_version: (2, 0),
+        bounds_check_policies: UNCHECKED,
+        force_loop_bounding: false,
+        // The numbers of Metal's slots are given when a pipeline is made.
+        fake_missing_bindings: true,
+        ..msl::Options::default()
+    };
+    msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .map(|(text, _)| text.into_bytes())
+        .map_err(|error| error.to_string())
+}
+
+fn to_glsl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    let options = glsl::Options {
+        version: glsl::Version::new_gles(310),
+        writer_flags: glsl::WriterFlags::empty(),
+        ..glsl::Options::default()
+    };
+    let pipeline = glsl::PipelineOptions {
+        shader_stage: naga::ShaderStage::Compute,
+        entry_point: "main".to_owned(),
+        multiview: None,
+    };
+    let mut text = String::new();
+    glsl::Writer::new(&mut text, module, info, &options, &pipeline, UNCHECKED)
+        .and_then(|mut writer| writer.write())
+        .map_err(|error| error.to_string())?;
+    Ok(text.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_file_is_in_the_catalogue_and_every_variant_is_translated() {
+        let catalogue = catalogue();
+        let names: BTreeSet<&str> = catalogue.iter().map(|variant| variant.kernel).collect();
+        let files = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders")).unwrap();
+        for file in files {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "wgsl") {
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                assert!(names.contains(name.as_str()), "{name} is not in the catalogue");
+            }
+        }
+        for variant in &catalogue {
+            let name = variant.label();
+            assert!(name.len() <= 180, "{name} is long for a file");
+            for target in TARGETS {
+                let text = target.translate(variant).unwrap();
+                assert!(text.len() > 100, "{name} as {}", target.name);
+            }
+        }
+    }
+}
