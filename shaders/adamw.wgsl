@@ -34,12 +34,15 @@ const LANES: u32 = 64u;
 @group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
 
 fn publish(at: u32, p: vec4f) {
-    for (var layer = 0u; layer < atlas.layers; layer++) {
-        let entry = atlas.entries[layer];
-        let within = at - entry.x;  // wraps to something large before the layer begins
-        if (within < entry.y * entry.z) {
-            textureStore(weights, vec2u(within % entry.y, entry.w + within / entry.y), p);
-        }
+    var entry = atlas.entries[0];
+    for (var layer = 1u; layer < atlas.layers; layer++) {
+        let next = atlas.entries[layer];
+        entry = select(entry, next, at >= next.x);
+    }
+    let within = at - entry.x;
+    let row = within / entry.y;
+    if (row < entry.z) {
+        textureStore(weights, vec2u(within - row * entry.y, entry.w + row), p);
     }
 }
 //#end

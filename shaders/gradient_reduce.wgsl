@@ -1,9 +1,10 @@
 // Adds the slices of the gradient, in order, into the first one, and leaves each workgroup's sum of squares for the
-// gradient's norm. One invocation a group of four parameters.
+// gradient's norm. One invocation a few groups of four parameters, a workgroup's width apart.
 
 const SLICES: u32 = 1u;
 const QUADS: u32 = 64u;  // parameters / 4, padded
 const LANES: u32 = 64u;
+const QUADS_PER_LANE: u32 = 8u;
 
 @group(0) @binding(0) var<storage, read_write> gradient: array<vec4f>;      // [SLICES, QUADS]
 @group(0) @binding(1) var<storage, read_write> squares: array<f32>;         // [workgroups]
@@ -17,18 +18,21 @@ fn main(
     @builtin(num_workgroups) groups: vec3u,
 ) {
     let workgroup = group.y * groups.x + group.x;
-    let at = workgroup * LANES + lane;
-    var g = vec4f(0.0);
-    if (at < QUADS) {
-        g = gradient[at];
-        for (var s = 1u; s < SLICES; s++) {
-            g += gradient[s * QUADS + at];
-        }
-        if (SLICES > 1u) {
-            gradient[at] = g;
+    let first = workgroup * LANES * QUADS_PER_LANE;
+    var square = vec4f(0.0);
+    for (var i = 0u; i < QUADS_PER_LANE; i++) {
+        let at = first + i * LANES + lane;
+        if (at < QUADS) {
+            var g = gradient[at];
+            for (var s = 1u; s < SLICES; s++) {
+                g += gradient[s * QUADS + at];
+            }
+            if (SLICES > 1u) {
+                gradient[at] = g;
+            }
+            square += g * g;
         }
     }
-    let square = g * g;
     sums[lane] = (square.x + square.y) + (square.z + square.w);
     for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
         workgroupBarrier();
@@ -36,7 +40,7 @@ fn main(
             sums[lane] += sums[lane + stride];
         }
     }
-    if (lane == 0u && workgroup * LANES < QUADS) {
+    if (lane == 0u && first < QUADS) {
         squares[workgroup] = sums[0];
     }
 }

@@ -5,6 +5,8 @@
 // A lane owns TILE_ROWS particles from the first step to the last: their activations lie in its own column of the
 // workgroup's memory, so no barrier is needed anywhere. All lanes walk through the layers together and read the
 // same weights, which one load brings to all of them.
+//
+// Variants: TEXTURES  W is a texture (src/gpu/matrix.rs says when)
 
 //#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
@@ -35,7 +37,7 @@ struct Network {
     padding2: u32,
     // of each layer: inputs / 4, outputs, place of W in the parameters (vec4), place of b
     shape: array<vec4u, MAX_LAYERS>,
-    // of each layer: its true number of outputs
+    // of each layer: its true number of outputs, its first row in the texture of all weights
     outputs: array<vec4u, MAX_LAYERS>,
 }
 
@@ -43,13 +45,25 @@ struct Network {
 @group(0) @binding(1) var<uniform> network: Network;
 @group(0) @binding(2) var<storage, read> parameters: array<vec4f>;
 @group(0) @binding(3) var<storage, read_write> points: array<f32>;  // x [rows, DIM], in and out
+//#if TEXTURES
+@group(0) @binding(4) var weights: texture_storage_2d<rgba32float, read>;    // W of all layers
+//#end
 
 var<workgroup> memory: array<vec4f, COLUMNS * ROWS>;
+
+// Four weights of output `row` of a layer, from input 4·quad on.
+fn weight_at(shape: vec4u, outputs: vec4u, row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(weights, vec2u(quad, outputs.y + row));
+//#else
+    return parameters[shape.z + row * shape.x + quad];
+//#end
+}
 
 // One layer for the lane's particles, from one column range of the memory to another.
 fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     let shape = network.shape[layer];
-    let outputs = network.outputs[layer].x;
+    let outputs = network.outputs[layer];
     for (var column = 0u; column < shape.y; column += TILE_COLUMNS) {
         var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
@@ -64,10 +78,10 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
                 x[r] = memory[(input + k) * ROWS + r * LANES + lane];
             }
             for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-                let w0 = parameters[shape.z + (column + 4u * q) * shape.x + k];
-                let w1 = parameters[shape.z + (column + 4u * q + 1u) * shape.x + k];
-                let w2 = parameters[shape.z + (column + 4u * q + 2u) * shape.x + k];
-                let w3 = parameters[shape.z + (column + 4u * q + 3u) * shape.x + k];
+                let w0 = weight_at(shape, outputs, column + 4u * q, k);
+                let w1 = weight_at(shape, outputs, column + 4u * q + 1u, k);
+                let w2 = weight_at(shape, outputs, column + 4u * q + 2u, k);
+                let w3 = weight_at(shape, outputs, column + 4u * q + 3u, k);
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     sums[r * TILE_QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
                 }
@@ -75,7 +89,7 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
         }
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             // act(0) need not be 0 (softplus), but padded columns must be
-            let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(outputs);
+            let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(outputs.x);
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 var h = sums[r * TILE_QUADS + q];
                 if (!last) {

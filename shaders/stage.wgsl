@@ -4,7 +4,6 @@
 // Variants: UPDATE    writes the sum back to x: the end of a step. Otherwise it writes the features of the stage.
 //           TEXTURES  the features are a texture (src/gpu/matrix.rs says when)
 
-//#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
 
 const WIDTH_IN: u32 = 8u;   // features, padded

@@ -13,9 +13,12 @@ use cli::{Interrupted, Usage};
 fn main() -> ExitCode {
     silence_mesa();
     panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
+        let place =
+            panic.location().map(|place| format!(" ({}:{})", place.file(), place.line())).unwrap_or_default();
         let what = panic.payload_as_str().unwrap_or("it panicked");
-        complain(&format!("this is a defect of windfield: {what}{place}; please report it with the command you typed"));
+        complain(&format!(
+            "this is a defect of windfield: {what}{place}; please report it with the command you typed"
+        ));
     }));
     match panic::catch_unwind(cli::run) {
         Ok(Ok(())) => ExitCode::SUCCESS,

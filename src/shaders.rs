@@ -12,7 +12,8 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use crate::flow::{PATHS, Path, SOLVERS};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
-    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant, forward_variant,
+    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
+    forward_variant,
 };
 use crate::sample::{integrator_variant, noise_variant, stage_variant, tiles};
 use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
@@ -36,7 +37,8 @@ pub fn catalogue() -> Vec<Variant> {
         let mut hidden = WIDTHS.to_vec();
         hidden.rotate_left(place);
         for time_frequencies in [0, 3] {
-            let architecture = Architecture { dim, hidden: hidden.clone(), activation: silu, time_frequencies };
+            let architecture =
+                Architecture { dim, hidden: hidden.clone(), activation: silu, time_frequencies };
             let layout = Layout::new(&architecture);
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
@@ -46,7 +48,8 @@ pub fn catalogue() -> Vec<Variant> {
             add(noise_variant(dim, source));
         }
         for width in WIDTHS {
-            let architecture = Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
+            let architecture =
+                Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
             integrators(&architecture, &mut add);
         }
     }
@@ -112,7 +115,7 @@ fn integrators(architecture: &Architecture, add: &mut impl FnMut(Variant)) {
         for solver in SOLVERS {
             // What every WebGPU device offers, so that every compiler can take it.
             if let Some(tiles) = tiles(&habits, &wgpu::Limits::default(), &layout, solver.stages()) {
-                add(integrator_variant(architecture, &layout, solver.stages(), tiles));
+                add(integrator_variant(architecture, &layout, solver.stages(), tiles, habits.textures));
             }
         }
     }
@@ -161,7 +164,8 @@ impl Target {
             what: format!("the kernel {}", variant.label()),
             reason: reason.split_whitespace().collect::<Vec<_>>().join(" "),
         };
-        let module = naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
+        let module =
+            naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
         let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
             .validate(&module)
             .map_err(|error| refuse(error.emit_to_string(&source)))?;

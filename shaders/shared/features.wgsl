@@ -1,5 +1,7 @@
 // What the network sees of (x, t): columns [x, t, sin 2πkt (k = 1..K), cos 2πkt (k = 1..K)], then zeros.
 
+//#include "shared/turns.wgsl"
+
 const DIM: u32 = 2u;          // d
 const FREQUENCIES: u32 = 0u;  // K
 
@@ -14,8 +16,6 @@ fn time_feature(column: u32, t: f32) -> f32 {
     }
     let sine = j < FREQUENCIES;
     let k = f32(select(j - FREQUENCIES, j, sine) + 1u);
-    // sin and cos are specified on [−π, π] alone: reduce the number of turns to [−1/2, 1/2] first.
-    let turns = k * t;
-    let angle = TWO_PI * (turns - round(turns));
-    return select(cos(angle), sin(angle), sine);
+    let wave = sin_cos_turns(vec2f(k * t));
+    return select(wave.z, wave.x, sine);
 }

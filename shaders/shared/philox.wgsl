@@ -5,11 +5,11 @@
 // counter = (row, block, step, stream): every number of a run has an address, so none has to be stored.
 // The integer core is exact on every adapter.
 
+//#include "shared/turns.wgsl"
+
 const STREAM_PICK: u32 = 0u;    // block 0: words 0, 1 pick the row of the data; word 2 is the time
 const STREAM_SOURCE: u32 = 1u;  // block j: x0 in columns 4j..4j+3; or, in block 0, the row of a source data set
 const STREAM_SAMPLE: u32 = 2u;  // block j: noise of the sampler in columns 4j..4j+3; step = 0
-
-const TWO_PI: f32 = 6.283185307179586;
 
 // (low, high) words of a·b. WGSL has no 64-bit integers: four products of 16-bit halves.
 fn multiply_wide(a: u32, b: u32) -> vec2u {
@@ -49,10 +49,8 @@ fn uniform01(word: u32) -> f32 {
 fn normals(words: vec4u) -> vec4f {
     let u = vec2f(vec2u(words.x >> 8u, words.z >> 8u) + 1u) * 0x1p-24;
     let radius = sqrt(max(-2.0 * log(u), vec2f(0.0)));
-    // The angle is shifted into [−π, π), the interval on which WGSL specifies sin and cos:
-    // cos(θ) = −cos(θ − π), sin(θ) = −sin(θ − π).
-    let angle = TWO_PI * (vec2f(uniform01(words.y), uniform01(words.w)) - 0.5);
-    return vec4f(-radius.x * cos(angle.x), -radius.x * sin(angle.x), -radius.y * cos(angle.y), -radius.y * sin(angle.y));
+    let angle = sin_cos_turns(vec2f(uniform01(words.y), uniform01(words.w)));
+    return vec4f(radius.x * angle.z, radius.x * angle.x, radius.y * angle.w, radius.y * angle.y);
 }
 
 // floor((w0·2^32 + w1)·n / 2^64): a uniform row of n, without a bias that 32 bits would show.

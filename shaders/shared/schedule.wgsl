@@ -1,5 +1,8 @@
 // The optimiser's constants and the learning rate as a function of the step. Mirrors `Schedule` in
 // src/train/layout.rs.
+
+//#include "shared/turns.wgsl"
+
 struct Schedule {
     learning_rate: f32,
     warmup: u32,          // steps of linear warm-up
@@ -30,6 +33,6 @@ fn learning_rate(step: u32) -> f32 {
     let length = max(schedule.steps, schedule.warmup + 1u) - schedule.warmup;
     // (1 + cos(πp))/2 = sin²(π(1 − p)/2), which keeps its relative precision towards the end
     let left = length - min(step - schedule.warmup, length);
-    let s = sin(1.5707963267948966 * f32(left) / f32(length));
+    let s = sin_cos_turns(vec2f(0.25 * f32(left) / f32(length))).x;
     return schedule.learning_rate * s * s;
 }

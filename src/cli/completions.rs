@@ -8,7 +8,9 @@ use super::{Cli, Context, terminal};
 
 /// Print the completions of a shell
 #[derive(Debug, clap::Args)]
-#[command(after_help = "For bash: windfield completions bash > ~/.local/share/bash-completion/completions/windfield")]
+#[command(
+    after_help = "For bash: windfield completions bash > ~/.local/share/bash-completion/completions/windfield"
+)]
 pub struct Args {
     /// The shell
     #[arg(value_name = "SHELL")]

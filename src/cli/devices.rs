@@ -131,8 +131,15 @@ fn table(list: &List) -> String {
 fn bytes(number: u64) -> String {
     let units = [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let unit = units.into_iter().find(|(_, shift)| number >> shift > 0);
-    unit.map_or_else(|| format!("{number} B"), |(unit, shift)| {
-        let tenths = (u128::from(number) * 10) >> shift;
-        if tenths % 10 == 0 { format!("{} {unit}", tenths / 10) } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
-    })
+    unit.map_or_else(
+        || format!("{number} B"),
+        |(unit, shift)| {
+            let tenths = (u128::from(number) * 10) >> shift;
+            if tenths % 10 == 0 {
+                format!("{} {unit}", tenths / 10)
+            } else {
+                format!("{}.{} {unit}", tenths / 10, tenths % 10)
+            }
+        },
+    )
 }

@@ -59,7 +59,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     let path = match (args.model, args.data) {
         (Some(path), None) => path,
         _ => {
-            return Err(Usage("the field of a data set (--data) is not in this version; give a model file instead".into()).into());
+            return Err(Usage(
+                "the field of a data set (--data) is not in this version; give a model file instead".into(),
+            )
+            .into());
         }
     };
     if !(0.0..=1.0).contains(&args.time) {
@@ -91,7 +94,12 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     out.finish()?;
     progress.clear();
-    context.say(&format!("wrote     {}: {} velocities at t = {}", args.out.display(), count(points.rows()), args.time));
+    context.say(&format!(
+        "wrote     {}: {} velocities at t = {}",
+        args.out.display(),
+        count(points.rows()),
+        args.time
+    ));
     context.object(&Summary {
         schema: 1,
         model: path,

@@ -2,7 +2,7 @@
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use windfield::data::{Dataset, built_in};
-use windfield::flow::{COUPLINGS, Coupling, PATHS, Path, Solver, SOLVERS};
+use windfield::flow::{COUPLINGS, Coupling, PATHS, Path, SOLVERS, Solver};
 use windfield::model::ACTIVATIONS;
 use windfield::train::SCHEDULES;
 

@@ -50,8 +50,16 @@ commands! {
 
 /// Trains and samples flow-matching models on any GPU, from one binary.
 #[derive(Debug, Parser)]
-#[command(name = "windfield", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
-#[command(after_help = "Start with:\n  windfield train --data checkerboard --out runs/checkerboard\n  windfield sample runs/checkerboard/model.safetensors -n 100000 --out samples.npy")]
+#[command(
+    name = "windfield",
+    version,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Start with:\n  windfield train --data checkerboard --out runs/checkerboard\n  windfield sample runs/checkerboard/model.safetensors -n 100000 --out samples.npy"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -154,7 +162,8 @@ impl Usage {
 
 /// Parses the command line and runs the command.
 pub fn run() -> anyhow::Result<()> {
-    let parsed = Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let parsed =
+        Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return explain(&error),

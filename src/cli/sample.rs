@@ -96,7 +96,10 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         ..SampleOptions::default()
     };
     if args.from.is_none() && args.t0 > args.t1 {
-        return Err(Usage("backwards in time there is no noise to start from; give points with --from".into()).into());
+        return Err(Usage(
+            "backwards in time there is no noise to start from; give points with --from".into(),
+        )
+        .into());
     }
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
     let samples = match (args.n, &from) {
@@ -207,7 +210,9 @@ impl Flow<'_> {
         let columns = columns(self.sampler.model());
         let mut out = ArrayWriter::create(&args.out, &[samples, dim], &columns)?;
         let trajectory = args.trajectory.as_ref();
-        let mut trajectory = trajectory.map(|path| ArrayWriter::create(path, &[samples, states, dim], &columns)).transpose()?;
+        let mut trajectory = trajectory
+            .map(|path| ArrayWriter::create(path, &[samples, states, dim], &columns))
+            .transpose()?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
             chunk = chunk.min((TRAJECTORY_FLOATS / (states * dim)).max(1));

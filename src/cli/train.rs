@@ -10,7 +10,8 @@ use windfield::data::Dataset;
 use windfield::gpu::Device;
 use windfield::model::{Activation, Model};
 use windfield::report::{
-    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, duration, pictures,
+    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, duration,
+    pictures,
 };
 use windfield::train::{Checkpoint, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
@@ -30,10 +31,12 @@ const CHECKPOINT_SHARE: u32 = 20;
 /// other. Everything happens on the device. The folder of --out receives model.safetensors, checkpoint.safetensors,
 /// metrics.csv, config.toml and pictures.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "ctrl-C stops after the steps on their way and leaves a checkpoint; --resume goes on from there.\n\n\
-    With --ema 0 --clip 0 --weight-decay 0 --warmup 0 --schedule constant, training is plain Adam (0.9, 0.999, 1e-8) on the batches that `windfield batch` writes.")]
+#[command(
+    after_long_help = "ctrl-C stops after the steps on their way and leaves a checkpoint; --resume goes on from there.\n\n\
+    With --ema 0 --clip 0 --weight-decay 0 --warmup 0 --schedule constant, training is plain Adam (0.9, 0.999, 1e-8) on the batches that `windfield batch` writes."
+)]
 pub struct Args {
-    /// What to learn: a built-in name, `name:N`, or a file
+    /// What to learn: a built-in name (checkerboard, moons, digits, …), `name:N`, or a file
     #[arg(long, value_name = "SOURCE", required_unless_present = "resume", help_heading = "Data",
         long_help = flags::source_help("What to learn"))]
     data: Option<String>,
@@ -174,7 +177,10 @@ struct Run<'a> {
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     if !(args.checkpoint_every.is_finite() && args.checkpoint_every >= 0.0) {
-        return Err(Usage("--checkpoint-every takes a number of seconds that is not negative; 0: only at the end".into()).into());
+        return Err(Usage(
+            "--checkpoint-every takes a number of seconds that is not negative; 0: only at the end".into(),
+        )
+        .into());
     }
     interrupt::watch()?;
     match &args.resume {
@@ -248,7 +254,9 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => args.log_every,
         Err(error) => return Err(error.into()),
     };
-    let moved = |error: Error| anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)");
+    let moved = |error: Error| {
+        anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
+    };
     let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
     let source = source.map(Dataset::open).transpose().map_err(moved)?;
@@ -328,7 +336,8 @@ fn new_folder(args: &Args, data: &str) -> anyhow::Result<RunFolder> {
         return Ok(folder);
     }
     let name = data.split(':').next().unwrap_or(data);
-    let name = Path::new(name).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
+    let name =
+        Path::new(name).file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy().into_owned());
     let mut folder = RunFolder::at(Path::new("runs").join(&name));
     let mut number = 1;
     while folder.is_taken() {
@@ -342,7 +351,13 @@ fn every(args: &Args) -> Option<Duration> {
     Duration::try_from_secs_f64(args.checkpoint_every).ok().filter(|every| !every.is_zero())
 }
 
-fn config(device: &Device, data: &Dataset, source: Option<&Dataset>, trainer: &Trainer, log_every: u64) -> RunConfig {
+fn config(
+    device: &Device,
+    data: &Dataset,
+    source: Option<&Dataset>,
+    trainer: &Trainer,
+    log_every: u64,
+) -> RunConfig {
     RunConfig {
         format: CONFIG_FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -405,7 +420,11 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         dispatches: trainer
             .plan()
             .iter()
-            .map(|dispatch| Item { kernel: dispatch.kernel(), dispatch: dispatch.describe(), flops: dispatch.flops() })
+            .map(|dispatch| Item {
+                kernel: dispatch.kernel(),
+                dispatch: dispatch.describe(),
+                flops: dispatch.flops(),
+            })
             .collect(),
     };
     context.say(&format!("\nOne step: {} dispatches, in this order", plan.dispatches.len()));
@@ -413,7 +432,11 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         let flops = if item.flops == 0 { String::new() } else { format!("  {} FLOP", count(item.flops)) };
         context.say(&format!("{:4}  {}{flops}", place + 1, item.dispatch));
     }
-    context.say(&format!("      {} FLOP in the matrix products of a batch of {}", count(plan.flops), plan.batch));
+    context.say(&format!(
+        "      {} FLOP in the matrix products of a batch of {}",
+        count(plan.flops),
+        plan.batch
+    ));
     context.object(&plan)
 }
 
@@ -457,14 +480,18 @@ impl Run<'_> {
         let begun = Instant::now();
         self.train(begun)?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.metrics.finish()?;
+        // The weights are worth more than the history: they are saved whether or not that could be.
+        let history = self.metrics.finish();
         let model = self.save_state()?;
+        history?;
         if self.pictures {
             // A tenth of the training time at most, unless that is less than a few seconds.
             let patience = Duration::from_secs_f64(seconds / 10.0).max(Duration::from_secs(5));
             if !self.draw(&model, patience) {
                 let folder = typed(self.folder.path());
-                return Err(Interrupted(format!("the run in {folder} is complete, but for its pictures")).into());
+                return Err(
+                    Interrupted(format!("the run in {folder} is complete, but for its pictures")).into()
+                );
             }
         }
         self.sum_up(first, seconds)
@@ -497,7 +524,11 @@ impl Run<'_> {
                     failed = metrics.flush().err();
                 }
                 let due = next.is_some_and(|next| Instant::now() >= next);
-                if due || failed.is_some() || interrupt::requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                if due || failed.is_some() || interrupt::requested() {
+                    ControlFlow::Break(())
+                } else {
+                    ControlFlow::Continue(())
+                }
             });
             if let Some(error) = failed {
                 return Err(error.into());
@@ -532,8 +563,9 @@ impl Run<'_> {
 
     /// History, checkpoint and model of this moment, in this order.
     fn save(&mut self) -> Result<()> {
-        self.metrics.flush()?;
-        self.save_state().map(drop)
+        let history = self.metrics.flush();
+        self.save_state()?;
+        history
     }
 
     fn save_state(&self) -> Result<Model> {
@@ -623,7 +655,8 @@ impl Run<'_> {
 fn describe(metrics: &Metrics, smoothed: &Smoothed, rate: &Rate, left: u64) -> String {
     let loss = metrics.last().map_or(0.0, |row| row.loss);
     let smoothed = smoothed.value().unwrap_or_default();
-    let speed = rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
+    let speed =
+        rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
     let left = rate.time_for(left).map_or_else(String::new, |left| format!("  {} left", duration(left)));
     format!("loss {loss:.4}  smoothed {smoothed:.4}{speed}{left}")
 }

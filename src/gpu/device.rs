@@ -265,7 +265,9 @@ impl Device {
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
             format: wgpu::TextureFormat::Rgba32Float,
-            usage: wgpu::TextureUsages::STORAGE_BINDING | wgpu::TextureUsages::COPY_DST,
+            usage: wgpu::TextureUsages::STORAGE_BINDING
+                | wgpu::TextureUsages::COPY_DST
+                | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
         if pollster::block_on(scope.pop()).is_some() {
@@ -519,6 +521,35 @@ impl Device {
             at = end;
         }
         Ok(values)
+    }
+
+    /// Reads the first rows of a texture, waiting for all work before it.
+    ///
+    /// # Errors
+    /// As [`Device::read`].
+    pub(crate) fn read_texture(&self, texture: &Texture, rows: usize, width: usize) -> Result<Vec<f32>> {
+        let purpose = Purpose { what: "a read-back", flag: "--batch" };
+        // A copy's rows begin at multiples of 256 bytes.
+        let stride = (4 * width).next_multiple_of(256);
+        let landing = self.landing((stride * rows) as u64)?;
+        let mut encoder =
+            self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_texture_to_buffer(
+            texture.raw.as_image_copy(),
+            wgpu::TexelCopyBufferInfo {
+                buffer: &landing.raw,
+                layout: wgpu::TexelCopyBufferLayout {
+                    offset: 0,
+                    bytes_per_row: u32::try_from(stride).ok(),
+                    rows_per_image: None,
+                },
+            },
+            matrix::extent(rows, width, purpose)?,
+        );
+        self.inner.queue.submit([encoder.finish()]);
+        self.wait(None)?;
+        let padded: Vec<f32> = self.fetch(&landing, 0..(stride * rows) as u64)?;
+        Ok(padded.chunks_exact(stride / 4).flat_map(|row| &row[..width]).copied().collect())
     }
 
     /// A buffer that the host can read: where copies land.

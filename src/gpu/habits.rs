@@ -29,6 +29,8 @@ pub struct Habits {
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
     pub integrator_tiles: &'static [(u32, u32)],
+    /// The widest network for which the fused integrator beats the layered one.
+    pub fused_width: usize,
 }
 
 impl Habits {
@@ -45,6 +47,7 @@ impl Habits {
         slices: 1,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+        fused_width: 64,
     };
 
     /// Of GPUs.
@@ -60,6 +63,7 @@ impl Habits {
         slices: 16,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
+        fused_width: usize::MAX,
     };
 
     /// The habits of an adapter.

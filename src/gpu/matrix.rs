@@ -39,6 +39,28 @@ impl Matrix {
             device.buffer(4 * rows as u64 * width as u64, purpose).map(Self::Buffer)
         }
     }
+
+    /// Overwrites the first rows with `values`, whole rows of `width` numbers, the matrix's own width.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn write(&self, device: &Device, values: &[f32], width: usize) -> Result<()> {
+        match self {
+            Self::Buffer(buffer) => device.write(buffer, values),
+            Self::Texture(texture) => device.write_texture(texture, 0, values, width),
+        }
+    }
+
+    /// Reads the first `rows` rows of `width` numbers, the matrix's own width.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn read(&self, device: &Device, rows: usize, width: usize) -> Result<Vec<f32>> {
+        match self {
+            Self::Buffer(buffer) => device.read(buffer, 0..4 * (rows * width) as u64),
+            Self::Texture(texture) => device.read_texture(texture, rows, width),
+        }
+    }
 }
 
 /// Whether a matrix of this size fits a texture of the device.

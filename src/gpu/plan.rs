@@ -74,6 +74,13 @@ impl Dispatch {
         self
     }
 
+    /// The same with another grid, for kernels whose constants say how many rows there are.
+    #[must_use]
+    pub fn with_groups(mut self, groups: [u32; 3]) -> Self {
+        self.groups = groups;
+        self
+    }
+
     /// The floating-point operations noted.
     #[must_use]
     pub fn flops(&self) -> u64 {

@@ -27,7 +27,7 @@ pub struct Rows {
 }
 
 /// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Parameters {
     pub buffer: Buffer,
     pub weights: Option<Texture>,

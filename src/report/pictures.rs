@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 
 use super::plot::{
-    ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot, SamplesPlot, Theme,
-    TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot, samples_1d, samples_2d, trajectories_2d,
+    ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot, SamplesPlot,
+    Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot, samples_1d, samples_2d,
+    trajectories_2d,
 };
 use crate::Result;
 use crate::data::Dataset;
@@ -41,8 +42,13 @@ pub fn loss(curve: &[(u64, f32, f64)]) -> Result<RgbImage> {
     let steps: Vec<f64> = curve.iter().map(|row| row.0 as f64).collect();
     let loss: Vec<f64> = curve.iter().map(|row| row.1.into()).collect();
     let smoothed: Vec<f64> = curve.iter().map(|row| row.2).collect();
-    let curve =
-        LossCurve { steps: &steps, loss: &loss, smoothed: &smoothed, floor: None, title: "Conditional flow matching loss" };
+    let curve = LossCurve {
+        steps: &steps,
+        loss: &loss,
+        smoothed: &smoothed,
+        floor: None,
+        title: "Conditional flow matching loss",
+    };
     loss_curve(&curve, &Theme::default())
 }
 
@@ -98,7 +104,8 @@ impl<'a> Portrait<'a> {
             if !go_on() {
                 return Ok(None);
             }
-            let mut sampler = Sampler::new(device, model, source, SampleOptions { steps: PATH_STEPS, ..options.clone() })?;
+            let mut sampler =
+                Sampler::new(device, model, source, SampleOptions { steps: PATH_STEPS, ..options.clone() })?;
             let places = sampler.chunk_rows().min(PLACES);
             paths = sampler.sample_trajectory(0, places)?;
             sampler.to_data_units(&mut paths);

@@ -105,7 +105,12 @@ impl RunFolder {
     #[must_use]
     pub fn files(&self) -> Vec<String> {
         let names = ["model.safetensors", "checkpoint.safetensors", "metrics.csv", "config.toml"];
-        names.iter().chain(&PICTURES).filter(|name| self.file(name).exists()).map(ToString::to_string).collect()
+        names
+            .iter()
+            .chain(&PICTURES)
+            .filter(|name| self.file(name).exists())
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
@@ -162,7 +167,8 @@ impl RunConfig {
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let text = toml::to_string(self).map_err(|error| Error::io("write", path, std::io::Error::other(error)))?;
+        let text =
+            toml::to_string(self).map_err(|error| Error::io("write", path, std::io::Error::other(error)))?;
         write_bytes(path, text)
     }
 
@@ -406,7 +412,8 @@ mod tests {
     #[allow(clippy::cast_precision_loss, reason = "small steps")]
     fn push(metrics: &mut Metrics, steps: std::ops::Range<u64>) {
         for step in steps {
-            let record = Record { loss: 1.0 / (step + 3) as f32, learning_rate: 1e-3, gradient_norm: 1e-9, halted: 0 };
+            let record =
+                Record { loss: 1.0 / (step + 3) as f32, learning_rate: 1e-3, gradient_norm: 1e-9, halted: 0 };
             metrics.push(step, &record, step as f64);
         }
     }
@@ -457,7 +464,10 @@ mod tests {
         let curve = Metrics::curve(&path, 100).unwrap();
         assert!(curve.len() <= 101, "{}", curve.len());
         assert_eq!((curve[0].0, curve[curve.len() - 1].0), (0, 999));
-        assert!(curve.iter().all(|(_, loss, smoothed)| *smoothed + 1e-7 >= f64::from(*loss)), "the loss falls");
+        assert!(
+            curve.iter().all(|(_, loss, smoothed)| *smoothed + 1e-7 >= f64::from(*loss)),
+            "the loss falls"
+        );
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn columns(layout: &Layout, stages: usize) -> usize {
     ((1 + stages) * out + 2 * widest(layout)) / 4
 }
 
-fn widest(layout: &Layout) -> usize {
+pub(crate) fn widest(layout: &Layout) -> usize {
     layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(0)
 }
 
@@ -56,6 +56,7 @@ pub(crate) fn integrator_variant(
     layout: &Layout,
     stages: usize,
     tiles: Tiles,
+    textures: bool,
 ) -> Variant {
     Variant::new("integrator")
         .with("DIM", to_u32(architecture.dim))
@@ -68,6 +69,7 @@ pub(crate) fn integrator_variant(
         .with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
         .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
+        .flag("TEXTURES", textures)
 }
 
 /// The kernel bound to a chunk of particles.
@@ -75,6 +77,7 @@ pub(crate) fn integrator_variant(
 pub(crate) struct Fused {
     device: Device,
     dispatch: Dispatch,
+    tiles: Tiles,
     uniform: Buffer,
     tableau: Tableau,
     /// Steps that one dispatch may make by the loop bound.
@@ -93,18 +96,22 @@ impl Fused {
             let bias = weight + layer.width_in * layer.width_out / 4;
             table.shape[index] =
                 [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
-            table.outputs[index][0] = to_u32(layer.outputs);
+            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
         }
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;
-        let variant = integrator_variant(architecture, layout, solver.stages(), tiles);
-        let bindings = [
+        let variant =
+            integrator_variant(architecture, layout, solver.stages(), tiles, parameters.weights.is_some());
+        let mut bindings = vec![
             Binding::whole(0, &uniform),
             Binding::whole(1, &table),
             Binding::whole(2, &parameters.buffer),
             Binding::whole(3, points),
         ];
+        if let Some(weights) = &parameters.weights {
+            bindings.push(Binding::texture(4, weights));
+        }
         let groups = device.groups(rows.div_ceil(tiles.rows as usize) as u64, tiles.lanes);
         let dispatch = device.dispatch(&variant, &bindings, groups)?;
         let habits = device.habits();
@@ -112,18 +119,20 @@ impl Fused {
         let most_steps = (habits.loop_iterations / iterations(layout, solver.stages())).max(1);
         let steps =
             u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
-        Ok(Self { device: device.clone(), dispatch, uniform, tableau, most_steps, steps })
+        Ok(Self { device: device.clone(), dispatch, tiles, uniform, tableau, most_steps, steps })
     }
 
     /// Carries the first `rows` particles from `step` to `end` in as many dispatches as it takes.
     pub fn advance(&mut self, rows: usize, t0: f32, h: f32, step: u32, end: u32) -> Result<()> {
+        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
+        let dispatch = self.dispatch.clone().with_groups(groups);
         let mut step = step;
         let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
         while step < end {
             let steps = self.steps.min(end - step);
             self.tableau = Tableau { t0, h, first_step: step, steps, rows: to_u32(rows), ..self.tableau };
             self.device.write(&self.uniform, &[self.tableau])?;
-            let submission = self.device.submit([&self.dispatch], &[])?;
+            let submission = self.device.submit([&dispatch], &[])?;
             self.device.wait(Some(&submission))?;
             let each = submission.elapsed().as_secs_f32() / steps as f32;
             #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]

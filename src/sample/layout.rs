@@ -64,7 +64,7 @@ pub struct NetworkTable {
     pub padding: [u32; 3],
     /// Of each: inputs / 4, outputs, both padded; where W and b begin, in vec4.
     pub shape: [[u32; 4]; MAX_LAYERS],
-    /// Of each: the true number of outputs, then zeros.
+    /// Of each: the true number of outputs, the first row in the texture of all weights, then zeros.
     pub outputs: [[u32; 4]; MAX_LAYERS],
 }
 

@@ -132,9 +132,10 @@ impl Sampler {
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let tiles = match options.kernels {
             Kernels::Layered => None,
+            Kernels::Auto if fused::widest(&layout) > device.habits().fused_width => None,
             Kernels::Auto | Kernels::Fused => {
                 fused::tiles(device.habits(), device.limits(), &layout, options.solver.stages())
-            },
+            }
         };
         if options.kernels == Kernels::Fused && tiles.is_none() {
             return Err(Error::config(
@@ -264,7 +265,7 @@ impl Sampler {
         let mut velocities = Vec::with_capacity(points.len());
         for chunk in points.chunks(self.rows * self.model.architecture.dim) {
             let rows = self.place(chunk)?;
-            if let Engine::Layered(layered) = &self.engine {
+            if let Engine::Layered(layered) = &mut self.engine {
                 velocities.extend(layered.velocity(rows, t)?);
             }
         }

@@ -11,5 +11,5 @@ pub use batch::{Batch, BatchOptions};
 pub use checkpoint::Checkpoint;
 pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State};
 pub use options::{SCHEDULES, Schedule, TrainOptions};
-pub(crate) use trainer::{adamw_variant, loss_variant, reduce_variant, step_variant};
 pub use trainer::{Outcome, Progress, Trainer, mean_loss};
+pub(crate) use trainer::{adamw_variant, loss_variant, reduce_variant, step_variant};

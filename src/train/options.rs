@@ -29,7 +29,10 @@ impl std::str::FromStr for Schedule {
     fn from_str(name: &str) -> Result<Self> {
         SCHEDULES.iter().find(|entry| entry.0 == name).map(|entry| entry.1).ok_or_else(|| {
             let names: Vec<&str> = SCHEDULES.iter().map(|entry| entry.0).collect();
-            Error::config(format!("no schedule is called `{name}`"), format!("there are {}", names.join(", ")))
+            Error::config(
+                format!("no schedule is called `{name}`"),
+                format!("there are {}", names.join(", ")),
+            )
         })
     }
 }

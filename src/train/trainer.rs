@@ -23,6 +23,8 @@ const IN_FLIGHT: usize = 2;
 /// Rows that one partial sum of the loss covers.
 pub(crate) const LOSS_LANES: u32 = 64;
 const LANES: u32 = 64;
+/// Groups of four parameters that one invocation of `gradient_reduce` goes over.
+const QUADS_PER_LANE: usize = 8;
 
 /// A model in training.
 ///
@@ -638,7 +640,7 @@ fn plan(
         average_decay: options.ema,
         batch: to_u32(batch),
         loss_partials: to_u32(loss_partials),
-        square_partials: if optimiser.is_some() { to_u32(layout.len / 4).div_ceil(LANES) } else { 0 },
+        square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
         ring: RING,
     })?;
     if let Some(optimiser) = &optimiser {
@@ -677,7 +679,7 @@ impl Optimiser {
         Ok(Self {
             gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
             slices,
-            squares: device.buffer(4 * (layout.len as u64 / 4).div_ceil(LANES.into()), purpose)?,
+            squares: device.buffer(4 * square_partials(layout) as u64, purpose)?,
         })
     }
 
@@ -686,7 +688,7 @@ impl Optimiser {
         device.dispatch(
             &reduce_variant(layout, self.slices),
             &bindings,
-            device.groups(layout.len as u64 / 4, LANES),
+            device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES),
         )
     }
 
@@ -731,7 +733,13 @@ pub(crate) fn reduce_variant(layout: &Layout, slices: usize) -> Variant {
     Variant::new("gradient_reduce")
         .with("SLICES", to_u32(slices))
         .with("QUADS", to_u32(layout.len / 4))
+        .with("QUADS_PER_LANE", to_u32(QUADS_PER_LANE))
         .with("LANES", LANES)
+}
+
+/// Partial sums of the gradient's square.
+fn square_partials(layout: &Layout) -> usize {
+    (layout.len / 4).div_ceil(QUADS_PER_LANE).div_ceil(LANES as usize)
 }
 
 /// The variant of `step`.

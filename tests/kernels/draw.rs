@@ -74,6 +74,11 @@ impl Case {
     }
 }
 
+/// How far a time feature may be: k·t rounds, the angle of at most a quarter turn twice, and then the polynomial.
+pub fn wave_error(frequencies: usize) -> f64 {
+    (frequencies as f64 * std::f64::consts::TAU + std::f64::consts::FRAC_PI_2 + 3.0) * UNIT
+}
+
 #[test]
 fn batches_are_the_twins() {
     let mut report = Report::new();
@@ -123,9 +128,7 @@ fn batches_are_the_twins() {
                     match column.checked_sub(dim) {
                         None => combination(row * dim + column),
                         Some(0) => 0.0, // t itself
-                        // The angle 2π·turns rounds thrice, at most at π; and what drivers owe sine and cosine, 2⁻¹¹,
-                        // where the ones that these tests run on are within 10⁻⁶.
-                        Some(_) => 3.0 * UNIT * std::f64::consts::PI + 1e-6,
+                        Some(_) => wave_error(case.frequencies),
                     }
                 });
                 let zeros = padding(&got, columns, width, rows);

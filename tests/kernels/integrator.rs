@@ -5,6 +5,7 @@ use windfield::flow::{SOLVERS, Solver};
 use windfield::gpu::Variant;
 use windfield::sample::{NetworkTable, Stage, Tableau};
 
+use super::draw::wave_error;
 use crate::common::{Launch, Report, UNIT, narrow, pad, padding, random, unpad, wide, word};
 use crate::reference::activation::Activation;
 use crate::reference::draw::features;
@@ -254,13 +255,10 @@ fn stages_are_combined_as_the_formula_says() {
                     &format!("{name}: features"),
                     &unpad(&got, columns, width_in, rows),
                     &want,
-                    |i| {
-                        match (i % columns).checked_sub(dim) {
-                            None => allowed(i / columns * dim + i % columns),
-                            Some(0) => 0.0,
-                            // As in the batch of a training step: see draw.rs.
-                            Some(_) => 3.0 * UNIT * std::f64::consts::PI + 1e-6,
-                        }
+                    |i| match (i % columns).checked_sub(dim) {
+                        None => allowed(i / columns * dim + i % columns),
+                        Some(0) => 0.0,
+                        Some(_) => wave_error(frequencies),
                     },
                 );
                 let zeros = padding(&got, columns, width_in, rows);

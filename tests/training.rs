@@ -1,0 +1,628 @@
+//! Training as a whole: runs against the float64 reference over the very batches that the device draws, gradients
+//! against finite differences, the bits that a run must repeat, and what it learns.
+
+#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+
+mod common;
+mod reference;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use common::{Report, device, narrow, random, wide};
+use reference::activation::ACTIVATIONS;
+use reference::mlp::Mlp;
+use reference::{adamw, train};
+use safetensors::SafeTensors;
+use windfield::Error;
+use windfield::data::Dataset;
+use windfield::gpu::{Device, Habits};
+use windfield::model::Model;
+use windfield::train::{
+    Batch, BatchOptions, Checkpoint, Outcome, Record, Schedule, TrainOptions, Trainer, mean_loss,
+};
+
+/// Work laid out as for a GPU: other workgroups, and gradients in slices.
+fn as_on_a_gpu() -> Device {
+    let mut info = device().info().clone();
+    info.device_type = wgpu::DeviceType::DiscreteGpu;
+    device().with_habits(Habits::of(&info))
+}
+
+/// Batches cut into the smallest parts that there are.
+fn in_parts(device: &Device) -> Device {
+    device.with_habits(Habits { dispatch_flops: 1, ..*device.habits() })
+}
+
+/// Points around a ring of clusters, of any dimension.
+fn points(rows: usize, dim: usize) -> Dataset {
+    let values = random(17, rows * dim).iter().enumerate().map(|(i, x)| 0.5 * x + (i as f32).sin()).collect();
+    Dataset::from_rows("points", values, dim).expect("a data set")
+}
+
+/// Plain Adam: everything that can be off is.
+fn plain() -> TrainOptions {
+    TrainOptions {
+        schedule: Schedule::Constant,
+        warmup: 0,
+        weight_decay: 0.0,
+        clip: 0.0,
+        ema: 0.0,
+        standardize: false,
+        seed: 0x0123_4567_89ab_cdef,
+        ..TrainOptions::default()
+    }
+}
+
+/// Trains to the end: the records of all steps.
+fn run(trainer: &mut Trainer) -> Vec<Record> {
+    let first = trainer.step();
+    let mut records = vec![];
+    let outcome = trainer.run(|progress| {
+        records.extend_from_slice(progress.records);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(outcome.unwrap_or_else(|error| panic!("{error}")), Outcome::Finished);
+    for (i, (step, _)) in records.iter().enumerate() {
+        assert_eq!(*step, first + i as u64, "the records are those of every step in turn");
+    }
+    assert_eq!(first + records.len() as u64, trainer.options().steps);
+    records.into_iter().map(|(_, record)| record).collect()
+}
+
+fn trainer(device: &Device, data: &Dataset, source: Option<&Dataset>, options: &TrainOptions) -> Trainer {
+    Trainer::new(device, data, source, options.clone()).unwrap_or_else(|error| panic!("{options:?}: {error}"))
+}
+
+fn model(trainer: &Trainer) -> Model {
+    trainer.model().unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// W and b of each layer in turn, as in the reference.
+fn tensors(model: &Model) -> Vec<Vec<f32>> {
+    model.weights.iter().flat_map(|(weight, bias)| [weight.clone(), bias.clone()]).collect()
+}
+
+fn bits(model: &Model) -> Vec<u32> {
+    tensors(model).concat().iter().map(|value| value.to_bits()).collect()
+}
+
+/// The reference's network with these weights.
+fn mlp(model: &Model) -> Mlp {
+    let architecture = &model.architecture;
+    let mut widths = vec![architecture.features()];
+    widths.extend(&architecture.hidden);
+    widths.push(architecture.dim);
+    let activation = ACTIVATIONS.into_iter().find(|entry| entry.name() == architecture.activation.name());
+    let parameters = tensors(model).iter().map(|tensor| wide(tensor)).collect();
+    Mlp::new(&widths, activation.expect("an activation of the reference"), parameters)
+}
+
+/// Everything in a checkpoint's file, by name: the weights, `average.`, `moment1.` and `moment2.` of them.
+fn checkpoint_tensors(trainer: &Trainer) -> BTreeMap<String, Vec<f32>> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("checkpoint.safetensors");
+    trainer
+        .checkpoint()
+        .and_then(|checkpoint| checkpoint.save(&path))
+        .unwrap_or_else(|error| panic!("{error}"));
+    let bytes = std::fs::read(&path).expect("the file just written");
+    let tensors = SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    tensors.iter().map(|(name, view)| (name.to_owned(), bytemuck::pod_collect_to_vec(view.data()))).collect()
+}
+
+fn norm(values: &[f64]) -> f64 {
+    values.iter().map(|value| value * value).sum::<f64>().sqrt()
+}
+
+/// The batch of a step as the command `batch` writes it.
+fn batch(data: &Dataset, source: Option<&Dataset>, options: &TrainOptions, step: u32) -> Batch {
+    let asked = BatchOptions {
+        path: options.path.clone(),
+        batch: options.batch,
+        seed: options.seed,
+        standardize: options.standardize,
+        step,
+    };
+    Batch::draw(device(), data, source, &asked).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// One run on the device beside one of the reference from the same weights over the same batches.
+fn beside_the_reference(
+    report: &mut Report,
+    name: &str,
+    device: &Device,
+    (data, source): (&Dataset, Option<&Dataset>),
+    options: &TrainOptions,
+) {
+    let mut trainer = trainer(device, data, source, options);
+    let initial = model(&trainer);
+    let records = run(&mut trainer);
+    let (saved, last) = (checkpoint_tensors(&trainer), model(&trainer));
+
+    let settings = train::Settings {
+        time_frequencies: options.time_frequencies,
+        learning_rate: options.lr.into(),
+        schedule: match options.schedule {
+            Schedule::Constant => adamw::Schedule::Constant,
+            Schedule::Cosine => adamw::Schedule::Cosine,
+        },
+        warmup: options.warmup as usize,
+        steps: options.steps as usize,
+        weight_decay: options.weight_decay.into(),
+        clip: options.clip.into(),
+        ema: options.ema.into(),
+    };
+    let batches = (0..options.steps as u32).map(|step| {
+        let batch = batch(data, source, options, step);
+        train::Batch { xt: wide(&batch.xt), t: wide(&batch.t), ut: wide(&batch.ut) }
+    });
+    let twin = train::train(&mlp(&initial), &settings, batches);
+
+    let column = |of: fn(&Record) -> f32| records.iter().map(of).collect::<Vec<f32>>();
+    // v − u is a difference of numbers of order 1, each some layers of sums of some hundred products with roundings of
+    // either sign; the loss is the mean of its square, the gradient the mean of its products.
+    report.close(&format!("{name}: losses"), &column(|record| record.loss), &twin.losses, |i| {
+        let loss = twin.losses[i];
+        DIFFERENCE * (2.0 * loss.sqrt() + loss)
+    });
+    report.close(
+        &format!("{name}: norms"),
+        &column(|record| record.gradient_norm),
+        &twin.gradient_norms,
+        |i| NORM * twin.gradient_norms[i],
+    );
+    report.near(
+        &format!("{name}: rates"),
+        &column(|record| record.learning_rate),
+        &twin.learning_rates,
+        1e-6 * f64::from(options.lr),
+    );
+
+    let initial = mlp(&initial);
+    for (tensor, of) in initial.names().iter().enumerate() {
+        // A moment is a sum of gradients: each element is as exact as the tensor's scale allows.
+        for (moment, want) in [
+            ("moment1.", &twin.optimizer.first_moment[tensor]),
+            ("moment2.", &twin.optimizer.second_moment[tensor]),
+        ] {
+            let scale = want.iter().fold(0.0f64, |scale, m| scale.max(m.abs()));
+            report.near(
+                &format!("{name}: {moment}{of}"),
+                &saved[&format!("{moment}{of}")],
+                want,
+                MOMENT * scale,
+            );
+        }
+        // Adam divides by the gradient's own size, so a weight whose gradient is next to nothing moves by rounding:
+        // what must agree is the change of the tensor as a whole, and no element may go its own way by more than a
+        // few steps.
+        let average = if options.ema > 0.0 { "average." } else { "" };
+        for (family, got, want) in [
+            ("", &saved[of], &twin.weights.parameters[tensor]),
+            (average, &tensors(&last)[tensor], &twin.average.parameters[tensor]),
+        ] {
+            let before = &initial.parameters[tensor];
+            let change: Vec<f64> = want.iter().zip(before).map(|(want, before)| want - before).collect();
+            let error: Vec<f64> = wide(got).iter().zip(want).map(|(got, want)| got - want).collect();
+            // The weights themselves are float32.
+            let rounding = 3.0 * common::UNIT * norm(want) * (options.steps as f64).sqrt();
+            let fraction = (norm(&error) - rounding).max(0.0) / norm(&change).max(f64::MIN_POSITIVE);
+            report.near(
+                &format!("{name}: error of the change of {family}{of}"),
+                &[fraction as f32],
+                &[0.0],
+                CHANGE,
+            );
+        }
+    }
+}
+
+/// Error of a velocity of order 1.
+const DIFFERENCE: f64 = 5e-7;
+/// Relative error of a gradient's norm.
+const NORM: f64 = 3e-6;
+/// Error of an element of a moment, relative to the tensor's largest.
+const MOMENT: f64 = 1e-5;
+/// Error of the change of a tensor in a run, relative to that change.
+const CHANGE: f64 = 3e-4;
+
+#[test]
+fn the_first_ten_steps_are_the_references() {
+    let mut report = Report::new();
+    let cases: [(usize, &[usize], usize, usize); 12] = [
+        (1, &[], 0, 1),
+        (1, &[16], 3, 7),
+        (2, &[], 3, 256),
+        (2, &[16], 0, 1),
+        (2, &[16], 0, 1000),
+        (2, &[64, 64, 64], 0, 256),
+        (2, &[17, 31, 5], 3, 7),
+        (5, &[17, 31, 5], 0, 256),
+        (5, &[64, 64, 64], 3, 7),
+        (5, &[1, 1], 1, 65),
+        (64, &[64, 64, 64], 0, 64),
+        (64, &[17, 31, 5], 3, 100),
+    ];
+    let gpu = as_on_a_gpu();
+    let devices = [("as here", device().clone()), ("as on a GPU", gpu.clone()), ("in parts", in_parts(&gpu))];
+    for (i, (dim, hidden, time_frequencies, batch)) in cases.into_iter().enumerate() {
+        for (j, (layout, device)) in devices.iter().enumerate() {
+            let activation = ACTIVATIONS[(i + j) % ACTIVATIONS.len()].name();
+            let options = TrainOptions {
+                hidden: hidden.to_vec(),
+                activation: activation.parse().expect("an activation"),
+                time_frequencies,
+                batch,
+                steps: 10,
+                lr: 1e-3,
+                ..plain()
+            };
+            let name = format!(
+                "{layout}, dimension {dim}, {hidden:?} {activation}, {time_frequencies} frequencies, batch {batch}"
+            );
+            beside_the_reference(&mut report, &name, device, (&points(50, dim), None), &options);
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn everything_switched_on_is_the_references() {
+    let mut report = Report::new();
+    let everything = TrainOptions {
+        hidden: vec![32, 17],
+        time_frequencies: 2,
+        batch: 100,
+        steps: 40,
+        lr: 5e-3,
+        schedule: Schedule::Cosine,
+        warmup: 7,
+        weight_decay: 0.1,
+        clip: 2.0,
+        ema: 0.95,
+        standardize: true,
+        ..plain()
+    };
+    let (data, source) = (points(80, 3), points(30, 3));
+    for (name, options, source) in [
+        ("everything", everything.clone(), Some(&source)),
+        ("from a Gaussian", everything.clone(), None),
+        ("clip", TrainOptions { clip: 0.5, ..plain() }, None),
+        ("decay", TrainOptions { weight_decay: 0.3, ..plain() }, None),
+        ("cosine", TrainOptions { schedule: Schedule::Cosine, ..plain() }, None),
+        ("warm-up", TrainOptions { warmup: 30, ..plain() }, None),
+        ("average", TrainOptions { ema: 0.9, ..plain() }, None),
+        ("standardised", TrainOptions { standardize: true, ..plain() }, None),
+        ("source", plain(), Some(&source)),
+    ] {
+        let options = if name == "everything" || name == "from a Gaussian" {
+            options
+        } else {
+            TrainOptions { hidden: vec![16], batch: 33, steps: 25, ..options }
+        };
+        beside_the_reference(&mut report, name, device(), (&data, source), &options);
+    }
+    report.finish();
+}
+
+#[test]
+fn gradients_are_those_of_finite_differences() {
+    let mut report = Report::new();
+    // Those without a kink, across which there is no difference quotient.
+    for activation in ["silu", "gelu", "tanh", "softplus"] {
+        let data = points(60, 3);
+        let options = TrainOptions {
+            hidden: vec![19, 24, 7],
+            activation: activation.parse().expect("an activation"),
+            time_frequencies: 1,
+            batch: 128,
+            steps: 1,
+            ..plain()
+        };
+        let mut trainer = trainer(device(), &data, None, &options);
+        let initial = model(&trainer);
+        let record = run(&mut trainer)[0];
+        let saved = checkpoint_tensors(&trainer);
+
+        // The loss of the first batch as a function of the weights, by the same kernels.
+        let loss = |weights: &[Vec<f64>]| -> f64 {
+            let mut moved = initial.clone();
+            moved.weights =
+                weights.chunks_exact(2).map(|pair| (narrow(&pair[0]), narrow(&pair[1]))).collect();
+            let (loss, _) = mean_loss(device(), &moved, &data, None, options.batch, 1, options.seed)
+                .unwrap_or_else(|error| panic!("{error}"));
+            loss
+        };
+        let twin = mlp(&initial);
+        report.equal(
+            &format!("{activation}: the loss"),
+            &[loss(&twin.parameters)],
+            &[f64::from(record.loss)],
+        );
+        for (tensor, name) in twin.names().iter().enumerate() {
+            // The first moment after one step is (1 − β1)·g.
+            let gradient: Vec<f64> =
+                saved[&format!("moment1.{name}")].iter().map(|m| f64::from(*m) / 0.1).collect();
+            // All elements at once in several random directions, and some elements by themselves.
+            let mut directions: Vec<Vec<f64>> = (0..2)
+                .map(|seed| {
+                    let direction = wide(&random(100 + seed, gradient.len()));
+                    direction.iter().map(|x| x / norm(&direction)).collect()
+                })
+                .collect();
+            for element in [0, gradient.len() - 1] {
+                let mut direction = vec![0.0; gradient.len()];
+                direction[element] = 1.0;
+                directions.push(direction);
+            }
+            for (k, direction) in directions.iter().enumerate() {
+                let difference = |h: f64| {
+                    let at = |h: f64| {
+                        let mut weights = twin.parameters.clone();
+                        weights[tensor].iter_mut().zip(direction).for_each(|(w, d)| *w += h * d);
+                        loss(&weights)
+                    };
+                    (at(h) - at(-h)) / (2.0 * h)
+                };
+                // Richardson's extrapolation takes the error of order h² away. What is left: the roundings of the
+                // loss, 2⁻²⁴·3 twice over h, some 10⁻⁵, and the error of order h⁴.
+                let h = 0.05;
+                let slope = (4.0 * difference(h) - difference(2.0 * h)) / 3.0;
+                let got: f64 = gradient.iter().zip(direction).map(|(g, d)| g * d).sum();
+                report.near(
+                    &format!("{activation}: {name} along {k}"),
+                    &[got as f32],
+                    &[slope],
+                    3e-5 * (1.0 + slope.abs()),
+                );
+            }
+        }
+    }
+    report.finish();
+}
+
+/// Narrow and short: a step is next to nothing, so that thousands are affordable.
+fn short(steps: u64) -> TrainOptions {
+    TrainOptions { hidden: vec![8], batch: 8, steps, ..plain() }
+}
+
+/// All that a run gives: its records, the bits of its model and its checkpoint.
+fn result(mut trainer: Trainer) -> (Vec<Record>, Vec<u32>, BTreeMap<String, Vec<f32>>) {
+    let records = run(&mut trainer);
+    (records, bits(&model(&trainer)), checkpoint_tensors(&trainer))
+}
+
+#[test]
+fn a_run_does_not_depend_on_how_it_is_submitted() {
+    // More steps than the ring has records, so that it wraps.
+    let options = TrainOptions { ema: 0.99, schedule: Schedule::Cosine, warmup: 10, ..short(4500) };
+    let data = points(100, 2);
+    let limited = |limit: u64| {
+        let mut trainer = trainer(device(), &data, None, &options);
+        trainer.limit_submission(limit);
+        result(trainer)
+    };
+    let free = result(trainer(device(), &data, None, &options));
+    assert!(free.0.iter().all(|record| record.loss.is_finite()));
+    for limit in [1, 7, 1000, 2048, u64::MAX] {
+        assert!(limited(limit) == free, "{limit} steps a submission give other bits");
+    }
+    // Every step has its own record.
+    let mut losses: Vec<u32> = free.0.iter().map(|record| record.loss.to_bits()).collect();
+    losses.sort_unstable();
+    losses.dedup();
+    assert!(losses.len() > 4400, "{} losses of 4500 steps differ", losses.len());
+}
+
+#[test]
+fn the_seed_decides() {
+    let data = points(100, 2);
+    let with = |seed: u64| result(trainer(device(), &data, None, &TrainOptions { seed, ..short(20) }));
+    assert!(with(5) == with(5));
+    // The high word counts as well.
+    for other in [6, 5 + (1 << 32)] {
+        let ((records, weights, _), (other_records, other_weights, _)) = (with(5), with(other));
+        assert_ne!(records[0], other_records[0]);
+        assert_ne!(weights, other_weights);
+    }
+}
+
+#[test]
+fn a_resumed_run_gives_the_same_bits() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (data, source) = (points(100, 3), points(40, 3));
+    for (name, options, source) in [
+        ("plain", short(60), None),
+        (
+            "everything",
+            TrainOptions {
+                hidden: vec![17, 9],
+                schedule: Schedule::Cosine,
+                warmup: 20,
+                clip: 0.5,
+                ema: 0.98,
+                weight_decay: 0.05,
+                standardize: true,
+                ..short(60)
+            },
+            Some(&source),
+        ),
+    ] {
+        let whole = result(trainer(device(), &data, source, &options));
+        // Before the end of the warm-up, and after it.
+        for stop in [1, 13, 41] {
+            let mut first = trainer(device(), &data, source, &options);
+            first.limit_submission(1);
+            let mut records: Vec<Record> = vec![];
+            let outcome = first.run(|progress| {
+                records.extend(progress.records.iter().map(|(_, record)| *record));
+                if progress.step >= stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            assert_eq!(outcome.unwrap_or_else(|error| panic!("{error}")), Outcome::Interrupted);
+            let saved = first.checkpoint().unwrap_or_else(|error| panic!("{error}"));
+            // What was already on its way is finished and part of it.
+            assert!((stop..stop + 3).contains(&saved.step()), "stopped at {} for {stop}", saved.step());
+            assert_eq!(saved.step(), first.step());
+            assert_eq!(records.len() as u64, saved.step(), "{name}: records up to the stop");
+
+            let path = folder.path().join(format!("{name}-{stop}.safetensors"));
+            saved.save(&path).unwrap_or_else(|error| panic!("{error}"));
+            let loaded = Checkpoint::load(&path).unwrap_or_else(|error| panic!("{error}"));
+            assert!(loaded == saved, "{name}: the checkpoint changes on its way through a file");
+            let mut second = Trainer::resume(device(), &data, source, &loaded, options.steps)
+                .unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(second.step(), saved.step());
+            records.extend(run(&mut second));
+            assert!(records == whole.0, "{name}: other records after a stop at {stop}");
+            assert!(bits(&model(&second)) == whole.1, "{name}: another model after a stop at {stop}");
+            assert!(
+                checkpoint_tensors(&second) == whole.2,
+                "{name}: another checkpoint after a stop at {stop}"
+            );
+        }
+    }
+}
+
+#[test]
+fn other_data_or_fewer_steps_are_no_resumption() {
+    let data = points(100, 3);
+    let mut begun = trainer(device(), &data, None, &short(20));
+    run(&mut begun);
+    let checkpoint = begun.checkpoint().unwrap_or_else(|error| panic!("{error}"));
+    let resume = |data: &Dataset, source: Option<&Dataset>, steps: u64| {
+        Trainer::resume(device(), data, source, &checkpoint, steps)
+    };
+    for (what, result, part) in [
+        ("other data", resume(&points(101, 3), None, 30), "are not those that the run began with"),
+        ("a source", resume(&data, Some(&data), 30), "are not those that the run began with"),
+        ("fewer steps", resume(&data, None, 19), "beyond --steps 19"),
+    ] {
+        let error = result.err().unwrap_or_else(|| panic!("{what} was accepted"));
+        assert!(matches!(error, Error::Config { .. }) && error.to_string().contains(part), "{what}: {error}");
+    }
+    // All steps done: nothing to do, and more to do when asked for.
+    let mut done = resume(&data, None, 20).unwrap_or_else(|error| panic!("{error}"));
+    assert!(run(&mut done).is_empty());
+    assert_eq!(bits(&model(&done)), bits(&model(&begun)));
+    let mut more = resume(&data, None, 25).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(run(&mut more).len(), 5);
+}
+
+#[test]
+fn a_run_begins_with_the_weights_of_a_model() {
+    let data = points(100, 2);
+    let mut before = trainer(device(), &data, None, &short(200));
+    let first = run(&mut before);
+    let trained = model(&before);
+    let options = TrainOptions { seed: 9, ema: 0.9, ..short(200) };
+    let mut after = Trainer::from_model(device(), &data, None, options.clone(), &trained)
+        .unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((after.step(), bits(&model(&after))), (0, bits(&trained)));
+    let mean =
+        |records: &[Record]| records.iter().map(|record| record.loss).sum::<f32>() / records.len() as f32;
+    let (begun, learnt) = (mean(&first[..20]), mean(&run(&mut after)[..20]));
+    assert!(learnt < begun, "the loss begins with {learnt}, without the model with {begun}");
+    for options in [
+        TrainOptions { hidden: vec![9], ..options.clone() },
+        TrainOptions { time_frequencies: 1, ..options.clone() },
+        TrainOptions { activation: "relu".parse().expect("an activation"), ..options },
+    ] {
+        let error = Trainer::from_model(device(), &data, None, options, &trained).expect_err("another shape");
+        assert!(matches!(error, Error::Config { .. }), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_finite_ends_the_run() {
+    let data = points(100, 2);
+    let mut diverging = trainer(device(), &data, None, &TrainOptions { lr: 1e30, ..short(1000) });
+    let error =
+        diverging.run(|_| ControlFlow::Continue(())).expect_err("weights of 1e30 have no finite loss");
+    assert!(matches!(error, Error::NonFinite { step: 1, .. }), "{error}");
+    // The update of step 0 was made, and none after it.
+    assert!(tensors(&model(&diverging)).concat().iter().all(|weight| weight.is_finite()));
+
+    // A loss of finite weights that is finite, but whose gradient is not.
+    let far = Dataset::from_rows("far", vec![1e18; 20], 2).expect("a data set");
+    let mut huge = trainer(
+        device(),
+        &far,
+        None,
+        &TrainOptions { activation: "relu".parse().expect("an activation"), ..short(50) },
+    );
+    let error =
+        huge.run(|_| ControlFlow::Continue(())).expect_err("1e18 squared is no float32 when summed over");
+    assert!(matches!(error, Error::NonFinite { .. }), "{error}");
+}
+
+#[test]
+fn a_batch_in_parts_is_the_same_batch() {
+    let mut report = Report::new();
+    let data = points(90, 3);
+    // 64 rows a part: whole parts, a part of one row, a last part of a broken tile.
+    for batch in [64, 65, 128, 200, 333] {
+        let options = TrainOptions { hidden: vec![24, 17], batch, steps: 3, ..plain() };
+        let parts = in_parts(device());
+        let (mut whole, mut cut) =
+            (trainer(device(), &data, None, &options), trainer(&parts, &data, None, &options));
+        let draws =
+            |trainer: &Trainer| trainer.plan().iter().filter(|dispatch| dispatch.kernel() == "draw").count();
+        report.equal("parts", &[draws(&whole), draws(&cut)], &[1, batch.div_ceil(64)]);
+        let (whole_records, cut_records) = (run(&mut whole), run(&mut cut));
+        let losses = |records: &[Record]| records.iter().map(|record| record.loss).collect::<Vec<f32>>();
+        let want = wide(&losses(&whole_records));
+        // The same rows in the same partial sums.
+        report.close(&format!("losses, batch {batch}"), &losses(&cut_records), &want, |i| 1e-6 * want[i]);
+        let (whole, cut) = (checkpoint_tensors(&whole), checkpoint_tensors(&cut));
+        for (name, want) in whole.iter().filter(|(name, _)| name.starts_with("moment")) {
+            let want = wide(want);
+            let scale = want.iter().fold(0.0f64, |scale, m| scale.max(m.abs()));
+            report.near(&format!("{name}, batch {batch}"), &cut[name], &want, MOMENT * scale);
+        }
+    }
+    report.finish();
+}
+
+#[test]
+fn mean_loss_is_that_of_fresh_batches_in_network_units() {
+    let mut report = Report::new();
+    let (data, source) = (points(70, 3), points(30, 3));
+    for (standardize, source) in [(false, None), (true, None), (true, Some(&source))] {
+        let options = TrainOptions { hidden: vec![16], batch: 50, steps: 5, standardize, ..plain() };
+        let mut trained = trainer(device(), &data, source, &options);
+        run(&mut trained);
+        let model = model(&trained);
+        let (mean, error) =
+            mean_loss(device(), &model, &data, source, 50, 8, 77).unwrap_or_else(|error| panic!("{error}"));
+        let losses: Vec<f64> = (0..8)
+            .map(|step| {
+                let batch = batch(&data, source, &TrainOptions { seed: 77, ..options.clone() }, step);
+                let x = reference::draw::features(&wide(&batch.xt), &wide(&batch.t), 3, 0);
+                reference::loss::loss(&mlp(&model).forward(&x), &wide(&batch.ut), 50)
+            })
+            .collect();
+        let want = losses.iter().sum::<f64>() / 8.0;
+        let variance = losses.iter().map(|loss| (loss - want).powi(2)).sum::<f64>() / 7.0;
+        report.near("the mean", &[mean as f32], &[want], 2e-6 * want);
+        report.near("its error", &[error as f32], &[(variance / 8.0).sqrt()], 1e-5 * want);
+    }
+    report.finish();
+}
+
+#[test]
+fn the_widest_networks_are_right() {
+    let mut report = Report::new();
+    let data = points(5, 4096);
+    let options = TrainOptions { hidden: vec![2048], batch: 3, steps: 1, ..plain() };
+    let mut wide_one = trainer(device(), &data, None, &options);
+    let twin = mlp(&model(&wide_one));
+    let record = run(&mut wide_one)[0];
+    let batch = batch(&data, None, &options, 0);
+    let x = reference::draw::features(&wide(&batch.xt), &wide(&batch.t), 4096, 0);
+    let gradients = twin.gradients(&x, &wide(&batch.ut), 3);
+    report.near("loss", &[record.loss], &[gradients.loss], 1e-6 * gradients.loss);
+    let want = reference::gradient_norm::gradient_norm(&gradients.parameters);
+    report.near("norm", &[record.gradient_norm], &[want], 1e-6 * want);
+    report.finish();
+}
