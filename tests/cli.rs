@@ -465,7 +465,7 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons --schedule linear"), 2, &["linear", "cosine"]),
         ("train --data moons --hidden 16,x".into(), 2, &["--hidden", "x"]),
         ("train --data moons --hidden 0".into(), 2, &["--hidden"]),
-        (format!("{train} --data moons --lr 0"), 2, &["--lr"]),
+        (format!("{train} --data moons --lr -1"), 2, &["--lr -1"]),
         (format!("{train} --data moons --lr nan"), 2, &["--lr"]),
         (format!("{train} --data moons --ema 1"), 2, &["--ema"]),
         (format!("{train} --data moons --sigma-min 2"), 2, &["--sigma-min"]),
@@ -605,9 +605,10 @@ fn there_and_back_again() {
     assert!(noise.iter().all(|x| x.abs() < 6.0), "standard noise");
     let (_, again) = array(place.path("again.npy"));
     assert!(farthest(&there, &again) < 0.02, "{}", farthest(&there, &again));
+    let half = "sample run/model.safetensors --solver rk4 --steps 20";
     // Half way and on: what is at t = 1/2 is in data units on both sides.
-    place.done(&format!("{flags} --steps 20 -n 500 --t1 0.5 --out half.npy"));
-    place.done(&format!("{flags} --steps 20 --from half.npy --t0 0.5 --out whole.npy"));
+    place.done(&format!("{half} -n 500 --t1 0.5 --out half.npy"));
+    place.done(&format!("{half} --from half.npy --t0 0.5 --out whole.npy"));
     assert!(farthest(&array(place.path("whole.npy")).1, &there) < 0.02);
     // The trajectory is in data units throughout, and begins with the noise.
     let (_, paths) = array(place.path("paths.npy"));

@@ -31,6 +31,7 @@ const CHECKPOINT_SHARE: u32 = 20;
 /// other. Everything happens on the device. The folder of --out receives model.safetensors, checkpoint.safetensors,
 /// metrics.csv, config.toml and pictures.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 #[command(
     after_long_help = "ctrl-C stops after the steps on their way and leaves a checkpoint; --resume goes on from there.\n\n\
     With --ema 0 --clip 0 --weight-decay 0 --warmup 0 --schedule constant, training is plain Adam (0.9, 0.999, 1e-8) on the batches that `windfield batch` writes."
