@@ -37,7 +37,7 @@ impl Place {
     fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Output {
         let mut command = Command::new(PROGRAM);
         command.current_dir(&self.0).args(line.split_whitespace()).envs(environment.iter().copied());
-        command.timeout(Duration::from_secs(300)).output().unwrap()
+        command.timeout(Duration::from_mins(5)).output().unwrap()
     }
 
     /// Runs it, which must succeed without a word on standard error, and returns standard output.
@@ -95,7 +95,7 @@ fn complaint(line: &str, output: &Output, status: i32) -> String {
 fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what} takes too long");
+        assert!(begun.elapsed() < Duration::from_mins(1), "{what} takes too long");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -189,9 +189,9 @@ fn a_run_leaves_its_folder() {
     assert!(metrics.starts_with("step,loss,learning_rate,gradient_norm,seconds\n"), "{metrics}");
     let last: Vec<f64> =
         metrics.lines().last().unwrap().split(',').map(|field| field.parse().unwrap()).collect();
-    #[allow(clippy::cast_possible_truncation, reason = "it was written from an f32")]
-    let same = last[1] as f32 == summary["loss"]["last"].as_f64().unwrap() as f32;
-    assert!(same, "floats read back exactly");
+    #[allow(clippy::cast_possible_truncation, reason = "they were written from an f32")]
+    let losses = [last[1], summary["loss"]["last"].as_f64().unwrap()].map(|loss| (loss as f32).to_bits());
+    assert_eq!(losses[0], losses[1], "floats read back exactly");
 
     let config: toml::Table = fs::read_to_string(out.join("config.toml")).unwrap().parse().unwrap();
     assert_eq!(config["options"]["hidden"].as_array().unwrap().len(), 2);
@@ -381,6 +381,22 @@ fn a_killed_run_leaves_the_last_whole_checkpoint() {
     fs::write(place.path("run/checkpoint.safetensors"), &whole[..whole.len() / 2]).unwrap();
     let line = "train --resume run";
     assert!(complaint(line, &place.run(line), 1).contains("checkpoint.safetensors"));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_sample_leaves_nothing() {
+    let place = Place::new();
+    place.model();
+    let before = place.listing();
+    let line = "sample run/model.safetensors -n 1000000000 --steps 4 --trajectory paths.npy --out all.npy";
+    let child = place.spawn(line);
+    until("the start", || place.listing() != before);
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "INT");
+    let complaint = complaint(line, &child.wait_with_output().unwrap(), 130);
+    assert!(complaint.contains("nothing was written"), "{complaint}");
+    assert_eq!(place.listing(), before);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `windfield batch`: the batch of a training step, as a file that any other program can learn from.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windfield::data::Dataset;
@@ -8,7 +8,7 @@ use windfield::report::count;
 use windfield::train::{Batch, BatchOptions, TrainOptions};
 
 use super::flags::{self, FlowArgs, StandardizeArgs};
-use super::{Adapter, Context};
+use super::{Adapter, Context, Usage};
 
 /// Write the very batch that a training step draws
 ///
@@ -40,9 +40,9 @@ pub struct Args {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Summary {
+struct Summary<'a> {
     schema: u32,
-    out: PathBuf,
+    out: &'a Path,
     step: u32,
     seed: u64,
     batch: usize,
@@ -50,7 +50,7 @@ struct Summary {
     adapter: Adapter,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let options = BatchOptions {
         path: args.flow.path()?,
         batch: args.batch,
@@ -59,6 +59,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         step: args.step,
     };
     args.flow.coupling()?;
+    TrainOptions { batch: args.batch, ..TrainOptions::default() }.validate().map_err(Usage::of)?;
     let data = Dataset::open(&args.data)?;
     let source = flags::open_source(args.source.as_deref())?;
     let device = context.device()?;
@@ -73,7 +74,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     ));
     context.object(&Summary {
         schema: 1,
-        out: args.out,
+        out: &args.out,
         step: args.step,
         seed: context.seed(),
         batch: options.batch,

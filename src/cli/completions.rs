@@ -25,8 +25,7 @@ struct Completions {
     script: String,
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "all commands have one signature")]
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "windfield", &mut script);
     let script = String::from_utf8(script)?;

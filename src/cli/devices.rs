@@ -32,6 +32,7 @@ struct Item {
     limits: Limits,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is there or not")]
 #[derive(Serialize)]
 struct Features {
     subgroups: bool,
@@ -41,6 +42,7 @@ struct Features {
     cooperative_matrix: bool,
 }
 
+#[allow(clippy::struct_field_names, reason = "the names that WebGPU gives them")]
 #[derive(Serialize)]
 struct Limits {
     max_buffer_size: u64,
@@ -51,7 +53,7 @@ struct Limits {
     max_storage_buffers_per_shader_stage: u32,
 }
 
-pub fn run(_: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
     let adapters = Adapters::find();
     let default = adapters.position(&context.adapter())?;
     let list = List { schema: 1, default, adapters: adapters.iter().enumerate().map(item).collect() };

@@ -1,6 +1,6 @@
 //! `windfield field`: the velocity at given points.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windfield::data::ArrayWriter;
@@ -46,31 +46,28 @@ pub struct Args {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Summary {
+struct Summary<'a> {
     schema: u32,
-    model: PathBuf,
+    model: &'a Path,
     points: usize,
     dim: usize,
     time: f32,
-    out: PathBuf,
+    out: &'a Path,
     adapter: Adapter,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
-    let path = match (args.model, args.data) {
-        (Some(path), None) => path,
-        _ => {
-            return Err(Usage(
-                "the field of a data set (--data) is not in this version; give a model file instead".into(),
-            )
-            .into());
-        }
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
+    let (Some(path), None) = (&args.model, &args.data) else {
+        return Err(Usage(
+            "the field of a data set (--data) is not in this version; give a model file instead".into(),
+        )
+        .into());
     };
     if !(0.0..=1.0).contains(&args.time) {
         return Err(Usage(format!("--time {} is not in [0, 1]; 0 is noise, 1 is data", args.time)).into());
     }
     interrupt::watch()?;
-    let model = Model::load(&path)?;
+    let model = Model::load(path)?;
     let points = sample::points(&args.points, &model)?;
     let device = context.device()?;
     let options = SampleOptions { kernels: Kernels::Layered, ..SampleOptions::default() };
@@ -107,7 +104,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         points: points.rows(),
         dim,
         time: args.time,
-        out: args.out,
+        out: &args.out,
         adapter: Adapter::of(&device),
     })
 }

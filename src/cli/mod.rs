@@ -31,7 +31,7 @@ macro_rules! commands {
         impl Command {
             fn run(self, context: &Context) -> anyhow::Result<()> {
                 match self {
-                    $(Self::$variant(args) => $module::run(*args, context),)*
+                    $(Self::$variant(args) => $module::run(&args, context),)*
                 }
             }
         }

@@ -85,7 +85,7 @@ struct Summary<'a> {
     adapter: Adapter,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let model = Model::load(&args.model)?;
     let options = SampleOptions {
@@ -104,10 +104,17 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         .into());
     }
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
-    let samples = match (args.n, &from) {
+    let number = match (args.n, &from) {
         (Some(0), _) => return Err(Usage("-n 0 asks for nothing; give at least 1".into()).into()),
         (Some(n), Some(from)) if n > from.rows() => {
             return Err(Usage(format!("-n {n} is more than the {} rows of --from", from.rows())).into());
+        }
+        // The address of a sample among all those of a seed has 32 bits.
+        (Some(n), None) if u32::try_from(n).is_err() => {
+            return Err(Usage(format!(
+                "-n {n} is more than 2^32 − 1 samples of one seed; use several seeds"
+            ))
+            .into());
         }
         (Some(n), _) => n,
         (None, Some(from)) => from.rows(),
@@ -118,19 +125,19 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         _ => None,
     };
     let device = context.device()?;
-    let sampler = Sampler::new(&device, &model, source.as_ref(), options)?;
+    let solver = options.solver.name;
+    let ready = Sampler::new(&device, &model, source.as_ref(), options)?;
     // Whether noise is at t = 0.
     let gaussian = args.source.is_none() && model.source.is_none();
-    let mut flow = Flow { context, args: &args, sampler, from, gaussian };
+    let mut flow = Flow { context, args, sampler: ready, from, gaussian };
     let begun = Instant::now();
-    flow.write(samples)?;
+    flow.write(number)?;
     let seconds = begun.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-    let speed = samples as f64 / seconds;
-    let solver = flow.sampler.options().solver.name;
+    let speed = number as f64 / seconds;
     context.say(&format!(
         "sampled   {} points of dimension {} with {} steps of {solver} in {} ({} samples/s)",
-        count(samples),
+        count(number),
         model.architecture.dim,
         args.steps,
         duration(Duration::from_secs_f64(seconds)),
@@ -143,7 +150,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     context.object(&Summary {
         schema: 1,
         model: &args.model,
-        samples,
+        samples: number,
         dim: model.architecture.dim,
         solver,
         steps: args.steps,

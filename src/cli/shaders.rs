@@ -1,6 +1,6 @@
 //! `windfield shaders`: every kernel for other compilers to judge.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
@@ -25,14 +25,14 @@ pub struct Args {
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Summary {
+struct Summary<'a> {
     schema: u32,
     target: &'static str,
-    out: PathBuf,
+    out: &'a Path,
     files: Vec<String>,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let target = Target::named(&args.target).map_err(Usage::of)?;
     let mut files = Vec::new();
     for variant in catalogue() {
@@ -41,5 +41,5 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         files.push(name);
     }
     context.say(&format!("wrote     {}: {} kernels as {}", args.out.display(), files.len(), target.help));
-    context.object(&Summary { schema: 1, target: target.name, out: args.out, files })
+    context.object(&Summary { schema: 1, target: target.name, out: &args.out, files })
 }

@@ -23,6 +23,12 @@ pub fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A line on standard error about something that did not keep the command from its work.
+pub fn warn(line: &str) {
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let _ = writeln!(io::stderr(), "warning: {line}");
+}
+
 impl Context {
     /// A line for people, on standard output.
     pub fn say(&self, line: &str) {
@@ -45,12 +51,6 @@ impl Context {
     /// Whether the answer is to be a JSON object.
     pub fn wants_json(&self) -> bool {
         self.json
-    }
-
-    /// A line on standard error about something that did not keep the command from its work.
-    pub fn warn(&self, line: &str) {
-        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-        let _ = writeln!(io::stderr(), "warning: {line}");
     }
 
     /// A bar of `length` units that begins at `position`.

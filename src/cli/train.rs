@@ -17,7 +17,7 @@ use windfield::train::{Checkpoint, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
 use super::flags::{self, FlowArgs, StandardizeArgs};
-use super::terminal::typed;
+use super::terminal::{typed, warn};
 use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
 /// Rows of metrics in memory, at most.
@@ -176,7 +176,7 @@ struct Run<'a> {
     smoothed: Smoothed,
 }
 
-pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
+pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if !(args.checkpoint_every.is_finite() && args.checkpoint_every >= 0.0) {
         return Err(Usage(
             "--checkpoint-every takes a number of seconds that is not negative; 0: only at the end".into(),
@@ -185,8 +185,8 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
     }
     interrupt::watch()?;
     match &args.resume {
-        Some(path) => resume(&args, &RunFolder::at(path), context),
-        None => begin(&args, context),
+        Some(path) => resume(args, &RunFolder::at(path), context),
+        None => begin(args, context),
     }
 }
 
@@ -578,7 +578,7 @@ impl Run<'_> {
 
     /// The pictures that fit the data, unless ctrl-C says no. What cannot be drawn is a warning.
     fn draw(&self, model: &Model, patience: Duration) -> bool {
-        let fail = |name: &str, error: &Error| self.context.warn(&format!("no {name}: {error}"));
+        let fail = |name: &str, error: &Error| warn(&format!("no {name}: {error}"));
         let save = |name: &str, picture: Result<Option<image::RgbImage>>| {
             let saved = picture.and_then(|picture| match picture {
                 Some(picture) => windfield::report::plot::save(&picture, &self.folder.file(name)),
