@@ -36,8 +36,12 @@ fn main() -> Result<(), windfield::Error> {
         let options = TrainOptions { hidden: vec![width; layers], ..TrainOptions::default() };
         let model = Trainer::new(&device, &Dataset::open("moons:1000")?, None, options)?.model()?;
         let sampler = |kernels| {
-            let options =
-                SampleOptions { kernels, solver: Solver::named("euler")?, steps: 20, ..SampleOptions::default() };
+            let options = SampleOptions {
+                kernels,
+                solver: Solver::named("euler")?,
+                steps: 20,
+                ..SampleOptions::default()
+            };
             Sampler::new(&device, &model, None, options)
         };
         let (mut fused, mut layered) = (sampler(Kernels::Fused)?, sampler(Kernels::Layered)?);
