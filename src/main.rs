@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     match panic::catch_unwind(cli::run) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            complain(&format!("{error:#}"));
+            complain(&error.to_string());
             if error.is::<Interrupted>() {
                 ExitCode::from(130)
             } else if error.is::<Usage>() {

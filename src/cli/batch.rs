@@ -7,8 +7,8 @@ use windfield::data::Dataset;
 use windfield::report::count;
 use windfield::train::{Batch, BatchOptions, TrainOptions};
 
-use super::Context;
 use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::{Adapter, Context};
 
 /// Write the very batch that a training step draws
 ///
@@ -46,6 +46,7 @@ struct Summary {
     seed: u64,
     batch: usize,
     dim: usize,
+    adapter: Adapter,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -76,5 +77,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         seed: context.seed(),
         batch: options.batch,
         dim: batch.dim,
+        adapter: Adapter::of(&device),
     })
 }

@@ -8,7 +8,7 @@ use windfield::model::Model;
 use windfield::report::count;
 use windfield::sample::{Kernels, SampleOptions, Sampler};
 
-use super::{Context, Usage, interrupt, sample};
+use super::{Adapter, Context, Usage, interrupt, sample};
 
 /// Points of a chunk, at most.
 const CHUNK: usize = 1 << 18;
@@ -52,7 +52,7 @@ struct Summary {
     dim: usize,
     time: f32,
     out: PathBuf,
-    adapter: String,
+    adapter: Adapter,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -107,6 +107,6 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         dim,
         time: args.time,
         out: args.out,
-        adapter: device.describe(),
+        adapter: Adapter::of(&device),
     })
 }

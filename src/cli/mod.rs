@@ -15,6 +15,7 @@ mod train;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use serde::Serialize;
 use windfield::gpu::{AdapterChoice, Device, DeviceOptions};
 
 pub use interrupt::Interrupted;
@@ -125,6 +126,28 @@ impl Context {
     }
 }
 
+/// An adapter in a JSON object.
+#[derive(Debug, Serialize)]
+pub struct Adapter {
+    name: String,
+    backend: String,
+    driver: String,
+    software: bool,
+}
+
+impl Adapter {
+    /// That of an open device.
+    pub fn of(device: &Device) -> Self {
+        let info = device.info();
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.to_string(),
+            driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
+            software: device.habits().software,
+        }
+    }
+}
+
 /// Wrong usage: exit status 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -171,13 +194,17 @@ fn explain(error: &clap::Error) -> anyhow::Result<()> {
             let _ = error.print();
             std::process::exit(2);
         }
-        _ => Err(Usage(one_line(&error.render().to_string())).into()),
+        _ => {
+            let commands = Cli::command();
+            let name = std::env::args().skip(1).find(|word| commands.find_subcommand(word).is_some());
+            let command = name.map_or_else(|| "windfield".to_owned(), |name| format!("windfield {name}"));
+            Err(Usage(format!("{}; try '{command} --help'", one_line(&error.render().to_string()))).into())
+        }
     }
 }
 
-/// clap's message without its usage section, as one line that ends in where to read on.
+/// clap's message without its usage section, as one line.
 fn one_line(message: &str) -> String {
-    let usage = message.lines().find_map(|line| line.trim().strip_prefix("Usage:"));
     let mut line = String::new();
     for part in message.lines().map(str::trim) {
         let part = part.trim_start_matches("error: ");
@@ -187,13 +214,7 @@ fn one_line(message: &str) -> String {
         if !line.is_empty() {
             line.push_str(if line.ends_with(':') { " " } else { "; " });
         }
-        line.push_str(part);
+        line.push_str(part.trim_start_matches('[').trim_end_matches(']'));
     }
-    // The words of the usage line up to the first that is in brackets or a flag name the command.
-    let command: Vec<&str> = usage
-        .unwrap_or("windfield")
-        .split_whitespace()
-        .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
-        .collect();
-    format!("{line}; try '{} --help'", command.join(" "))
+    line
 }

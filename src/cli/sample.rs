@@ -12,7 +12,7 @@ use windfield::report::{Rate, approximately, count, duration};
 use windfield::sample::{SampleOptions, Sampler};
 
 use super::flags;
-use super::{Context, Usage, interrupt};
+use super::{Adapter, Context, Usage, interrupt};
 
 /// Samples where no other number is asked for.
 const SAMPLES: usize = 10_000;
@@ -81,7 +81,7 @@ struct Summary<'a> {
     trajectory: Option<&'a Path>,
     seconds: f64,
     samples_per_second: f64,
-    adapter: String,
+    adapter: Adapter,
 }
 
 pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
@@ -152,7 +152,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         trajectory: args.trajectory.as_deref(),
         seconds,
         samples_per_second: speed,
-        adapter: device.describe(),
+        adapter: Adapter::of(&device),
     })
 }
 

@@ -85,7 +85,7 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(message());
             bar.set_position(position);
-        } else if self.plain && self.said.elapsed() >= PLAIN_EVERY {
+        } else if self.plain && position < self.length && self.said.elapsed() >= PLAIN_EVERY {
             self.said = Instant::now();
             let _ = print(&format!("{position}/{}  {}\n", self.length, message()));
         }

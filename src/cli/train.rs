@@ -18,7 +18,7 @@ use windfield::{Error, Result};
 
 use super::flags::{self, FlowArgs, StandardizeArgs};
 use super::terminal::typed;
-use super::{Context, Interrupted, Usage, interrupt};
+use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
 /// Rows of metrics in memory, at most.
 const PENDING: usize = 100_000;
@@ -404,7 +404,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
     #[derive(Serialize)]
     struct Plan {
         schema: u32,
-        adapter: String,
+        adapter: Adapter,
         batch: usize,
         parameters: usize,
         /// Of one step.
@@ -413,7 +413,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
     }
     let plan = Plan {
         schema: 1,
-        adapter: device.describe(),
+        adapter: Adapter::of(device),
         batch: trainer.options().batch,
         parameters: trainer.architecture().parameters(),
         flops: trainer.plan().iter().map(windfield::gpu::Dispatch::flops).sum(),
@@ -469,14 +469,6 @@ struct Loss {
     smoothed: Option<f64>,
 }
 
-#[derive(Serialize)]
-struct Adapter {
-    name: String,
-    backend: String,
-    driver: String,
-    software: bool,
-}
-
 impl Run<'_> {
     /// Trains, saves, draws, sums up.
     fn go(mut self) -> anyhow::Result<()> {
@@ -491,11 +483,16 @@ impl Run<'_> {
         self.metrics.finish()?;
         let model = self.save_state()?;
         if self.pictures {
-            self.draw(&model, Duration::from_secs_f64(seconds / 10.0));
+            // A tenth of the training time at most, unless that is less than a few seconds.
+            let patience = Duration::from_secs_f64(seconds / 10.0).max(Duration::from_secs(5));
+            if !self.draw(&model, patience) {
+                let folder = typed(self.folder.path());
+                return Err(
+                    Interrupted(format!("the run in {folder} is complete, but for its pictures")).into()
+                );
+            }
         }
-        self.sum_up(first, seconds)?;
-        interrupt::check("the run is complete, but for its pictures")?;
-        Ok(())
+        self.sum_up(first, seconds)
     }
 
     /// The loop: submissions until a checkpoint is due, the user interrupts, or all steps are done.
@@ -575,8 +572,8 @@ impl Run<'_> {
         Ok(model)
     }
 
-    /// The pictures that fit the data. What cannot be drawn is a warning.
-    fn draw(&self, model: &Model, patience: Duration) {
+    /// The pictures that fit the data, unless ctrl-C says no. What cannot be drawn is a warning.
+    fn draw(&self, model: &Model, patience: Duration) -> bool {
         let fail = |name: &str, error: &Error| self.context.warn(&format!("no {name}: {error}"));
         let save = |name: &str, picture: Result<Option<image::RgbImage>>| {
             let saved = picture.and_then(|picture| match picture {
@@ -591,7 +588,6 @@ impl Run<'_> {
             let curve = Metrics::curve(self.folder.metrics(), 20_000);
             save("loss.png", curve.and_then(|curve| pictures::loss(&curve)).map(Some));
         }
-        let patience = patience.max(Duration::from_secs(5));
         let go_on = || !interrupt::requested();
         let portrait =
             pictures::Portrait::sit(&self.device, model, &self.data, self.source.as_ref(), patience, go_on);
@@ -608,6 +604,7 @@ impl Run<'_> {
             Ok(None) => {}
             Err(error) => fail("samples.png", &error),
         }
+        go_on()
     }
 
     fn sum_up(&self, first: u64, seconds: f64) -> anyhow::Result<()> {
@@ -615,7 +612,6 @@ impl Run<'_> {
         let made = self.trainer.step() - first;
         #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
         let speed = (made > 0 && seconds > 0.0).then(|| made as f64 / seconds);
-        let info = self.device.info();
         let model = self.folder.model();
         let summary = Summary {
             schema: 1,
@@ -626,12 +622,7 @@ impl Run<'_> {
             loss: Loss { last: self.metrics.last().map(|row| row.loss), smoothed: self.smoothed.value() },
             seconds,
             steps_per_second: speed,
-            adapter: Adapter {
-                name: info.name.clone(),
-                backend: info.backend.to_string(),
-                driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
-                software: self.device.habits().software,
-            },
+            adapter: Adapter::of(&self.device),
             data: self.data.name(),
             parameters: self.trainer.architecture().parameters(),
             seed: self.trainer.options().seed,

@@ -170,6 +170,11 @@ impl Trainer {
     ) -> Result<Self> {
         let architecture = architecture(data, &options);
         architecture.validate()?;
+        // Before the host's memory is asked for as much.
+        device.fits(
+            4 * Layout::new(&architecture).len as u64,
+            Purpose { what: "the network's weights", flag: "--hidden" },
+        )?;
         let weights = architecture.initialize(options.seed);
         Self::with_weights(device, data, source, options, &weights)
     }
