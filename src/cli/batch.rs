@@ -15,6 +15,7 @@ use super::{Adapter, Context};
 /// The batch of step N depends on the seed and N alone. The file holds x0, x1, xt and ut [B, d], t [B] and index [B]
 /// (the rows of the data), in the coordinates that the network sees.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The data: a built-in name, `name:N`, or a file
     #[arg(long, value_name = "SOURCE", help_heading = "Data", long_help = flags::source_help("The data"))]

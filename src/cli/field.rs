@@ -18,6 +18,7 @@ const CHUNK: usize = 1 << 18;
 /// Points are in data units and velocities in data units a unit of time, unless --raw asks for the model's own
 /// standardised coordinates.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The model file that `windfield train` wrote
     #[arg(value_name = "MODEL", required_unless_present = "data")]

@@ -28,6 +28,7 @@ const CHUNK: usize = 1 << 18;
 /// is. (Where a data set replaced the Gaussian, t = 0 is in data units as well.) Trajectories are in data units from
 /// end to end.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The model file that `windfield train` wrote
     #[arg(value_name = "MODEL")]
@@ -95,6 +96,7 @@ pub fn run(args: Args, context: &Context) -> anyhow::Result<()> {
         seed: context.seed(),
         ..SampleOptions::default()
     };
+    options.validate().map_err(Usage::of)?;
     if args.from.is_none() && args.t0 > args.t1 {
         return Err(Usage(
             "backwards in time there is no noise to start from; give points with --from".into(),

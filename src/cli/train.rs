@@ -31,12 +31,13 @@ const CHECKPOINT_SHARE: u32 = 20;
 /// other. Everything happens on the device. The folder of --out receives model.safetensors, checkpoint.safetensors,
 /// metrics.csv, config.toml and pictures.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 #[command(
     after_long_help = "ctrl-C stops after the steps on their way and leaves a checkpoint; --resume goes on from there.\n\n\
     With --ema 0 --clip 0 --weight-decay 0 --warmup 0 --schedule constant, training is plain Adam (0.9, 0.999, 1e-8) on the batches that `windfield batch` writes."
 )]
 pub struct Args {
-    /// What to learn: a built-in name, `name:N`, or a file
+    /// What to learn: a built-in name (checkerboard, moons, digits, …), `name:N`, or a file
     #[arg(long, value_name = "SOURCE", required_unless_present = "resume", help_heading = "Data",
         long_help = flags::source_help("What to learn"))]
     data: Option<String>,
@@ -480,8 +481,10 @@ impl Run<'_> {
         let begun = Instant::now();
         self.train(begun)?;
         let seconds = begun.elapsed().as_secs_f64();
-        self.metrics.finish()?;
+        // The weights are worth more than the history: they are saved whether or not that could be.
+        let history = self.metrics.finish();
         let model = self.save_state()?;
+        history?;
         if self.pictures {
             // A tenth of the training time at most, unless that is less than a few seconds.
             let patience = Duration::from_secs_f64(seconds / 10.0).max(Duration::from_secs(5));
@@ -561,8 +564,9 @@ impl Run<'_> {
 
     /// History, checkpoint and model of this moment, in this order.
     fn save(&mut self) -> Result<()> {
-        self.metrics.flush()?;
-        self.save_state().map(drop)
+        let history = self.metrics.flush();
+        self.save_state()?;
+        history
     }
 
     fn save_state(&self) -> Result<Model> {

@@ -85,19 +85,19 @@ impl<'a> Portrait<'a> {
         let mut sampler = Sampler::new(device, model, source, options.clone())?;
         // The first chunk is small: it shows how fast the device is.
         let mut rows = sampler.chunk_rows().min(1 << 11);
-        let mut samples = Vec::new();
-        while samples.len() < most * dim {
+        let mut drawn = Vec::new();
+        while drawn.len() < most * dim {
             if !go_on() {
                 return Ok(None);
             }
-            let have = samples.len() / dim;
-            samples.extend(sampler.sample(have as u64, rows.min(most - have))?);
+            let have = drawn.len() / dim;
+            drawn.extend(sampler.sample(have as u64, rows.min(most - have))?);
             if begun.elapsed() > patience {
                 break;
             }
             rows = sampler.chunk_rows().min(1 << 14);
         }
-        sampler.to_data_units(&mut samples);
+        sampler.to_data_units(&mut drawn);
         let shown = data.spread(most);
         let (mut paths, mut field) = (vec![], None);
         if dim == 2 {
@@ -112,7 +112,7 @@ impl<'a> Portrait<'a> {
             let options = SampleOptions { kernels: Kernels::Layered, ..options };
             field = Some(Sampler::new(device, model, None, options)?);
         }
-        Ok(Some(Self { data, model, shown, samples, paths, field }))
+        Ok(Some(Self { data, model, shown, samples: drawn, paths, field }))
     }
 
     /// Data beside samples: two densities, a contact sheet, or a pair plot.

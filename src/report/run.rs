@@ -283,6 +283,13 @@ impl Metrics {
                 seconds = row.seconds;
                 Ok(())
             })?;
+            // If no step follows, the run ends where it ended before.
+            let mut last = None;
+            each_row(&metrics.path, |_, row| {
+                last = last.or_else(|| Some(*row).filter(|row| row.step + 1 == step));
+                Ok(())
+            })?;
+            metrics.last = last;
         }
         Ok((metrics, seconds))
     }
@@ -429,7 +436,10 @@ mod tests {
         let mut metrics = Metrics::new(&parts, 10);
         push(&mut metrics, 0..8);
         metrics.finish().unwrap(); // a finished run of 8 steps, which has a row of step 7
+        // A look at it changes nothing.
+        Metrics::resume(&parts, 10, 8).unwrap().0.finish().unwrap();
         let (mut metrics, seconds) = Metrics::resume(&parts, 10, 8).unwrap();
+        assert_eq!(metrics.last().map(|row| row.step), Some(7));
         assert!(seconds.abs() < 1e-9, "step 0 is the last one kept");
         push(&mut metrics, 8..22);
         metrics.flush().unwrap();

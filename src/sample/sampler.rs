@@ -49,6 +49,29 @@ impl Default for SampleOptions {
     }
 }
 
+impl SampleOptions {
+    /// Checks every setting by itself.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming the flag.
+    pub fn validate(&self) -> Result<()> {
+        if self.steps == 0 || self.steps > 1 << 24 {
+            return Err(Error::config(
+                format!("--steps {} is out of range", self.steps),
+                "it takes 1 to 2^24",
+            ));
+        }
+        let in_range = |t: f32| (0.0..=1.0).contains(&t);
+        if !in_range(self.t0) || !in_range(self.t1) || self.t0.to_bits() == self.t1.to_bits() {
+            return Err(Error::config(
+                format!("--t0 {} and --t1 {} are no interval of [0, 1]", self.t0, self.t1),
+                "0 is noise, 1 is data",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// A model on the device, ready to carry particles. Points are in the network's coordinates; see
 /// [`Sampler::to_data_units`].
 ///
@@ -116,19 +139,7 @@ impl Sampler {
         source: Option<&Dataset>,
         options: SampleOptions,
     ) -> Result<Self> {
-        if options.steps == 0 || options.steps > 1 << 24 {
-            return Err(Error::config(
-                format!("--steps {} is out of range", options.steps),
-                "it takes 1 to 2^24",
-            ));
-        }
-        let in_range = |t: f32| (0.0..=1.0).contains(&t);
-        if !in_range(options.t0) || !in_range(options.t1) || options.t0.to_bits() == options.t1.to_bits() {
-            return Err(Error::config(
-                format!("--t0 {} and --t1 {} are no interval of [0, 1]", options.t0, options.t1),
-                "0 is noise, 1 is data",
-            ));
-        }
+        options.validate()?;
         let dim = model.architecture.dim;
         if let Some(source) = source.filter(|source| source.dim() != dim) {
             return Err(Error::config(

@@ -1,0 +1,733 @@
+//! The program as its users meet it: commands, files, exit statuses, and one line for every failure.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command as Process, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use safetensors::SafeTensors;
+use tempfile::TempDir;
+use windfield::data::{Dataset, read_array};
+use windfield::model::Model;
+use windfield::train::Checkpoint;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_windfield");
+/// A network that trains in no time.
+const SMALL: &str = "--data moons:2000 --hidden 16,16 --batch 64 --schedule constant --no-pictures";
+
+/// A folder to work in, and the program in it.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Runs `windfield` with the words of `line`.
+    fn run(&self, line: &str) -> Output {
+        self.run_with(line, &[])
+    }
+
+    fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Output {
+        let mut command = Command::new(PROGRAM);
+        command.current_dir(&self.0).args(line.split_whitespace()).envs(environment.iter().copied());
+        command.timeout(Duration::from_secs(300)).output().unwrap()
+    }
+
+    /// Runs it, which must succeed without a word on standard error, and returns standard output.
+    fn done(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {output:?}");
+        assert_eq!(text(&output.stderr), "", "{line}");
+        text(&output.stdout)
+    }
+
+    /// Runs it with --json, which must print one object and nothing else.
+    fn json(&self, line: &str) -> serde_json::Value {
+        let printed = self.done(&format!("{line} --json"));
+        let value: serde_json::Value =
+            serde_json::from_str(&printed).unwrap_or_else(|error| panic!("{error}: {printed}"));
+        assert_eq!(value["schema"], 1, "{line}");
+        value
+    }
+
+    /// Starts it in the background.
+    fn spawn(&self, line: &str) -> Child {
+        let mut command = Process::new(PROGRAM);
+        command.current_dir(&self.0).args(line.split_whitespace());
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Everything in the folder, temporary files included.
+    fn listing(&self) -> BTreeSet<String> {
+        fs::read_dir(&self.0)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
+    /// The small model, trained.
+    fn model(&self) {
+        self.done(&format!("train {SMALL} --steps 50 --out run"));
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// The one line that a failure leaves on standard error.
+fn complaint(line: &str, output: &Output, status: i32) -> String {
+    assert_eq!(output.status.code(), Some(status), "{line}: {output:?}");
+    let complaint = text(&output.stderr);
+    assert_eq!(complaint.lines().count(), 1, "{line}: {complaint}");
+    assert!(complaint.starts_with("error: ") && !complaint.contains("defect"), "{line}: {complaint}");
+    complaint
+}
+
+/// Waits until `condition` holds, for a minute at most.
+fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} takes too long");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn checkpoint_step(folder: &Path) -> Option<u64> {
+    Checkpoint::load(folder.join("checkpoint.safetensors")).ok().map(|checkpoint| checkpoint.step())
+}
+
+/// The rows of a history without their times.
+fn history(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().map(|line| line.rsplit_once(',').unwrap().0.to_owned()).collect()
+}
+
+fn steps(path: &Path) -> Vec<u64> {
+    history(path)[1..].iter().map(|row| row.split(',').next().unwrap().parse().unwrap()).collect()
+}
+
+fn array(path: PathBuf) -> (Vec<usize>, Vec<f32>) {
+    let array = read_array(path).unwrap();
+    (array.shape, array.values)
+}
+
+fn farthest(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn help_is_made_of_the_tables() {
+    let place = Place::new();
+    for command in ["train", "sample", "field", "batch", "devices", "shaders", "completions"] {
+        assert!(place.done("--help").contains(command));
+        for flag in ["-h", "--help"] {
+            let help = place.done(&format!("{command} {flag}"));
+            assert!(
+                help.contains("--adapter") && help.contains("--json") && help.contains("Usage:"),
+                "{help}"
+            );
+        }
+    }
+    let help = place.done("train --help");
+    let names = windfield::model::ACTIVATIONS.iter().map(|entry| entry.0);
+    let names = names.chain(windfield::flow::PATHS.iter().map(|path| path.name));
+    let names = names.chain(windfield::flow::COUPLINGS.iter().map(|entry| entry.0));
+    for name in names.chain(windfield::data::built_in().map(|entry| entry.0)) {
+        assert!(help.contains(name), "{name}");
+    }
+    for flag in
+        ["--time-frequencies", "--weight-decay", "--no-standardize", "--sigma-min", "--log-every", "--warmup"]
+    {
+        assert!(help.contains(flag), "{flag}");
+    }
+    let help = place.done("sample --help");
+    assert!(windfield::flow::SOLVERS.iter().all(|solver| help.contains(solver.name)));
+    assert_eq!(place.done("--version"), format!("windfield {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(place.run("").status.code(), Some(2));
+}
+
+#[test]
+fn a_run_leaves_its_folder() {
+    let place = Place::new();
+    let line = "train --data checkerboard:5000 --hidden 16,16 --batch 64 --steps 55 --seed 4 --out run";
+    let summary = place.json(line);
+    let out = place.path("run");
+    let files = [
+        "model.safetensors",
+        "checkpoint.safetensors",
+        "metrics.csv",
+        "config.toml",
+        "loss.png",
+        "samples.png",
+        "field.png",
+        "trajectories.png",
+    ];
+    for name in files {
+        assert!(fs::metadata(out.join(name)).unwrap().len() > 0, "{name}");
+    }
+    assert_eq!(fs::read_dir(&out).unwrap().count(), files.len(), "nothing else is left");
+    assert_eq!(summary["files"].as_array().unwrap().len(), files.len());
+    assert_eq!((&summary["steps"], &summary["seed"]), (&55.into(), &4.into()));
+    assert!(
+        summary["loss"]["last"].as_f64().unwrap() > 0.0
+            && summary["loss"]["smoothed"].as_f64().unwrap() > 0.0
+    );
+    assert!(summary["steps_per_second"].as_f64().unwrap() > 0.0);
+    assert!(!summary["adapter"]["name"].as_str().unwrap().is_empty());
+
+    assert_eq!(steps(&out.join("metrics.csv")), [0, 10, 20, 30, 40, 50, 54]);
+    let metrics = fs::read_to_string(out.join("metrics.csv")).unwrap();
+    assert!(metrics.starts_with("step,loss,learning_rate,gradient_norm,seconds\n"), "{metrics}");
+    let last: Vec<f64> =
+        metrics.lines().last().unwrap().split(',').map(|field| field.parse().unwrap()).collect();
+    #[allow(clippy::cast_possible_truncation, reason = "it was written from an f32")]
+    let same = last[1] as f32 == summary["loss"]["last"].as_f64().unwrap() as f32;
+    assert!(same, "floats read back exactly");
+
+    let config: toml::Table = fs::read_to_string(out.join("config.toml")).unwrap().parse().unwrap();
+    assert_eq!(config["options"]["hidden"].as_array().unwrap().len(), 2);
+    assert_eq!(config["options"]["seed"].as_integer(), Some(4));
+    assert_eq!(config["data"]["source"].as_str(), Some("checkerboard:5000"));
+    let model = Model::load(out.join("model.safetensors")).unwrap();
+    assert_eq!((model.steps, model.seed, model.architecture.hidden), (55, 4, vec![16, 16]));
+}
+
+#[test]
+fn pictures_fit_the_data() {
+    let place = Place::new();
+    let small = "--hidden 8 --batch 32 --steps 5 -q";
+    for (data, out) in [("digits:200", "digits"), ("torus:500", "torus"), ("line.csv", "line")] {
+        let rows: Vec<String> = (0..100).map(|i| format!("{}.5", i % 17)).collect();
+        fs::write(place.path("line.csv"), format!("length\n{}\n", rows.join("\n"))).unwrap();
+        place.done(&format!("train --data {data} {small} --out {out}"));
+        assert!(
+            place.path(out).join("samples.png").exists() && place.path(out).join("loss.png").exists(),
+            "{data}"
+        );
+        assert!(!place.path(out).join("field.png").exists(), "{data} has not two dimensions");
+    }
+}
+
+#[test]
+fn people_are_told_what_happens_unless_they_want_quiet() {
+    let place = Place::new();
+    let said = place.done(&format!("train {SMALL} --steps 20 --out run"));
+    for word in [
+        "device ",
+        "moons:2000: 2 000 rows of 2 columns",
+        "3 → 16 → 16 → 2 (silu), 370 parameters",
+        "trained ",
+        "windfield sample run/model.safetensors",
+    ] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert_eq!(place.done(&format!("train {SMALL} --steps 20 --out quiet --quiet")), "");
+    let plan = place.done(&format!("train {SMALL} --explain"));
+    assert!(plan.contains("linear_forward") && plan.contains("adamw") && plan.contains("FLOP"), "{plan}");
+    assert!(place.json(&format!("train {SMALL} --explain"))["dispatches"].as_array().unwrap().len() > 5);
+    assert_eq!(
+        place.listing(),
+        BTreeSet::from(["run".to_owned(), "quiet".to_owned()]),
+        "--explain leaves nothing"
+    );
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    let place = Place::new();
+    // A source and standardisation are part of what has to come back.
+    let flags = format!("{SMALL} --source 8gaussians:500 --seed 3 --log-every 7");
+    place.done(&format!("train {flags} --steps 1000 --out whole"));
+    place.done(&format!("train {flags} --steps 500 --out parts"));
+    place.done("train --resume parts --steps 1000 --no-pictures");
+    for file in ["model.safetensors", "checkpoint.safetensors", "config.toml"] {
+        let read = |run: &str| fs::read(place.path(run).join(file)).unwrap();
+        assert_eq!(read("whole"), read("parts"), "{file}");
+    }
+    assert_eq!(history(&place.path("whole/metrics.csv")), history(&place.path("parts/metrics.csv")));
+    // Resuming a run that is done changes nothing.
+    place.done("train --resume parts --no-pictures");
+    assert_eq!(history(&place.path("whole/metrics.csv")), history(&place.path("parts/metrics.csv")));
+    let (line, fewer) = ("train --resume parts --steps 900", place.run("train --resume parts --steps 900"));
+    assert!(complaint(line, &fewer, 1).contains("1000 steps"));
+}
+
+#[test]
+fn resume_takes_no_other_settings() {
+    let place = Place::new();
+    place.model();
+    for flag in ["--lr 0.1", "--hidden 8", "--seed 1", "--no-standardize", "--log-every 3", "--sigma-min 0.1"]
+    {
+        let line = format!("train --resume run --steps 60 {flag}");
+        let complaint = complaint(&line, &place.run(&line), 2);
+        assert!(complaint.contains(flag.split(' ').next().unwrap()), "{complaint}");
+    }
+    let line = "train --resume run --steps 60 --data moons:1999";
+    assert!(complaint(line, &place.run(line), 1).contains("not those"));
+    assert_eq!(checkpoint_step(&place.path("run")), Some(50));
+}
+
+#[test]
+fn a_run_is_never_overwritten_unasked() {
+    let place = Place::new();
+    place.model();
+    let before = fs::read(place.path("run/checkpoint.safetensors")).unwrap();
+    let line = format!("train {SMALL} --steps 10 --out run");
+    let complaint = complaint(&line, &place.run(&line), 1);
+    assert!(complaint.contains("--overwrite") && complaint.contains("--resume"), "{complaint}");
+    assert_eq!(fs::read(place.path("run/checkpoint.safetensors")).unwrap(), before);
+    fs::write(place.path("run/mine.txt"), "kept").unwrap();
+    fs::write(place.path("run/field.png"), "an old picture").unwrap();
+    place.done(&format!("{line} --overwrite"));
+    assert_eq!(checkpoint_step(&place.path("run")), Some(10));
+    assert!(place.path("run/mine.txt").exists() && !place.path("run/field.png").exists());
+    // Without --out, the first free name.
+    place.done(&format!("train {SMALL} --steps 1"));
+    place.done(&format!("train {SMALL} --steps 2"));
+    assert_eq!(checkpoint_step(&place.path("runs/moons")), Some(1));
+    assert_eq!(checkpoint_step(&place.path("runs/moons-2")), Some(2));
+}
+
+#[test]
+fn no_steps_write_the_initial_model_and_init_begins_with_it() {
+    let place = Place::new();
+    place.done(&format!("train {SMALL} --steps 0 --seed 9 --out zero"));
+    let zero = Model::load(place.path("zero/model.safetensors")).unwrap();
+    assert_eq!((zero.steps, zero.weights.clone()), (0, zero.architecture.initialize(9)));
+    assert_eq!(history(&place.path("zero/metrics.csv")).len(), 1, "a header");
+    // The shape is the model's; the first loss is that of its weights.
+    place.done("train --data moons:2000 --batch 64 --seed 9 --steps 1 --init zero/model.safetensors --no-pictures --out one");
+    place.done(&format!("train {SMALL} --steps 1 --seed 9 --out plain"));
+    assert_eq!(Model::load(place.path("one/model.safetensors")).unwrap().architecture, zero.architecture);
+    let loss = |run: &str| history(&place.path(run))[1].split(',').nth(1).unwrap().to_owned();
+    assert_eq!(loss("one/metrics.csv"), loss("plain/metrics.csv"));
+    let line = "train --data digits --steps 1 --init zero/model.safetensors --out two";
+    assert!(complaint(line, &place.run(line), 1).contains("same dimension"));
+}
+
+#[cfg(unix)]
+fn signal(child: &Child, name: &str) {
+    let status = Process::new("kill").args([format!("-{name}"), child.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_leaves_a_checkpoint() {
+    for name in ["INT", "TERM"] {
+        let place = Place::new();
+        let line = format!("train {SMALL} --steps 100000000 --checkpoint-every 0 --out run");
+        let child = place.spawn(&line);
+        // The checkpoint of step 0 says that training begins.
+        until("the start", || checkpoint_step(&place.path("run")).is_some());
+        std::thread::sleep(Duration::from_millis(1500));
+        signal(&child, name);
+        let output = child.wait_with_output().unwrap();
+        let complaint = complaint(&line, &output, 130);
+        assert!(complaint.contains("--resume run"), "{complaint}");
+        let step = checkpoint_step(&place.path("run")).unwrap();
+        assert!(step > 0 && complaint.contains(&step.to_string()), "{complaint}");
+        assert_eq!(Model::load(place.path("run/model.safetensors")).unwrap().steps, step);
+        let logged = steps(&place.path("run/metrics.csv"));
+        assert_eq!(logged, (0..step).step_by(10).collect::<Vec<_>>());
+        place.done(&format!("train --resume run --steps {} --no-pictures", step + 20));
+        assert_eq!(checkpoint_step(&place.path("run")), Some(step + 20));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_interrupt_ends_it_at_once() {
+    let place = Place::new();
+    // Steps that take minutes.
+    let child = place.spawn("train --data moons:2000 --hidden 512,512,512 --batch 1000000 --out run");
+    until("the start", || checkpoint_step(&place.path("run")).is_some());
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    let begun = Instant::now();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(checkpoint_step(&place.path("run")), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_killed_run_leaves_the_last_whole_checkpoint() {
+    let place = Place::new();
+    let mut child = place
+        .spawn(&format!("train {SMALL} --steps 100000000 --checkpoint-every 0.1 --log-every 1 --out run"));
+    until("a checkpoint", || checkpoint_step(&place.path("run")).is_some_and(|step| step > 0));
+    std::thread::sleep(Duration::from_millis(700));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let step = checkpoint_step(&place.path("run")).unwrap();
+    let logged = steps(&place.path("run/metrics.csv"));
+    assert!(logged.len() as u64 >= step, "the history reaches as far as the checkpoint");
+    place.done(&format!("train --resume run --steps {} --no-pictures", step + 30));
+    assert_eq!(steps(&place.path("run/metrics.csv")), (0..step + 30).collect::<Vec<_>>());
+
+    // What a kill in the middle cannot do is what a broken disk can: that is said.
+    let whole = fs::read(place.path("run/checkpoint.safetensors")).unwrap();
+    fs::write(place.path("run/checkpoint.safetensors"), &whole[..whole.len() / 2]).unwrap();
+    let line = "train --resume run";
+    assert!(complaint(line, &place.run(line), 1).contains("checkpoint.safetensors"));
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run() {
+    let place = Place::new();
+    let line = format!("train {SMALL} --lr 1e30 --clip 0 --warmup 0 --steps 100 --log-every 1 --out run");
+    let complaint = complaint(&line, &place.run(&line), 1);
+    assert!(complaint.contains("not finite at step") && complaint.contains("--lr"), "{complaint}");
+    assert_eq!(checkpoint_step(&place.path("run")), Some(0), "the last checkpoint is kept");
+    assert!(!steps(&place.path("run/metrics.csv")).is_empty(), "and what is known of how it went");
+}
+
+/// A limit on the size of files stands in for a full disk.
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_leaves_nothing_half_written() {
+    let place = Place::new();
+    place.model();
+    let before = place.listing();
+    let limited = |line: &str| {
+        let script = format!("trap '' XFSZ; ulimit -f 40; exec '{PROGRAM}' {line}");
+        Process::new("sh").args(["-c", &script]).current_dir(&place.0).output().unwrap()
+    };
+    let line = "sample run/model.safetensors -n 50000 --steps 1 --solver euler -q";
+    assert!(complaint(line, &limited(line), 1).contains("samples.npy"));
+    assert_eq!(place.listing(), before);
+    let line = format!("train {SMALL} --steps 3000 --log-every 1 --out full -q");
+    assert!(complaint(&line, &limited(&line), 1).contains("metrics.csv"));
+    assert_eq!(checkpoint_step(&place.path("full")), Some(3000), "the weights could be written, and were");
+}
+
+#[test]
+fn every_failure_is_one_line() {
+    let place = Place::new();
+    place.model();
+    let model = fs::read(place.path("run/model.safetensors")).unwrap();
+    fs::write(place.path("short.safetensors"), &model[..model.len() - 9]).unwrap();
+    fs::write(place.path("garbage.safetensors"), "no model at all").unwrap();
+    fs::write(place.path("ragged.csv"), "a,b\n1,2\n3\n").unwrap();
+    fs::write(place.path("nan.csv"), "a,b\n1,2\n3,nan\n").unwrap();
+    fs::write(place.path("words.csv"), "a,b\n1,2\n3,four\n").unwrap();
+    fs::write(place.path("three.csv"), "a,b,c\n1,2,3\n").unwrap();
+    fs::write(place.path("file"), "").unwrap();
+    let train = "train --hidden 16 --batch 64 --steps 5";
+    let sample = "sample run/model.safetensors";
+    let table: Vec<(String, i32, &[&str])> = vec![
+        // input
+        (format!("{train} --data nowhere.csv"), 1, &["nowhere.csv"]),
+        (format!("{train} --data nowhere"), 1, &["nowhere", "checkerboard"]),
+        (format!("{train} --data moons:0"), 1, &["moons:0"]),
+        (format!("{train} --data ragged.csv"), 1, &["ragged.csv", "3"]),
+        (format!("{train} --data nan.csv"), 1, &["nan.csv", "b"]),
+        (format!("{train} --data words.csv"), 1, &["words.csv", "b", "four"]),
+        (format!("{train} --data moons --source torus"), 1, &["torus", "dimension"]),
+        (format!("{train} --data moons --init nowhere.safetensors"), 1, &["nowhere.safetensors"]),
+        ("train --resume nowhere".into(), 1, &["nowhere"]),
+        ("sample nowhere.safetensors".into(), 1, &["nowhere.safetensors"]),
+        ("sample short.safetensors".into(), 1, &["short.safetensors"]),
+        ("sample garbage.safetensors".into(), 1, &["garbage.safetensors"]),
+        (format!("{sample} --from three.csv"), 1, &["three.csv", "3", "2"]),
+        (format!("{sample} --source nowhere"), 1, &["nowhere"]),
+        ("field run/model.safetensors --points nan.csv --time 0".into(), 1, &["nan.csv"]),
+        // output
+        (format!("{sample} --out samples.doc"), 1, &["samples.doc", ".npy"]),
+        (format!("{sample} --out file/samples.npy"), 1, &["file"]),
+        (format!("{sample} --trajectory paths.csv"), 1, &["paths.csv", ".npy"]),
+        (format!("{train} --data moons:100 --out file/run"), 1, &["file/run"]),
+        ("batch --data moons:100 --out file/batch.safetensors".into(), 1, &["file"]),
+        ("shaders --target wgsl --out file/shaders".into(), 1, &["file"]),
+        // the device
+        (format!("{train} --data moons --adapter voodoo"), 1, &["voodoo", "0:"]),
+        (format!("{train} --data moons --adapter 99"), 1, &["99"]),
+        ("train --data moons --hidden 1000000,1000000".into(), 1, &["--hidden", "max_"]),
+        ("train --data moons --hidden 100000,100000".into(), 1, &["--hidden", "max_"]),
+        // usage
+        (format!("{train} --data moons --speed 3"), 2, &["--speed", "train --help"]),
+        (format!("{train} --data moons --stepz 3"), 2, &["--steps"]),
+        (train.to_owned(), 2, &["--data"]),
+        (format!("{train} --data moons --path winding"), 2, &["winding", "ot"]),
+        (format!("{train} --data moons --coupling loose"), 2, &["loose", "independent"]),
+        (format!("{train} --data moons --activation sine"), 2, &["sine", "silu", "softplus"]),
+        (format!("{train} --data moons --schedule linear"), 2, &["linear", "cosine"]),
+        ("train --data moons --hidden 16,x".into(), 2, &["--hidden", "x"]),
+        ("train --data moons --hidden 0".into(), 2, &["--hidden"]),
+        (format!("{train} --data moons --lr -1"), 2, &["--lr -1"]),
+        (format!("{train} --data moons --lr nan"), 2, &["--lr"]),
+        (format!("{train} --data moons --ema 1"), 2, &["--ema"]),
+        (format!("{train} --data moons --sigma-min 2"), 2, &["--sigma-min"]),
+        (format!("{train} --data moons --checkpoint-every -1"), 2, &["--checkpoint-every"]),
+        ("train --data moons --batch 0".into(), 2, &["--batch"]),
+        ("train --data moons --batch 2000000000".into(), 2, &["--batch"]),
+        (format!("{sample} --solver dopri5"), 2, &["dopri5", "euler, midpoint, heun, rk4"]),
+        (format!("{sample} --steps 0"), 2, &["--steps"]),
+        (format!("{sample} --t1 2"), 2, &["--t1"]),
+        (format!("{sample} --t0 1 --t1 0"), 2, &["--from"]),
+        (format!("{sample} -n 0"), 2, &["-n"]),
+        (format!("{sample} -n 5 --from three.csv --rtol 1e-3"), 2, &["--rtol"]),
+        ("field --data moons --points three.csv --time 0".into(), 2, &["not in this version"]),
+        ("field run/model.safetensors --points three.csv --time 1.5".into(), 2, &["--time"]),
+        ("field run/model.safetensors --time 0.5".into(), 2, &["--points"]),
+        ("shaders --target cuda --out x".into(), 2, &["cuda", "spirv"]),
+        ("completions tcsh".into(), 2, &["tcsh", "bash"]),
+        ("fly".into(), 2, &["fly"]),
+    ];
+    let mut faults = Vec::new();
+    for (line, status, words) in table {
+        let output = place.run(&line);
+        let said = text(&output.stderr);
+        let right = output.status.code() == Some(status)
+            && said.lines().count() == 1
+            && said.starts_with("error: ")
+            && !said.contains("defect")
+            && words.iter().all(|word| said.contains(word));
+        if !right {
+            faults.push(format!(
+                "{line}\n    status {:?} instead of {status}, {words:?}: {said}",
+                output.status.code()
+            ));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    for leftover in [".npy", ".csv.tmp", ".tmp"] {
+        assert!(!place.listing().iter().any(|name| name.ends_with(leftover)), "{:?}", place.listing());
+    }
+}
+
+#[test]
+fn without_a_driver_it_says_what_to_install() {
+    let place = Place::new();
+    let environment = [
+        ("VK_DRIVER_FILES", "/nonexistent"),
+        ("VK_ICD_FILENAMES", "/nonexistent"),
+        ("WGPU_BACKEND", "vulkan"),
+    ];
+    let train = format!("train {SMALL} --steps 5");
+    for line in ["devices", "devices --json", "batch --data moons:10", &train] {
+        let output = place.run_with(line, &environment);
+        assert!(complaint(line, &output, 1).contains("apt install mesa-vulkan-drivers"), "{line}");
+        assert_eq!(text(&output.stdout), "");
+    }
+    assert!(place.listing().is_empty());
+}
+
+#[test]
+fn devices_lists_the_default_and_survives_a_closed_pipe() {
+    let place = Place::new();
+    let list = place.done("devices");
+    assert!(list.starts_with("0: ") && list.contains("(default)") && list.contains("limits"), "{list}");
+    let json = place.json("devices");
+    assert_eq!(json["default"], 0);
+    assert!(json["adapters"][0]["limits"]["max_buffer_size"].as_u64().unwrap() > 0);
+    for line in ["devices", "completions bash", "train --help"] {
+        let mut child = Process::new(PROGRAM)
+            .args(line.split(' '))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
+    }
+}
+
+/// `devices` on a terminal-less machine: no login session must not make a driver complain.
+#[cfg(target_os = "linux")]
+#[test]
+fn nothing_is_said_about_a_missing_login_session() {
+    let output = Command::new(PROGRAM).arg("devices").env_remove("XDG_RUNTIME_DIR").output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn samples_do_not_depend_on_how_they_are_asked_for() {
+    let place = Place::new();
+    place.model();
+    let flags = "sample run/model.safetensors --steps 3 --seed 5";
+    // More than a chunk of a software device.
+    let summary = place.json(&format!("{flags} -n 20000 --out all.npy"));
+    assert_eq!((&summary["samples"], &summary["dim"]), (&20_000.into(), &2.into()));
+    assert!(summary["samples_per_second"].as_f64().unwrap() > 0.0);
+    let (shape, all) = array(place.path("all.npy"));
+    assert_eq!(shape, [20_000, 2]);
+    place.done(&format!("{flags} -n 300 --out few.npy --trajectory paths.npy"));
+    let (_, few) = array(place.path("few.npy"));
+    assert_eq!(few, all[..600]);
+    let (shape, paths) = array(place.path("paths.npy"));
+    assert_eq!(shape, [300, 4, 2]);
+    let ends: Vec<f32> = paths.chunks_exact(8).flat_map(|path| &path[6..]).copied().collect();
+    assert_eq!(ends, few, "a trajectory ends where the sample is");
+    place.done(&format!("{flags} -n 300 --out few.parquet"));
+    assert_eq!(array(place.path("few.parquet")), (vec![300, 2], few.clone()));
+    place.done(&format!("{flags} -n 300 --out few.csv"));
+    assert_eq!(array(place.path("few.csv")), (vec![300, 2], few.clone()));
+    assert!(fs::read_to_string(place.path("few.csv")).unwrap().starts_with("x,y\n"));
+    // --raw is the same in the network's coordinates, and the default is 10 000 samples into samples.npy.
+    place.done(&format!("{flags} --raw"));
+    let (shape, mut raw) = array(place.path("samples.npy"));
+    assert_eq!(shape, [10_000, 2]);
+    let model = Model::load(place.path("run/model.safetensors")).unwrap();
+    model.standardization.unwrap().undo(&mut raw);
+    assert_eq!(raw[..600], few);
+    place.done("sample run/model.safetensors --steps 3 --seed 6 -n 300 --out other.npy");
+    assert!(farthest(&array(place.path("other.npy")).1, &few) > 0.1, "another seed, other samples");
+}
+
+#[test]
+fn there_and_back_again() {
+    let place = Place::new();
+    // Data far from the network's coordinates, so that a wrong unit shows.
+    let rows: Vec<String> =
+        (0..200).map(|i| format!("{},{}", 500 + i % 13, f64::from(i % 7) / 100.0)).collect();
+    fs::write(place.path("far.csv"), format!("long,short\n{}\n", rows.join("\n"))).unwrap();
+    place.done("train --data far.csv --hidden 16,16 --batch 64 --steps 200 --no-pictures --out run");
+    let flags = "sample run/model.safetensors --solver rk4 --steps 40";
+    place.done(&format!("{flags} -n 500 --out there.npy --trajectory paths.npy"));
+    place.done(&format!("{flags} --from there.npy --t0 1 --t1 0 --out noise.npy"));
+    place.done(&format!("{flags} --from noise.npy --out again.npy"));
+    let (_, there) = array(place.path("there.npy"));
+    let (_, noise) = array(place.path("noise.npy"));
+    assert!(there.chunks(2).all(|point| (300.0..700.0).contains(&point[0])), "data units");
+    assert!(noise.iter().all(|x| x.abs() < 6.0), "standard noise");
+    let (_, again) = array(place.path("again.npy"));
+    assert!(farthest(&there, &again) < 0.02, "{}", farthest(&there, &again));
+    let half = "sample run/model.safetensors --solver rk4 --steps 20";
+    // Half way and on: what is at t = 1/2 is in data units on both sides.
+    place.done(&format!("{half} -n 500 --t1 0.5 --out half.npy"));
+    place.done(&format!("{half} --from half.npy --t0 0.5 --out whole.npy"));
+    assert!(farthest(&array(place.path("whole.npy")).1, &there) < 0.02);
+    // The trajectory is in data units throughout, and begins with the noise.
+    let (_, paths) = array(place.path("paths.npy"));
+    let mut begin: Vec<f32> = paths.chunks_exact(82).flat_map(|path| &path[..2]).copied().collect();
+    let model = Model::load(place.path("run/model.safetensors")).unwrap();
+    model.standardization.unwrap().apply(&mut begin);
+    assert!(farthest(&begin, &noise) < 2e-3, "{}", farthest(&begin, &noise));
+    // -n takes the first rows.
+    place.done(&format!("{flags} --from noise.npy -n 7 --out seven.npy"));
+    assert_eq!(array(place.path("seven.npy")).1, again[..14]);
+}
+
+#[test]
+fn a_source_takes_the_place_of_noise() {
+    let place = Place::new();
+    let rows: Vec<String> = (0..50).map(|i| format!("{},{}", 100 + i, 200 - i)).collect();
+    fs::write(place.path("begin.csv"), format!("x,y\n{}\n", rows.join("\n"))).unwrap();
+    place.done(&format!("train {SMALL} --source begin.csv --steps 50 --out run"));
+    place.done("sample run/model.safetensors -n 64 --steps 4 --out points.npy --trajectory paths.npy");
+    let (_, paths) = array(place.path("paths.npy"));
+    let begin = Dataset::open(place.path("begin.csv").to_str().unwrap()).unwrap();
+    for path in paths.chunks_exact(10) {
+        let near = begin.values().chunks_exact(2).any(|row| farthest(row, &path[..2]) < 1e-3);
+        assert!(near, "{:?} is no row of the source", &path[..2]);
+    }
+    // At t = 0 there are points of the source, in data units.
+    place.done("sample run/model.safetensors --from begin.csv --steps 4 --out a.npy");
+    fs::rename(place.path("begin.csv"), place.path("moved.csv")).unwrap();
+    let line = "sample run/model.safetensors -n 64 --steps 4";
+    let complaint = complaint(line, &place.run(line), 1);
+    assert!(complaint.contains("begin.csv") && complaint.contains("--source"), "{complaint}");
+    place.done("sample run/model.safetensors -n 64 --steps 4 --source moved.csv --out moved.npy");
+    assert_eq!(array(place.path("moved.npy")), array(place.path("points.npy")));
+}
+
+#[test]
+fn the_field_is_the_slope_of_the_flow() {
+    let place = Place::new();
+    place.model();
+    fs::write(place.path("points.csv"), "x,y\n0.5,-0.25\n-1,1\n3,0\n").unwrap();
+    place.json("field run/model.safetensors --points points.csv --time 0.5 --out v.csv");
+    let (shape, velocity) = array(place.path("v.csv"));
+    assert_eq!(shape, [3, 2]);
+    place.done("sample run/model.safetensors --from points.csv --t0 0.5 --t1 0.501 --steps 1 --solver euler --out next.npy");
+    let (_, next) = array(place.path("next.npy"));
+    let (_, points) = array(place.path("points.csv"));
+    let slope: Vec<f32> = next.iter().zip(&points).map(|(a, b)| (a - b) / 0.001).collect();
+    assert!(farthest(&slope, &velocity) < 2e-3, "{slope:?} {velocity:?}");
+    // In the network's coordinates, velocities scale with the deviation alone.
+    let scale = Model::load(place.path("run/model.safetensors")).unwrap().standardization.unwrap();
+    let mut raw = points.clone();
+    scale.apply(&mut raw);
+    windfield::data::write_array(place.path("raw.npy"), &[3, 2], &[], &raw).unwrap();
+    place.done("field run/model.safetensors --points raw.npy --time 0.5 --raw --out raw_v.npy");
+    let (_, mut raw_velocity) = array(place.path("raw_v.npy"));
+    scale.undo_scale(&mut raw_velocity);
+    assert!(farthest(&raw_velocity, &velocity) < 1e-5);
+}
+
+#[test]
+fn a_batch_is_what_the_path_says() {
+    let place = Place::new();
+    let flags = "--data moons:500 --batch 33 --seed 2 --sigma-min 0.1 --no-standardize";
+    let summary = place.json(&format!("batch {flags} --step 7 --out b.safetensors"));
+    assert_eq!((&summary["step"], &summary["batch"]), (&7.into(), &33.into()));
+    let bytes = fs::read(place.path("b.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let names: BTreeSet<&str> = tensors.names().into_iter().collect();
+    assert_eq!(names, BTreeSet::from(["x0", "x1", "xt", "ut", "t", "index"]));
+    let floats =
+        |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
+    let index: Vec<u32> = bytemuck::pod_collect_to_vec(tensors.tensor("index").unwrap().data());
+    assert_eq!(tensors.tensor("x0").unwrap().shape(), [33, 2]);
+    assert_eq!(tensors.tensor("t").unwrap().shape(), [33]);
+    assert_eq!(tensors.tensor("index").unwrap().dtype(), safetensors::Dtype::U32);
+    let data = Dataset::open("moons:500").unwrap();
+    let (x0, x1, xt, ut, t) = (floats("x0"), floats("x1"), floats("xt"), floats("ut"), floats("t"));
+    for row in 0..33 {
+        assert_eq!(x1[2 * row..2 * row + 2], *data.row(index[row] as usize));
+        assert!((0.0..1.0).contains(&t[row]));
+        for at in 2 * row..2 * row + 2 {
+            let (want_x, want_u) = ((1.0 - 0.9 * t[row]) * x0[at] + t[row] * x1[at], x1[at] - 0.9 * x0[at]);
+            assert!((xt[at] - want_x).abs() < 1e-5 && (ut[at] - want_u).abs() < 1e-5);
+        }
+    }
+    // Steps differ, and a step is the same every time.
+    place.done(&format!("batch {flags} --step 7 --out again.safetensors"));
+    place.done(&format!("batch {flags} --step 8 --out next.safetensors"));
+    assert_eq!(fs::read(place.path("again.safetensors")).unwrap(), bytes);
+    assert_ne!(fs::read(place.path("next.safetensors")).unwrap(), bytes);
+}
+
+#[test]
+fn shaders_are_written_for_every_target() {
+    let place = Place::new();
+    let count = windfield::shaders::catalogue().len();
+    for (target, extension) in
+        [("wgsl", ".wgsl"), ("spirv", ".spv"), ("hlsl", ".hlsl"), ("msl", ".metal"), ("glsl", ".comp.glsl")]
+    {
+        let summary = place.json(&format!("shaders --target {target} --out {target}"));
+        assert_eq!(summary["files"].as_array().unwrap().len(), count);
+        let files: Vec<PathBuf> =
+            fs::read_dir(place.path(target)).unwrap().map(|file| file.unwrap().path()).collect();
+        assert_eq!(files.len(), count);
+        assert!(files.iter().all(|file| file.to_str().unwrap().ends_with(extension)), "{target}");
+        if target == "spirv" {
+            assert!(
+                files.iter().all(|file| fs::read(file).unwrap().starts_with(&0x0723_0203_u32.to_le_bytes()))
+            );
+        }
+    }
+}
+
+#[test]
+fn completions_know_the_flags() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = place.done(&format!("completions {shell}"));
+        assert!(script.contains("time-frequencies") && script.contains("devices"), "{shell}");
+    }
+    assert!(place.json("completions bash")["script"].as_str().unwrap().contains("time-frequencies"));
+}
