@@ -90,12 +90,15 @@ impl Write for AtomicFile {
 
 /// Writes the file `path` through `write`, whole or not at all, and returns what `write` returned.
 ///
-/// ```no_run
+/// ```
 /// # use std::io::Write;
 /// # use windfield::files;
-/// files::write_atomically("runs/a/note.txt", |file| {
-///     writeln!(file, "hello").map_err(|e| files::write_error("runs/a/note.txt", e))
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("runs/a/note.txt");
+/// files::write_atomically(&path, |file| {
+///     writeln!(file, "hello").map_err(|e| files::write_error(&path, e))
 /// })?;
+/// assert_eq!(std::fs::read_to_string(&path).unwrap(), "hello\n");
 /// # Ok::<(), windfield::Error>(())
 /// ```
 ///

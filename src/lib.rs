@@ -21,7 +21,7 @@
 //!
 //! # From data to samples
 //!
-//! ```no_run
+//! ```
 //! use std::ops::ControlFlow;
 //! use windfield::data::Dataset;
 //! use windfield::gpu::{Device, DeviceOptions};
@@ -30,15 +30,18 @@
 //!
 //! let device = Device::open(&DeviceOptions::default())?;
 //! let data = Dataset::open("moons")?;
-//! let options = TrainOptions { steps: 2000, hidden: vec![64, 64, 64], ..TrainOptions::default() };
+//! let options = TrainOptions { steps: 200, hidden: vec![32, 32], ..TrainOptions::default() };
 //! let mut trainer = Trainer::new(&device, &data, None, options)?;
 //! trainer.run(|_| ControlFlow::Continue(()))?;
 //! let model = trainer.model()?;
-//! model.save("moons.safetensors")?;
+//! # let file = std::env::temp_dir().join(format!("windfield-story-{}.safetensors", std::process::id()));
+//! model.save(&file)?;
+//! # std::fs::remove_file(file).unwrap();
 //!
 //! let mut sampler = Sampler::new(&device, &model, None, SampleOptions::default())?;
 //! let mut points = sampler.sample(0, 1000)?;
 //! sampler.to_data_units(&mut points);
+//! assert!(points.iter().all(|x| x.is_finite()));
 //! # Ok::<(), windfield::Error>(())
 //! ```
 //!

@@ -22,11 +22,9 @@ use windfield::train::{
     Batch, BatchOptions, Checkpoint, Outcome, Record, Schedule, TrainOptions, Trainer, mean_loss,
 };
 
-/// Work laid out as for a GPU: other workgroups, and gradients in slices.
+/// Work laid out as for a GPU: other tiles and workgroups, buffers, and gradients in slices.
 fn as_on_a_gpu() -> Device {
-    let mut info = device().info().clone();
-    info.device_type = wgpu::DeviceType::DiscreteGpu;
-    device().with_habits(Habits::of(&info))
+    device().with_habits(Habits::HARDWARE)
 }
 
 /// Batches cut into the smallest parts that there are.

@@ -97,13 +97,16 @@ pub fn read_array(path: impl AsRef<Path>) -> Result<Array> {
 /// Rows are streamed to a temporary file, in flat memory; the file takes its
 /// name in [`finish`](Self::finish). A writer that is dropped leaves nothing.
 ///
-/// ```no_run
-/// use windfield::data::{ArrayWriter, default_columns};
+/// ```
+/// use windfield::data::{ArrayWriter, default_columns, read_array};
 ///
-/// let mut file = ArrayWriter::create("samples.npy", &[4, 2], &default_columns(2))?;
+/// # let folder = tempfile::tempdir().unwrap();
+/// let path = folder.path().join("samples.npy");
+/// let mut file = ArrayWriter::create(&path, &[4, 2], &default_columns(2))?;
 /// file.write_rows(&[0.0, 0.5, 1.0, 1.5])?;
 /// file.write_rows(&[2.0, 2.5, 3.0, 3.5])?;
 /// file.finish()?;
+/// assert_eq!(read_array(&path)?.rows(), 4);
 /// # Ok::<(), windfield::Error>(())
 /// ```
 pub struct ArrayWriter {

@@ -76,16 +76,24 @@ impl SampleOptions {
 /// [`Sampler::to_data_units`].
 ///
 /// # Examples
-/// ```no_run
+/// ```
+/// # use windfield::{data::Dataset, train::{TrainOptions, Trainer}};
+/// use windfield::flow::Solver;
 /// use windfield::gpu::{Device, DeviceOptions};
 /// use windfield::model::Model;
 /// use windfield::sample::{SampleOptions, Sampler};
 ///
 /// let device = Device::open(&DeviceOptions::default())?;
-/// let model = Model::load("model.safetensors")?;
-/// let mut sampler = Sampler::new(&device, &model, None, SampleOptions::default())?;
+/// # let file = std::env::temp_dir().join(format!("windfield-sampler-{}.safetensors", std::process::id()));
+/// # let options = TrainOptions { steps: 0, hidden: vec![8], ..TrainOptions::default() };
+/// # Trainer::new(&device, &Dataset::open("moons:100")?, None, options)?.model()?.save(&file)?;
+/// let model = Model::load(&file)?;
+/// let options = SampleOptions { solver: Solver::named("rk4")?, steps: 10, ..SampleOptions::default() };
+/// let mut sampler = Sampler::new(&device, &model, None, options)?;
 /// let mut points = sampler.sample(0, 1000)?; // [1000, d]
 /// sampler.to_data_units(&mut points);
+/// assert_eq!(points.len(), 1000 * model.architecture.dim);
+/// # std::fs::remove_file(file).unwrap();
 /// # Ok::<(), windfield::Error>(())
 /// ```
 #[derive(Debug)]

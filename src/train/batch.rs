@@ -173,7 +173,7 @@ impl Batch {
     /// [`Error::Limit`] if it does not fit the device, [`Error::Config`] if data and source do not fit each other.
     ///
     /// # Examples
-    /// ```no_run
+    /// ```
     /// use windfield::data::Dataset;
     /// use windfield::gpu::{Device, DeviceOptions};
     /// use windfield::train::{Batch, BatchOptions};

@@ -29,7 +29,7 @@ const QUADS_PER_LANE: usize = 8;
 /// A model in training.
 ///
 /// # Examples
-/// ```no_run
+/// ```
 /// use std::ops::ControlFlow;
 /// use windfield::data::Dataset;
 /// use windfield::gpu::{Device, DeviceOptions};
@@ -37,13 +37,14 @@ const QUADS_PER_LANE: usize = 8;
 ///
 /// let device = Device::open(&DeviceOptions::default())?;
 /// let data = Dataset::open("checkerboard")?;
-/// let options = TrainOptions { steps: 1000, ..TrainOptions::default() };
+/// let options = TrainOptions { steps: 100, hidden: vec![16, 16], ..TrainOptions::default() };
 /// let mut trainer = Trainer::new(&device, &data, None, options)?;
 /// trainer.run(|progress| {
 ///     println!("step {}", progress.step);
 ///     ControlFlow::Continue(())
 /// })?;
-/// trainer.model()?.save("model.safetensors")?;
+/// let model = trainer.model()?;
+/// assert_eq!(model.steps, 100);
 /// # Ok::<(), windfield::Error>(())
 /// ```
 #[derive(Debug)]

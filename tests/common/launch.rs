@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytemuck::Pod;
-use windfield::gpu::{Binding, Buffer, Device, Purpose, Variant};
+use windfield::gpu::{Binding, Buffer, Device, Matrix, Purpose, Variant};
 
 use super::report::Report;
 
@@ -14,6 +14,9 @@ const GUARD: u32 = 0x7fc0_dead;
 const BEFORE: usize = 256;
 /// Bytes after.
 const AFTER: usize = 1024;
+/// Columns and rows of it beside and below a matrix in a texture.
+const BESIDE: usize = 8;
+const BELOW: usize = 3;
 
 const PURPOSE: Purpose<'static> = Purpose { what: "a test", flag: "the test" };
 
@@ -24,6 +27,8 @@ pub struct Launch {
     uniforms: Vec<(u32, Upload)>,
     /// Binding, content, whether the kernel writes to it.
     storage: Vec<(u32, Vec<u8>, bool)>,
+    /// Binding, content, width, whether the kernel writes to it.
+    textures: Vec<(u32, Vec<f32>, usize, bool)>,
     repeats: usize,
 }
 
@@ -43,7 +48,7 @@ impl Outputs {
 
 impl Launch {
     pub fn new(variant: Variant) -> Self {
-        Self { variant, uniforms: vec![], storage: vec![], repeats: 1 }
+        Self { variant, uniforms: vec![], storage: vec![], textures: vec![], repeats: 1 }
     }
 
     /// `var<uniform>` at a binding.
@@ -62,6 +67,24 @@ impl Launch {
     /// `var<storage, read_write>` at a binding, with what it holds before.
     pub fn output<T: Pod>(mut self, slot: u32, before: &[T]) -> Self {
         self.storage.push((slot, bytemuck::cast_slice(before).to_vec(), true));
+        self
+    }
+
+    /// A matrix [rows, width] that the kernel reads, in a buffer or in a texture.
+    pub fn matrix(mut self, slot: u32, values: &[f32], width: usize, texture: bool) -> Self {
+        if !texture {
+            return self.input(slot, values);
+        }
+        self.textures.push((slot, values.to_vec(), width, false));
+        self
+    }
+
+    /// A matrix that the kernel writes.
+    pub fn output_matrix(mut self, slot: u32, before: &[f32], width: usize, texture: bool) -> Self {
+        if !texture {
+            return self.output(slot, before);
+        }
+        self.textures.push((slot, before.to_vec(), width, true));
         self
     }
 
@@ -98,12 +121,28 @@ impl Launch {
                 device.upload(&guarded, PURPOSE).unwrap_or_else(|error| fault(error))
             })
             .collect();
+        let textures: Vec<Matrix> = (self.textures.iter())
+            .map(|(_, values, width, _)| {
+                let (rows, guarded) = (values.len() / width + BELOW, width + BESIDE);
+                let mut all = vec![f32::from_bits(GUARD); rows * guarded];
+                for (to, from) in all.chunks_exact_mut(guarded).zip(values.chunks_exact(*width)) {
+                    to[..*width].copy_from_slice(from);
+                }
+                let matrix =
+                    Matrix::new(device, rows, guarded, true, PURPOSE).unwrap_or_else(|error| fault(error));
+                matrix.write(device, &all, guarded).unwrap_or_else(|error| fault(error));
+                matrix
+            })
+            .collect();
         let mut bindings: Vec<Binding<'_>> = (self.uniforms.iter().zip(&uniforms))
             .map(|((slot, _), buffer)| Binding::whole(*slot, buffer))
             .collect();
         bindings.extend((self.storage.iter().zip(&storage)).map(|((slot, bytes, _), buffer)| {
             Binding::part(*slot, buffer, BEFORE as u64..(BEFORE + bytes.len()) as u64)
         }));
+        bindings.extend(
+            (self.textures.iter().zip(&textures)).map(|((slot, ..), matrix)| Binding::matrix(*slot, matrix)),
+        );
         let dispatch = device.dispatch(&self.variant, &bindings, groups).unwrap_or_else(|error| fault(error));
         // Bounded submissions, as everywhere.
         let mut left = self.repeats;
@@ -126,6 +165,21 @@ impl Launch {
                 format!("{} @binding({slot}): a write outside of the buffer", self.variant.label())
             });
             outputs.insert(*slot, bytemuck::cast_slice(inside).to_vec());
+        }
+        for ((slot, values, width, written), matrix) in self.textures.iter().zip(&textures) {
+            if !written {
+                continue;
+            }
+            let (rows, guarded) = (values.len() / width, width + BESIDE);
+            let all = matrix.read(device, rows + BELOW, guarded).unwrap_or_else(|error| fault(error));
+            let (beside, below) = all.split_at(rows * guarded);
+            let untouched = beside.chunks_exact(guarded).flat_map(|row| &row[*width..]).chain(below);
+            report.holds(untouched.into_iter().all(|value| value.to_bits() == GUARD), || {
+                format!("{} @binding({slot}): a write outside of the matrix", self.variant.label())
+            });
+            let inside: Vec<f32> =
+                beside.chunks_exact(guarded).flat_map(|row| &row[..*width]).copied().collect();
+            outputs.insert(*slot, bytemuck::cast_slice(&inside).to_vec());
         }
         Outputs(outputs)
     }

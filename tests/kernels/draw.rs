@@ -20,6 +20,8 @@ struct Case {
     frequencies: usize,
     source: bool,
     export: bool,
+    /// Whether the features are a texture.
+    textures: bool,
 }
 
 impl Case {
@@ -42,6 +44,7 @@ impl Case {
             .part("PATH", "ot")
             .flag("SOURCE", self.source)
             .flag("EXPORT", self.export)
+            .flag("TEXTURES", self.textures)
     }
 
     /// Draws rows first..first + rows of a batch.
@@ -55,13 +58,13 @@ impl Case {
             batch: word(first + rows),
             first_partial: 0,
         };
-        let padded = rows.next_multiple_of(8);
+        let padded = rows.next_multiple_of(16);
         let unwritten = |floats: usize| vec![-7.0f32; padded * floats];
         let mut launch = Launch::new(self.variant())
             .uniform(0, &chunk)
             .input(1, &[State { step: STEP, ..State::zeroed() }])
             .input(2, &random(1, DATA_ROWS * self.dim))
-            .output(3, &unwritten(self.width_in()))
+            .output_matrix(3, &unwritten(self.width_in()), self.width_in(), self.textures)
             .output(4, &unwritten(self.width_out()));
         if self.source {
             launch = launch.input(5, &random(2, SOURCE_ROWS * self.dim));
@@ -88,7 +91,9 @@ fn batches_are_the_twins() {
         for (j, (source_too, export)) in
             [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
         {
-            let case = Case { dim, frequencies: [0, 3, 1][(i + j) % 3], source: source_too, export };
+            let textures = (i + j) % 2 == 0;
+            let case =
+                Case { dim, frequencies: [0, 3, 1][(i + j) % 3], source: source_too, export, textures };
             // The last is the second part of a batch, on a folded grid.
             for (first, rows, fold) in
                 [(0, 1, false), (0, 3, false), (0, 64, false), (0, 257, false), (64, 57, true)]
@@ -176,12 +181,12 @@ fn batches_are_the_twins() {
     report.finish();
 }
 
-/// What a batch is does not depend on who asks: with and without the export, the same bits.
+/// What a batch is does not depend on who asks: with and without the export, in textures and in buffers, the same bits.
 #[test]
-fn the_export_changes_nothing() {
+fn neither_export_nor_textures_change_anything() {
     let mut report = Report::new();
     for source in [false, true] {
-        let case = |export| Case { dim: 3, frequencies: 2, source, export };
+        let case = |export| Case { dim: 3, frequencies: 2, source, export, textures: !export };
         let (plain, exported) =
             (case(false).run(&mut report, 0, 200, false), case(true).run(&mut report, 0, 200, false));
         for slot in [3, 4] {

@@ -193,14 +193,17 @@ fn particles_beyond_the_rows_stay() {
 #[test]
 fn stages_are_combined_as_the_formula_says() {
     let mut report = Report::new();
-    for (dim, frequencies) in [(1usize, 0usize), (2, 0), (3, 2), (5, 1), (17, 0), (64, 3), (65, 0)] {
+    for (i, (dim, frequencies)) in
+        [(1usize, 0usize), (2, 0), (3, 2), (5, 1), (17, 0), (64, 3), (65, 0)].into_iter().enumerate()
+    {
+        let textures = i % 2 == 0;
         let (width_in, width_out) =
             ((dim + 1 + 2 * frequencies).next_multiple_of(8), dim.next_multiple_of(8));
         for rows in [1usize, 3, 64, 257] {
             for (terms, t, h) in
                 [(0, 0.0f32, 0.25f32), (1, 0.3, 0.1), (3, 0.97, -0.05), (4, 1.0, 0.01), (8, 0.5, -1.0)]
             {
-                let padded = rows.next_multiple_of(8);
+                let padded = rows.next_multiple_of(16);
                 // The slopes of a stage end where they end; the next ones begin at a multiple of 256 bytes.
                 let stride = (padded * width_out).next_multiple_of(64);
                 let slopes: Vec<f32> = (0..8)
@@ -226,14 +229,18 @@ fn stages_are_combined_as_the_formula_says() {
                         .with("WIDTH_OUT", word(width_out))
                         .with("LANES", 64)
                         .flag("UPDATE", update);
-                    if update { variant } else { variant.with("FREQUENCIES", word(frequencies)) }
+                    if update {
+                        variant
+                    } else {
+                        variant.with("FREQUENCIES", word(frequencies)).flag("TEXTURES", textures)
+                    }
                 };
                 let groups = word((rows * width_in / 4).div_ceil(64));
                 let grid = [groups.div_ceil(2), 3, 1];
                 let launch = |update| Launch::new(variant(update)).uniform(0, &constants).input(1, &slopes);
                 let got: Vec<f32> = launch(false)
                     .input(2, &x)
-                    .output(3, &vec![-7.0f32; padded * width_in])
+                    .output_matrix(3, &vec![-7.0f32; padded * width_in], width_in, textures)
                     .run(&mut report, grid)
                     .get(3);
                 let updated: Vec<f32> = launch(true).output(2, &x).run(&mut report, grid).get(2);

@@ -1,6 +1,7 @@
 //! The layers of the network: linear_forward.wgsl, linear_backward_input.wgsl, linear_backward_weight.wgsl.
 
 use windfield::gpu::Variant;
+use windfield::model::Rows;
 
 use crate::common::{Launch, Report, UNIT, pad, padding, random, unpad, wide, word};
 use crate::reference::activation::{ACTIVATIONS, Activation};
@@ -16,16 +17,40 @@ struct Cut {
     /// Columns; inputs in the gradient of the weights.
     columns: usize,
     lanes: usize,
+    /// Whether the matrices lie in textures.
+    textures: bool,
 }
 
 const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes }
+    Cut { rows, columns, lanes, textures: false }
 }
 
-/// How the kernels over rows are cut: on a CPU in vectors of 16 lanes, on a GPU in 32.
-const ROW_CUTS: &[Cut] = &[cut(8, 8, 16), cut(8, 16, 16), cut(8, 8, 32), cut(8, 16, 32), cut(4, 4, 8)];
+const fn textures(rows: usize, columns: usize, lanes: usize) -> Cut {
+    Cut { rows, columns, lanes, textures: true }
+}
+
+/// How the kernels over rows are cut: those of software drivers, those of GPUs, and others.
+const ROW_CUTS: &[Cut] = &[
+    textures(16, 16, 16),
+    textures(16, 8, 16),
+    cut(8, 16, 32),
+    cut(8, 8, 32),
+    cut(16, 16, 16),
+    textures(8, 16, 32),
+    cut(4, 4, 8),
+];
 /// How the gradient of the weights is cut.
-const WEIGHT_CUTS: &[Cut] = &[cut(4, 8, 16), cut(4, 16, 16), cut(4, 8, 32), cut(4, 16, 32), cut(8, 8, 8)];
+const WEIGHT_CUTS: &[Cut] = &[
+    textures(16, 16, 16),
+    textures(8, 16, 16),
+    textures(16, 8, 16),
+    textures(8, 8, 16),
+    cut(16, 16, 32),
+    cut(8, 16, 32),
+    cut(16, 8, 32),
+    cut(8, 8, 32),
+    cut(4, 4, 8),
+];
 
 /// Inputs and outputs: 1, primes, multiples of every tile and non-multiples, narrow to wide and wide to narrow.
 const SHAPES: &[(usize, usize)] =
@@ -73,12 +98,27 @@ impl Layer {
         packed
     }
 
-    fn variant(&self, kernel: &'static str, lanes: usize) -> Variant {
+    fn variant(&self, kernel: &'static str, cut: Cut) -> Variant {
         Variant::new(kernel)
             .with("WIDTH_IN", word(self.width_in))
             .with("WIDTH_OUT", word(self.width_out))
-            .with("LANES", word(lanes))
+            .with("LANES", word(cut.lanes))
+            .flag("TEXTURES", cut.textures)
     }
+
+    /// The texture of all weights, where this layer's begin at row [`FIRST_WEIGHT`].
+    fn atlas(&self) -> Vec<f32> {
+        let mut atlas = vec![f32::NAN; FIRST_WEIGHT * self.width_in];
+        atlas.extend(pad(&self.weight, self.inputs, self.width_in, self.width_out, 0.0));
+        atlas
+    }
+}
+
+/// Rows of other layers before this one's.
+const FIRST_WEIGHT: usize = 5;
+
+fn rows_of(padded: usize) -> Rows {
+    Rows { count: word(padded), first_weight: word(FIRST_WEIGHT), ..Rows::default() }
 }
 
 /// x [rows, inputs] through a layer on the device: h and, in training, the slope; both padded.
@@ -92,20 +132,26 @@ fn forward(
 ) -> (Vec<f32>, Vec<f32>) {
     let rows = x.len() / layer.inputs;
     let padded = rows.next_multiple_of(cut.rows);
+    // The last layer's output is a buffer in any case.
+    let output_texture = cut.textures && activation != Activation::Identity;
     let variant = layer
-        .variant("linear_forward", cut.lanes)
+        .variant("linear_forward", cut)
         .with("OUTPUTS", word(layer.outputs))
         .with("TILE_ROWS", word(cut.rows))
         .with("TILE_COLUMNS", word(cut.columns))
         .part("ACTIVATION", activation.name())
-        .flag("TRAINING", training);
+        .flag("TRAINING", training)
+        .flag("OUTPUT_TEXTURE", output_texture);
     let unwritten = vec![-7.0f32; padded * layer.width_out];
     let mut launch = Launch::new(variant)
-        .uniform(0, &[word(padded), 0, 0, 0])
+        .uniform(0, &rows_of(padded))
         // Rows beyond the true ones hold what an earlier batch left.
-        .input(1, &pad(x, layer.inputs, layer.width_in, padded, 3.0))
+        .matrix(1, &pad(x, layer.inputs, layer.width_in, padded, 3.0), layer.width_in, cut.textures)
         .input(2, &layer.packed())
-        .output(3, &unwritten);
+        .output_matrix(3, &unwritten, layer.width_out, output_texture);
+    if cut.textures {
+        launch = launch.matrix(5, &layer.atlas(), layer.width_in, true);
+    }
     if training {
         launch = launch.output(4, &unwritten);
     }
@@ -201,15 +247,24 @@ fn backward_to_the_input_is_the_twins() {
             let slope = random(5, rows * layer.inputs);
             let padded = rows.next_multiple_of(cut.rows);
             let variant = layer
-                .variant("linear_backward_input", cut.lanes)
+                .variant("linear_backward_input", cut)
                 .with("TILE_ROWS", word(cut.rows))
                 .with("TILE_COLUMNS", word(cut.columns));
             let launch = Launch::new(variant)
-                .uniform(0, &[word(padded), 0, 0, 0])
-                .input(1, &pad(&delta, layer.outputs, layer.width_out, padded, 0.0))
-                .input(2, &layer.packed())
+                .uniform(0, &rows_of(padded))
+                .matrix(
+                    1,
+                    &pad(&delta, layer.outputs, layer.width_out, padded, 0.0),
+                    layer.width_out,
+                    cut.textures,
+                )
                 .input(3, &pad(&slope, layer.inputs, layer.width_in, padded, 3.0))
-                .output(4, &vec![-7.0f32; padded * layer.width_in]);
+                .output_matrix(4, &vec![-7.0f32; padded * layer.width_in], layer.width_in, cut.textures);
+            let launch = if cut.textures {
+                launch.matrix(2, &layer.atlas(), layer.width_in, true)
+            } else {
+                launch.input(2, &layer.packed())
+            };
             let groups = [word(padded.div_ceil(cut.rows * cut.lanes)), word(layer.width_in / cut.columns), 1];
             let below: Vec<f32> = launch.run(&mut report, groups).get(4);
             let by = |f: fn(f64) -> f64| {
@@ -258,7 +313,7 @@ fn backward_weight(
 ) {
     let delta = random(6, rows * layer.outputs);
     let x = random(7, rows * layer.inputs);
-    let padded = rows.next_multiple_of(8);
+    let padded = rows.next_multiple_of(16);
     let slice_rows = padded.div_ceil(slices);
     let (width_in, width_out) = (layer.width_in, layer.width_out);
     let len = (width_in + 1) * width_out;
@@ -266,14 +321,16 @@ fn backward_weight(
     let stride = len + 64;
     let before = random(8, (slices - 1) * stride + len);
     let variant = layer
-        .variant("linear_backward_weight", cut.lanes)
+        .variant("linear_backward_weight", cut)
         .with("TILE_OUT", word(cut.rows))
         .with("TILE_IN", word(cut.columns))
         .flag("ACCUMULATE", accumulate);
+    let rows_uniform =
+        Rows { slice_rows: word(slice_rows), slice_stride: word(stride / 4), ..rows_of(padded) };
     let launch = Launch::new(variant)
-        .uniform(0, &[word(padded), word(slice_rows), word(stride / 4), 0])
-        .input(1, &pad(&delta, layer.outputs, width_out, padded, 0.0))
-        .input(2, &pad(&x, layer.inputs, width_in, padded, 3.0))
+        .uniform(0, &rows_uniform)
+        .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures)
+        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures)
         .output(3, &before);
     let groups = [word(width_out.div_ceil(cut.rows * cut.lanes)), word(width_in / cut.columns), word(slices)];
     let gradient: Vec<f32> = launch.run(report, groups).get(3);

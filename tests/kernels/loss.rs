@@ -10,22 +10,33 @@ use crate::reference::loss::{loss, loss_gradient};
 #[test]
 fn the_loss_and_its_gradient_are_the_twins() {
     let mut report = Report::new();
-    for (dim, lanes) in [(1, 64), (2, 64), (5, 64), (64, 64), (65, 16), (784, 64), (3, 256)] {
+    for (dim, lanes, textures) in [
+        (1, 64, true),
+        (2, 64, false),
+        (5, 64, true),
+        (64, 64, false),
+        (65, 16, true),
+        (784, 64, false),
+        (3, 256, false),
+    ] {
         for rows in [1, 3, 8, 63, 64, 65, 257] {
             // A part of a larger batch: it divides by the batch's rows, and its sums follow those of earlier parts.
             let (batch, first_partial) = (1000, 5);
             let (v, u) = (random(1, rows * dim), random(2, rows * dim));
-            let (width, padded) = (dim.next_multiple_of(8), rows.next_multiple_of(8));
+            let (width, padded) = (dim.next_multiple_of(8), rows.next_multiple_of(16));
             let groups = rows.div_ceil(lanes);
             let chunk = Chunk { rows: word(rows), batch, first_partial, ..Chunk::zeroed() };
             let partials_before = vec![-7.0f32; first_partial as usize + groups + 3];
-            let variant = Variant::new("loss").with("WIDTH_OUT", word(width)).with("LANES", word(lanes));
+            let variant = Variant::new("loss")
+                .with("WIDTH_OUT", word(width))
+                .with("LANES", word(lanes))
+                .flag("TEXTURES", textures);
             let launch = Launch::new(variant)
                 .uniform(0, &chunk)
                 // Whatever is in the padded rows must not matter.
                 .input(1, &pad(&v, dim, width, padded, f32::NAN))
                 .input(2, &pad(&u, dim, width, padded, 1e30))
-                .output(3, &vec![-7.0f32; padded * width])
+                .output_matrix(3, &vec![-7.0f32; padded * width], width, textures)
                 .output(4, &partials_before);
             let outputs = launch.run(&mut report, [word(groups), 1, 1]);
             let (delta, partials): (Vec<f32>, Vec<f32>) = (outputs.get(3), outputs.get(4));

@@ -1,7 +1,9 @@
 //! From the gradient to the weights: gradient_reduce.wgsl, step.wgsl, adamw.wgsl.
 
+use bytemuck::Zeroable;
 use proptest::prelude::*;
 use windfield::gpu::Variant;
+use windfield::model::Atlas;
 use windfield::train::{Record, ScheduleConstants, State};
 
 use crate::common::{Launch, Outputs, Report, UNIT, narrow, random, wide, word};
@@ -25,13 +27,17 @@ fn slices_are_added_in_order_and_their_squares_summed() {
     for (i, quads) in QUADS.into_iter().enumerate() {
         for slices in [1, 2, 5, 16] {
             let lanes = if i % 2 == 0 { 64 } else { 32 };
+            let per_lane = [8, 1, 3][i % 3];
             let before = random(1, slices * quads * 4);
-            let groups = quads.div_ceil(lanes);
+            // Quads of a workgroup.
+            let width = lanes * per_lane;
+            let groups = quads.div_ceil(width);
             let variant = Variant::new("gradient_reduce")
                 .with("SLICES", word(slices))
                 .with("QUADS", word(quads))
+                .with("QUADS_PER_LANE", word(per_lane))
                 .with("LANES", word(lanes));
-            for grid in grids(quads, lanes) {
+            for grid in grids(quads, width) {
                 let launch =
                     Launch::new(variant.clone()).output(0, &before).output(1, &vec![-7.0f32; groups + 2]);
                 let outputs = launch.run(&mut report, grid);
@@ -48,10 +54,11 @@ fn slices_are_added_in_order_and_their_squares_summed() {
                     &before[quads * 4..],
                 );
                 for group in 0..groups {
-                    let of_group = &sums[group * lanes * 4..((group + 1) * lanes * 4).min(quads * 4)];
+                    let of_group = &sums[group * width * 4..((group + 1) * width * 4).min(quads * 4)];
                     let want: f64 = wide(of_group).iter().map(|g| g * g).sum();
-                    // Positive terms, each a square: one rounding, two levels in a vec4, log2(lanes) of the tree.
-                    let roundings = 3.0 + (lanes as f64).log2();
+                    // Positive terms, each a square: one rounding, the sum of a lane, two levels in a vec4, log2(lanes)
+                    // of the tree.
+                    let roundings = per_lane as f64 + 3.0 + (lanes as f64).log2();
                     report.near(
                         &format!("{name}: square {group}"),
                         &[squares[group]],
@@ -284,16 +291,32 @@ struct Update<'a> {
     parameters: &'a [f32],
     moments: [&'a [f32]; 2],
     average: Option<&'a [f32]>,
+    /// The padded layers (inputs, outputs), where their weights are copied to a texture as well.
+    layers: Option<&'a [(usize, usize)]>,
+}
+
+/// Where each layer begins among the parameters, and in the texture: multiples of 64 floats, and rows one after the
+/// other. Then the floats of all parameters, and rows and width of the texture.
+fn places(layers: &[(usize, usize)]) -> (Vec<(usize, usize)>, usize, usize, usize) {
+    let (mut at, mut row) = (0, 0);
+    let mut places = vec![];
+    for (inputs, outputs) in layers {
+        places.push((at, row));
+        at += ((inputs + 1) * outputs).next_multiple_of(64);
+        row += outputs;
+    }
+    (places, at, row, layers.iter().map(|layer| layer.0).max().unwrap_or(8))
 }
 
 impl Update<'_> {
-    /// Bindings: 3 the parameters, 4 and 5 the moments, 6 the average.
+    /// Bindings: 3 the parameters, 4 and 5 the moments, 6 the average, 8 the texture.
     fn run(&self, report: &mut Report, grid: [u32; 3], lanes: usize) -> Outputs {
         let quads = self.gradient.len() / 4;
         let variant = Variant::new("adamw")
             .with("QUADS", word(quads))
             .with("LANES", word(lanes))
-            .flag("AVERAGE", self.average.is_some());
+            .flag("AVERAGE", self.average.is_some())
+            .flag("TEXTURES", self.layers.is_some());
         let mut launch = Launch::new(variant)
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
@@ -303,6 +326,16 @@ impl Update<'_> {
             .output(5, self.moments[1]);
         if let Some(average) = self.average {
             launch = launch.output(6, average);
+        }
+        if let Some(layers) = self.layers {
+            let (places, _, rows, width) = places(layers);
+            let mut atlas = Atlas { layers: word(layers.len()), ..Atlas::zeroed() };
+            for (entry, ((inputs, outputs), (at, row))) in
+                atlas.entries.iter_mut().zip(layers.iter().zip(places))
+            {
+                *entry = [word(at / 4), word(inputs / 4), word(*outputs), word(row)];
+            }
+            launch = launch.uniform(7, &atlas).output_matrix(8, &vec![-7.0; rows * width], width, true);
         }
         launch.run(report, grid)
     }
@@ -353,6 +386,7 @@ fn updates_are_the_twins() {
                 parameters: &parameters,
                 moments: [&moment1, &moment2],
                 average: average.as_deref(),
+                layers: None,
             };
 
             let mut twin = AdamW::new(&[wide(&parameters)], f64::from(weight_decay));
@@ -397,6 +431,45 @@ fn updates_are_the_twins() {
 }
 
 #[test]
+fn the_texture_of_the_weights_follows_them() {
+    let mut report = Report::new();
+    for layers in [
+        &[(8, 8)][..],
+        &[(8, 64), (64, 64), (64, 8)],
+        // a layer narrower than the texture before and after a wider one, and one that ends right before the next
+        &[(8, 24), (24, 32), (32, 8), (8, 40), (16, 16)],
+        &[(1032, 8), (8, 1032)],
+    ] {
+        let (places, n, rows, width) = places(layers);
+        let (gradient, parameters, zeros) = (random(1, n), random(2, n), vec![0.0; n]);
+        for (average, halted) in [(None, 0), (Some(&zeros), 0), (None, 1)] {
+            let update = Update {
+                schedule: constants(),
+                state: State { halted, ..state_at(1, 0.1, 1.0, 0.9) },
+                gradient: &gradient,
+                parameters: &parameters,
+                moments: [&zeros, &zeros],
+                average: average.map(Vec::as_slice),
+                layers: Some(layers),
+            };
+            let outputs = update.run(&mut report, grids(n / 4, 64)[1], 64);
+            let updated: Vec<f32> = outputs.get(3);
+            let mut want = vec![-7.0; rows * width];
+            if halted == 0 {
+                for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
+                    for output in 0..*outputs {
+                        want[(row + output) * width..][..*inputs]
+                            .copy_from_slice(&updated[at + output * inputs..][..*inputs]);
+                    }
+                }
+            }
+            report.same_bits(&format!("{layers:?}, halted {halted}"), &outputs.get(8), &want);
+        }
+    }
+    report.finish();
+}
+
+#[test]
 fn nothing_is_updated_when_halted() {
     let mut report = Report::new();
     let (parameters, moments, average) = (random(1, 400), random(2, 400), random(3, 400));
@@ -409,6 +482,7 @@ fn nothing_is_updated_when_halted() {
                 parameters: &parameters,
                 moments: [&moments, &moments],
                 average: average.map(Vec::as_slice),
+                layers: None,
             };
             let outputs = update.run(&mut report, [2, 1, 1], 64);
             for (slot, before) in [(3, &parameters), (4, &moments), (5, &moments)] {
@@ -481,6 +555,7 @@ proptest! {
             parameters: &parameters,
             moments: [&zeros, &zeros],
             average: None,
+            layers: None,
         };
         let outputs = update.run(&mut report, [1, 1, 1], 64);
         for (i, p) in outputs.get::<f32>(3).iter().enumerate() {
