@@ -14,6 +14,15 @@ use tempfile::TempPath;
 
 use crate::error::{Error, Result};
 
+/// How the names of temporary files begin and end.
+const PREFIX: &str = ".windfield-";
+const SUFFIX: &str = ".tmp";
+
+/// Whether a file of this name is one that was being written.
+pub(crate) fn is_temporary(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_some_and(|name| name.starts_with(PREFIX) && name.ends_with(SUFFIX))
+}
+
 /// A file being written, which takes its name only when it is finished.
 ///
 /// Dropping it without [`finish`](Self::finish) removes what was written and
@@ -42,7 +51,7 @@ impl AtomicFile {
         let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".windfield-").suffix(".tmp");
+        builder.prefix(PREFIX).suffix(SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;

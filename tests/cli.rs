@@ -373,7 +373,10 @@ fn a_killed_run_leaves_the_last_whole_checkpoint() {
     let step = checkpoint_step(&place.path("run")).unwrap();
     let logged = steps(&place.path("run/metrics.csv"));
     assert!(logged.len() as u64 >= step, "the history reaches as far as the checkpoint");
+    // A kill in the middle of a write leaves a temporary file.
+    fs::write(place.path("run/.windfield-x1y2z3.tmp"), "half of a check").unwrap();
     place.done(&format!("train --resume run --steps {} --no-pictures", step + 30));
+    assert_eq!(fs::read_dir(place.path("run")).unwrap().count(), 4, "it is swept away");
     assert_eq!(steps(&place.path("run/metrics.csv")), (0..step + 30).collect::<Vec<_>>());
 
     // What a kill in the middle cannot do is what a broken disk can: that is said.

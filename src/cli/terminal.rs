@@ -91,6 +91,14 @@ impl Progress {
         }
     }
 
+    /// Changes how far there is to go.
+    pub fn resize(&mut self, length: u64) {
+        self.length = length;
+        if let Some(bar) = &self.bar {
+            bar.set_length(length);
+        }
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         if let Some(bar) = &self.bar {

@@ -267,6 +267,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
     if args.explain {
         return explain(context, &device, &trainer);
     }
+    folder.sweep()?;
     let (metrics, before) = Metrics::resume(folder.metrics(), log_every, checkpoint.step())?;
     interrupt::check("the run is as it was")?;
     context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
@@ -487,7 +488,7 @@ impl Run<'_> {
         history?;
         if self.pictures {
             // A tenth of the training time at most, unless that is less than a few seconds.
-            let patience = Duration::from_secs_f64(seconds / 10.0).max(Duration::from_secs(5));
+            let patience = Duration::from_secs_f64(seconds / 10.0).max(Duration::from_secs(20));
             if !self.draw(&model, patience) {
                 let folder = typed(self.folder.path());
                 return Err(
@@ -593,8 +594,15 @@ impl Run<'_> {
             save("loss.png", curve.and_then(|curve| pictures::loss(&curve)).map(Some));
         }
         let go_on = || !interrupt::requested();
+        let mut progress = self.context.progress(0, 0);
+        let watch = |drawn: usize, wanted: usize| {
+            progress.resize(wanted as u64);
+            progress.show(drawn as u64, || "samples for the pictures".to_owned());
+            go_on()
+        };
         let portrait =
-            pictures::Portrait::sit(&self.device, model, &self.data, self.source.as_ref(), patience, go_on);
+            pictures::Portrait::sit(&self.device, model, &self.data, self.source.as_ref(), patience, watch);
+        progress.clear();
         match portrait {
             Ok(Some(mut portrait)) => {
                 save("samples.png", portrait.samples().map(Some));

@@ -66,7 +66,7 @@ pub struct Portrait<'a> {
 
 impl<'a> Portrait<'a> {
     /// Draws samples for as long as `patience` lasts, and paths where there are two dimensions. `go_on` is asked
-    /// between chunks; if it says no, there is no portrait.
+    /// between chunks, with the samples drawn and those wanted; if it says no, there is no portrait.
     ///
     /// # Errors
     /// As of [`Sampler`].
@@ -76,7 +76,7 @@ impl<'a> Portrait<'a> {
         data: &'a Dataset,
         source: Option<&Dataset>,
         patience: Duration,
-        mut go_on: impl FnMut() -> bool,
+        mut go_on: impl FnMut(usize, usize) -> bool,
     ) -> Result<Option<Self>> {
         let begun = Instant::now();
         let dim = model.architecture.dim;
@@ -87,10 +87,10 @@ impl<'a> Portrait<'a> {
         let mut rows = sampler.chunk_rows().min(1 << 11);
         let mut drawn = Vec::new();
         while drawn.len() < most * dim {
-            if !go_on() {
+            let have = drawn.len() / dim;
+            if !go_on(have, most) {
                 return Ok(None);
             }
-            let have = drawn.len() / dim;
             drawn.extend(sampler.sample(have as u64, rows.min(most - have))?);
             if begun.elapsed() > patience {
                 break;
@@ -101,7 +101,7 @@ impl<'a> Portrait<'a> {
         let shown = data.spread(most);
         let (mut paths, mut field) = (vec![], None);
         if dim == 2 {
-            if !go_on() {
+            if !go_on(drawn.len() / dim, most) {
                 return Ok(None);
             }
             let mut sampler =

@@ -101,6 +101,20 @@ impl RunFolder {
         Ok(())
     }
 
+    /// Removes what a killed program was in the middle of writing: its temporary files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be read; a file that cannot be removed does no harm.
+    pub fn sweep(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.path).map_err(|error| Error::io("read", &self.path, error))? {
+            let Ok(entry) = entry else { continue };
+            if crate::files::is_temporary(&entry.file_name()) {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
     /// The names of a run's files that are here.
     #[must_use]
     pub fn files(&self) -> Vec<String> {
