@@ -18,7 +18,7 @@ demo: ## trains on the checkerboard and samples 100 000 points, into ./demo
 	@.ci/install demo
 	cargo build --release
 	rm -rf demo
-	$(WINDFIELD) train --data checkerboard --steps 4000 --batch 1024 --hidden 128,128,128 --seed 1 --out demo
+	$(WINDFIELD) train --data checkerboard --hidden 128,128,128,128 --activation gelu --steps 10000 --lr 4e-3 --seed 1 --out demo
 	$(WINDFIELD) sample demo/model.safetensors -n 100000 --seed 1 --out demo/samples.npy
 
 test: ## format, lints, all tests, documentation, judges; on lavapipe, the kernels on SwiftShader too
