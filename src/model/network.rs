@@ -187,7 +187,8 @@ impl Network {
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
             }
-            let groups = tile_groups(habits, rows, layer.width_out);
+            let tile = Tile::of(habits, layer);
+            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
             dispatches
                 .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
         }
@@ -218,9 +219,10 @@ impl Network {
                 Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
+            let tile = Tile::of(habits, layer);
             let groups = [
-                to_u32(layer.width_out).div_ceil(tile_columns(layer.width_out) * habits.tile_lanes),
-                to_u32(layer.width_in) / tile_columns(layer.width_in),
+                to_u32(layer.width_out).div_ceil(tile.outputs * habits.tile_lanes),
+                to_u32(layer.width_in) / tile.inputs,
                 to_u32(slices),
             ];
             dispatches
@@ -238,7 +240,7 @@ impl Network {
                     Binding::whole(3, &self.slopes[index - 1]),
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
-                let groups = tile_groups(habits, rows, layer.width_in);
+                let groups = tile.groups(habits, rows, layer.width_in, tile.inputs);
                 dispatches
                     .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
             }
@@ -247,18 +249,29 @@ impl Network {
     }
 }
 
-/// The widest tile that divides a padded width.
-fn tile_columns(width: usize) -> u32 {
-    if width.is_multiple_of(16) { 16 } else { 8 }
+/// How the matrices of a layer are cut into tiles: one invocation computes one.
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    rows: u32,
+    /// Along the layer's inputs, and along its outputs.
+    inputs: u32,
+    outputs: u32,
 }
 
-/// Rows of a tile.
-fn tile_rows(habits: &Habits) -> u32 {
-    habits.tile_rows.min(TILE_ROWS)
-}
+impl Tile {
+    /// Large tiles read less, and take drivers seconds to compile: they are for layers that have the work to repay it.
+    fn of(habits: &Habits, layer: &LayerLayout) -> Self {
+        const WORTH: usize = 128 * 128;
+        let large = layer.width_in * layer.width_out >= WORTH;
+        let along = |width: usize| if large && width.is_multiple_of(16) { 16 } else { 8 };
+        let rows = if large { habits.tile_rows.min(TILE_ROWS) } else { 8 };
+        Self { rows, inputs: along(layer.width_in), outputs: along(layer.width_out) }
+    }
 
-fn tile_groups(habits: &Habits, rows: usize, width: usize) -> [u32; 3] {
-    [to_u32(rows).div_ceil(tile_rows(habits) * habits.tile_lanes), to_u32(width) / tile_columns(width), 1]
+    /// Workgroups over the rows of a matrix and `width` of its columns, in tiles of `columns`.
+    fn groups(self, habits: &Habits, rows: usize, width: usize, columns: u32) -> [u32; 3] {
+        [to_u32(rows).div_ceil(self.rows * habits.tile_lanes), to_u32(width) / columns, 1]
+    }
 }
 
 fn layer_variant(kernel: &'static str, habits: &Habits, layer: &LayerLayout) -> Variant {
@@ -278,8 +291,8 @@ pub(crate) fn forward_variant(
 ) -> Variant {
     layer_variant("linear_forward", habits, layer)
         .with("OUTPUTS", to_u32(layer.outputs))
-        .with("TILE_ROWS", tile_rows(habits))
-        .with("TILE_COLUMNS", tile_columns(layer.width_out))
+        .with("TILE_ROWS", Tile::of(habits, layer).rows)
+        .with("TILE_COLUMNS", Tile::of(habits, layer).outputs)
         .part("ACTIVATION", activation)
         .flag("TRAINING", training)
         .flag("TEXTURES", textures.0)
@@ -289,8 +302,8 @@ pub(crate) fn forward_variant(
 /// The variant of `linear_backward_input` for a layer.
 pub(crate) fn backward_input_variant(habits: &Habits, layer: &LayerLayout, textures: bool) -> Variant {
     layer_variant("linear_backward_input", habits, layer)
-        .with("TILE_ROWS", tile_rows(habits))
-        .with("TILE_COLUMNS", tile_columns(layer.width_in))
+        .with("TILE_ROWS", Tile::of(habits, layer).rows)
+        .with("TILE_COLUMNS", Tile::of(habits, layer).inputs)
         .flag("TEXTURES", textures)
 }
 
@@ -302,8 +315,8 @@ pub(crate) fn backward_weight_variant(
     textures: bool,
 ) -> Variant {
     layer_variant("linear_backward_weight", habits, layer)
-        .with("TILE_OUT", tile_columns(layer.width_out))
-        .with("TILE_IN", tile_columns(layer.width_in))
+        .with("TILE_OUT", Tile::of(habits, layer).outputs)
+        .with("TILE_IN", Tile::of(habits, layer).inputs)
         .flag("ACCUMULATE", accumulate)
         .flag("TEXTURES", textures)
 }

@@ -20,6 +20,8 @@ use crate::{Error, Result};
 const RING: u32 = 4096;
 /// Submissions handed over before the first of them is waited for: the device never runs dry.
 const IN_FLIGHT: usize = 2;
+/// Passes that a batch may be cut into: each is a set of dispatches of its own.
+const PASSES: usize = 4096;
 /// Rows that one partial sum of the loss covers.
 pub(crate) const LOSS_LANES: u32 = 64;
 const LANES: u32 = 64;
@@ -566,6 +568,17 @@ fn chunk_rows(device: &Device, architecture: &Architecture, layout: &Layout, bat
     let rows = by_memory.min(by_time.max(TILE_ROWS as usize)).min(by_loop);
     // Parts of equal size, each a multiple of what one partial sum of the loss covers, so that sums never straddle.
     let rows = (rows / LOSS_LANES as usize).max(1) * LOSS_LANES as usize;
+    if batch.div_ceil(rows) > PASSES {
+        return Err(Error::Limit {
+            what: format!("a batch in passes of {rows} rows"),
+            asked: batch.div_ceil(rows) as u64,
+            unit: "passes",
+            limit_name: "the number of passes",
+            limit: PASSES as u64,
+            device: device.info().name.clone(),
+            flag: "--batch".to_owned(),
+        });
+    }
     Ok(rows.min(batch))
 }
 
