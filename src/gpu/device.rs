@@ -559,7 +559,10 @@ impl Device {
             },
             matrix::extent(rows, width, purpose)?,
         );
-        self.inner.queue.submit([encoder.finish()]);
+        {
+            let _turn = lock(&self.inner.turn);
+            self.inner.queue.submit([encoder.finish()]);
+        }
         self.wait(None)?;
         let padded: Vec<f32> = self.fetch(&landing, 0..(stride * rows) as u64)?;
         Ok(padded.chunks_exact(stride / 4).flat_map(|row| &row[..width]).copied().collect())
