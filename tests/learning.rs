@@ -62,14 +62,14 @@ fn the_field_between_gaussians_is_learnt() {
         let exact = m + (t * s * s - (1.0 - t)) / (t * t * s * s + (1.0 - t).powi(2)) * (x - t * m);
         distance += (v - exact).powi(2) / drawn.batch as f64;
     }
-    // It was GAUSSIAN_REACHED; the untrained network's is 2.9.
-    report.near("E ‖v − u‖²", &[distance as f32], &[0.0], GAUSSIAN_DISTANCE);
+    // It was 0.0085; a field of zero is ‖m‖² + d·s² + d − C = 2.18 away.
+    report.near("E ‖v − u‖²", &[distance as f32], &[0.0], 0.02);
 
     // L_CFM = L_FM + C: what the trainer reports is that distance above the crossing energy.
     let (mean, error) = loss(&model, &data, 128);
     let floor = 2.0 * s * PI / 2.0;
     println!("loss {mean:.4} ± {error:.4}, floor {floor:.4}, distance {distance:.4}");
-    // The data are a sample themselves, of 200 000: 0.003 of the mean of numbers with a deviation of some 1.5.
+    // The distance and the data are samples themselves, of 20 000 and 200 000 points.
     report.near("L_CFM − L_FM", &[(mean - distance) as f32], &[floor], 4.0 * error + 0.01);
 
     let sampling =
@@ -83,12 +83,10 @@ fn the_field_between_gaussians_is_learnt() {
         .sum::<f64>()
         / 5000.0;
     println!("root mean square distance of φ_1: {:.4}", error.sqrt());
-    report.near("φ_1", &[error.sqrt() as f32], &[0.0], GAUSSIAN_FLOW);
+    // It was 0.024, of points that move by 1.3 in the root mean square.
+    report.near("φ_1", &[error.sqrt() as f32], &[0.0], 0.06);
     report.finish();
 }
-
-const GAUSSIAN_DISTANCE: f64 = 0.05;
-const GAUSSIAN_FLOW: f64 = 0.1;
 
 /// No field has a loss below 7.490 ± 0.014 on the checkerboard; what a network has above that is what it has not learnt.
 #[test]
@@ -111,6 +109,11 @@ fn the_checkerboard_is_learnt() {
     let (mean, error) = loss(&model, &data, 512);
     let excess = mean - 7.490;
     println!("loss {mean:.4} ± {error:.4}, excess {excess:.4}");
-    report.near("excess", &[excess as f32], &[0.0], 0.12);
+    // Three seeds gave 0.087, 0.088 and 0.089; other layouts of the work end elsewhere by some 0.005, and the loss is
+    // measured to 0.0065. The reference settings, five hundred times the work, are nearer to the floor; a network
+    // that has learnt nothing is at 13. Less than the floor, by more than both are known to, would be a mistake in the
+    // loss.
+    report.holds(excess < 0.12, || format!("an excess of {excess:.4}"));
+    report.holds(excess > -3.0 * error.hypot(0.014), || format!("{excess:.4} below the floor"));
     report.finish();
 }
