@@ -13,6 +13,7 @@ use std::sync::OnceLock;
 
 use windfield::gpu::{Device, DeviceOptions};
 
+#[allow(unused_imports, reason = "each integration test uses its own part")]
 pub use launch::{Launch, Outputs};
 pub use report::{Report, UNIT};
 
