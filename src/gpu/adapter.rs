@@ -37,14 +37,20 @@ pub struct Adapters {
 }
 
 impl Adapters {
-    /// Asks Vulkan, Metal and DX12. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says which backends to ask instead, as
-    /// in other programs built on wgpu; the driver's own variables, such as `VK_DRIVER_FILES`, narrow the search as
-    /// well.
+    /// Asks Vulkan, Metal and DX12, and GL if they find nothing. `WGPU_BACKEND` (vulkan, metal, dx12, gl) says which
+    /// backends to ask instead, as in other programs built on wgpu; the driver's own variables, such as
+    /// `VK_DRIVER_FILES`, narrow the search as well.
     #[must_use]
     pub fn find() -> Self {
-        // GL only where it is asked for: it reaches the same GPUs as the others do, with less, and where it is all
-        // there is, a line that says what to install serves better than a driver of doubtful compute shaders.
-        let backends = Backends::from_env().unwrap_or(Backends::all() - Backends::GL);
+        if let Some(backends) = Backends::from_env() {
+            return Self::ask(backends);
+        }
+        // GL reaches the same GPUs as the others do, with less.
+        let found = Self::ask(Backends::all() - Backends::GL);
+        if found.list.is_empty() { Self::ask(Backends::all()) } else { found }
+    }
+
+    fn ask(backends: Backends) -> Self {
         let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
         // Debug builds would switch on validation layers and turn off DX12's shader optimiser.
         descriptor.flags = wgpu::InstanceFlags::empty();

@@ -77,7 +77,7 @@ impl Architecture {
     }
 
     /// Random weights, uniform on ±1/√inputs, biases included (PyTorch's default for `Linear`). One vector a layer:
-    /// W [out, in] row by row, then b [out].
+    /// W `[out, in]` row by row, then b `[out]`.
     #[must_use]
     pub fn initialize(&self, seed: u64) -> Vec<LayerWeights> {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
@@ -100,7 +100,7 @@ fn uniform(rng: &mut impl Rng) -> f32 {
     integer / 16_777_216.0
 }
 
-/// The weights of one layer: W [out, in] row by row, and b [out].
+/// The weights of one layer: W `[out, in]` row by row, and b `[out]`.
 pub type LayerWeights = (Vec<f32>, Vec<f32>);
 
 /// Widths are padded with zeros to a multiple of this, so that no kernel needs a guard.

@@ -20,7 +20,7 @@ pub const FORMAT: u32 = 1;
 pub struct Model {
     /// The network's shape.
     pub architecture: Architecture,
-    /// Of each layer W [out, in], row by row, and b [out].
+    /// Of each layer W `[out, in]`, row by row, and b `[out]`.
     pub weights: Vec<LayerWeights>,
     /// The path it was trained on.
     pub path: Path,

@@ -145,9 +145,9 @@ pub struct Batch {
     pub xt: Vec<f32>,
     /// The velocities to learn (eq. 12, 13).
     pub ut: Vec<f32>,
-    /// The times [B].
+    /// The times `[B]`.
     pub t: Vec<f32>,
-    /// The rows of the data [B].
+    /// The rows of the data `[B]`.
     pub index: Vec<u32>,
 }
 
@@ -243,7 +243,7 @@ impl Batch {
         Ok(drawn)
     }
 
-    /// Writes the batch as safetensors: `x0 x1 xt ut` [B, d], `t` [B], `index` [B] (u32).
+    /// Writes the batch as safetensors: `x0 x1 xt ut` `[B, d]`, `t` `[B]`, `index` `[B]` (u32).
     ///
     /// # Errors
     /// [`Error::Io`].

@@ -83,7 +83,7 @@ impl Default for TrainOptions {
             time_frequencies: 0,
             batch: 512,
             steps: 10_000,
-            lr: 1e-3,
+            lr: 3e-3,
             schedule: Schedule::Cosine,
             warmup: 100,
             weight_decay: 0.0,

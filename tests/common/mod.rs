@@ -13,7 +13,9 @@ use std::sync::OnceLock;
 
 use windfield::gpu::{Device, DeviceOptions};
 
+#[allow(unused_imports, reason = "each integration test uses its own part")]
 pub use launch::{Launch, Outputs};
+#[allow(unused_imports, reason = "each integration test uses its own part")]
 pub use report::{Report, UNIT};
 
 fn open(checked: bool) -> Device {

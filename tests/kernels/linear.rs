@@ -363,7 +363,7 @@ fn backward_weight(
                         .collect::<Vec<_>>()
                 };
                 let add = |sums: &mut [f64], old: Vec<f64>| {
-                    sums.iter_mut().zip(old).for_each(|(sum, old)| *sum += old)
+                    sums.iter_mut().zip(old).for_each(|(sum, old)| *sum += old);
                 };
                 add(&mut dw, old(at, layer.inputs, width_in, layer.outputs));
                 add(&mut db, old(at + width_in * width_out, layer.outputs, width_out, 1));

@@ -4,7 +4,13 @@
 //! Tolerances are error bounds, not experience: a sum of n products in float32 is within (n + 1)·2⁻²⁴·Σ|terms| in
 //! any order, and each comment says what else rounds.
 
-#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "sizes are small"
+)]
+#![allow(clippy::float_cmp, reason = "bits are compared on purpose")]
 #![allow(clippy::many_single_char_names, reason = "the names are those of the formulas")]
 
 #[path = "../common/mod.rs"]

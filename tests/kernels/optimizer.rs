@@ -238,10 +238,10 @@ fn the_ring_wraps() {
     let schedule = ScheduleConstants { learning_rate: 1.0, warmup: 1 << 20, ring: 64, ..constants() };
     for times in [63, 64, 65, 200] {
         let (_, ring) = step(&mut report, schedule, (&[1.0], &[1.0]), State::default(), times);
-        for slot in 0..64 {
+        for (slot, record) in ring.iter().enumerate().take(64) {
             let newest = (0..times).rev().find(|step| step % 64 == slot);
             let want = newest.map_or(0.0, |step| (step + 1) as f32 / (1 << 20) as f32);
-            report.equal(&format!("slot {slot} after {times}"), &[ring[slot].learning_rate], &[want]);
+            report.equal(&format!("slot {slot} after {times}"), &[record.learning_rate], &[want]);
         }
     }
     report.finish();
@@ -394,7 +394,7 @@ fn updates_are_the_twins() {
                 (updates - 1, vec![wide(&moment1)], vec![wide(&moment2)]);
             let mut wanted = vec![wide(&parameters)];
             let scaled: Vec<f64> = wide(&gradient).iter().map(|g| g * f64::from(scale)).collect();
-            twin.update(&mut wanted, &[scaled.clone()], lr.into());
+            twin.update(&mut wanted, std::slice::from_ref(&scaled), lr.into());
             let (m, v, p) = (&twin.first_moment[0], &twin.second_moment[0], &wanted[0]);
 
             for grid in grids(quads, lanes) {

@@ -1,5 +1,6 @@
 //! A velocity field of two dimensions at several times.
 
+use glam::{DVec2, Vec2};
 use image::RgbImage;
 
 use super::axis::Scale;
@@ -163,12 +164,10 @@ impl Field {
     }
 
     /// The velocity at a place of the window, both coordinates 0…1.
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
+    fn at(&self, x: f64, y: f64) -> DVec2 {
         let (x, y) = (x * (self.n - 1) as f64, y * (self.n - 1) as f64);
-        (
-            f64::from(bilinear(&self.u, self.n, self.n, x, y)),
-            f64::from(bilinear(&self.v, self.n, self.n, x, y)),
-        )
+        let part = |values| f64::from(bilinear(values, self.n, self.n, x, y));
+        DVec2::new(part(&self.u), part(&self.v))
     }
 }
 
@@ -187,17 +186,13 @@ fn texture(
     let cell = f64::from(theme.scale) * 0.5;
     let (columns, rows) = (((width as f64 / cell) as usize).max(2), ((height as f64 / cell) as usize).max(2));
     // Velocities in cells of the texture per unit of time, so that both axes count alike.
-    let stretch =
-        (columns as f64 / (panel.x.hi() - panel.x.lo()), rows as f64 / (panel.y.hi() - panel.y.lo()));
-    let mut flow = vec![(0f32, 0f32); columns * rows];
+    let size = DVec2::new(columns as f64, rows as f64);
+    let stretch = size / DVec2::new(panel.x.hi() - panel.x.lo(), panel.y.hi() - panel.y.lo());
+    let mut flow = vec![Vec2::ZERO; columns * rows];
     for (i, cell) in flow.iter_mut().enumerate() {
         let (x, y) = ((i % columns) as f64 + 0.5, (i / columns) as f64 + 0.5);
-        let (u, v) = velocity.at(x / columns as f64, y / rows as f64);
-        let (u, v) = (u * stretch.0, v * stretch.1);
-        let length = u.hypot(v);
-        if length > 0.0 && length.is_finite() {
-            *cell = ((u / length) as f32, (v / length) as f32);
-        }
+        let v = stretch * velocity.at(x / size.x, y / size.y);
+        *cell = v.normalize_or_zero().as_vec2();
     }
     let noise: Vec<f32> =
         (0..columns * rows).map(|i| (hash(i as u64) >> 40) as f32 / 2f32.powi(24)).collect();
@@ -205,8 +200,8 @@ fn texture(
     let table = theme.speed.table::<1024>();
     canvas.pixels(panel.rect, |column, row| {
         let (x, y) = ((column as f64 + 0.5) / width as f64, 1.0 - (row as f64 + 0.5) / height as f64);
-        let (u, v) = velocity.at(x, y);
-        let base = table[(speeds.unit(u.hypot(v)).clamp(0.0, 1.0) * 1023.0) as usize];
+        let speed = speeds.unit(velocity.at(x, y).length()).clamp(0.0, 1.0);
+        let base = table[(speed * 1023.0) as usize];
         let light = bilinear(&streaks, columns, rows, x * columns as f64 - 0.5, y * rows as f64 - 0.5);
         Some(lit(base, light))
     });
@@ -227,24 +222,23 @@ fn lit(colour: Rgb, light: f32) -> Rgb {
 }
 
 /// The mean of `noise` along the field line through each cell, stretched to about −1…1.
-fn convolve(flow: &[(f32, f32)], noise: &[f32], columns: usize, rows: usize) -> Vec<f32> {
+fn convolve(flow: &[Vec2], noise: &[f32], columns: usize, rows: usize) -> Vec<f32> {
     const REACH: i32 = 16;
     let mut streaks = vec![0f32; columns * rows];
     for (i, out) in streaks.iter_mut().enumerate() {
         let (mut sum, mut weights) = (noise[i], 1.0f32);
         for sign in [-1.0f32, 1.0] {
-            let (mut x, mut y) = ((i % columns) as f32 + 0.5, (i / columns) as f32 + 0.5);
+            let mut place = Vec2::new((i % columns) as f32 + 0.5, (i / columns) as f32 + 0.5);
+            let mut at = i;
             for step in 1..=REACH {
-                let at = (y as usize) * columns + x as usize;
-                let (u, v) = flow[at];
-                x += sign * u;
-                y += sign * v;
-                if x < 0.0 || y < 0.0 || x >= columns as f32 || y >= rows as f32 {
+                place += sign * flow[at];
+                if place.min_element() < 0.0 || place.x >= columns as f32 || place.y >= rows as f32 {
                     break;
                 }
+                at = (place.y as usize) * columns + place.x as usize;
                 // A Hann window: no ends of streaks stand out.
                 let weight = 0.5 + 0.5 * (std::f32::consts::PI * step as f32 / (REACH + 1) as f32).cos();
-                sum += weight * noise[(y as usize) * columns + x as usize];
+                sum += weight * noise[at];
                 weights += weight;
             }
         }
@@ -252,9 +246,9 @@ fn convolve(flow: &[(f32, f32)], noise: &[f32], columns: usize, rows: usize) -> 
     }
     let mean = streaks.iter().sum::<f32>() / streaks.len() as f32;
     let spread = (streaks.iter().map(|s| (s - mean).powi(2)).sum::<f32>() / streaks.len() as f32).sqrt();
-    for (streak, &(u, v)) in streaks.iter_mut().zip(flow) {
+    for (streak, v) in streaks.iter_mut().zip(flow) {
         // Where nothing moves there are no streaks, only the colour.
-        *streak = if u == 0.0 && v == 0.0 {
+        *streak = if *v == Vec2::ZERO {
             0.0
         } else {
             ((*streak - mean) / (2.2 * spread.max(1e-6))).clamp(-1.0, 1.0)
@@ -283,25 +277,22 @@ fn arrows(
     let across = ((rect.w / spacing) as usize).clamp(6, 24);
     let down = ((rect.h / spacing) as usize).clamp(6, 24);
     let cell = (rect.w / across as f32).min(rect.h / down as f32);
-    let stretch = (
-        f64::from(rect.w) / (panel.x.hi() - panel.x.lo()),
-        f64::from(rect.h) / (panel.y.hi() - panel.y.lo()),
-    );
+    // upwards in the plot is downwards in the picture
+    let size = DVec2::new(rect.w.into(), -f64::from(rect.h));
+    let stretch = size / DVec2::new(panel.x.hi() - panel.x.lo(), panel.y.hi() - panel.y.lo());
     canvas.clipped(rect, |layer| {
         for i in 0..across * down {
             let (x, y) =
                 (((i % across) as f64 + 0.5) / across as f64, ((i / across) as f64 + 0.5) / down as f64);
-            let (u, v) = velocity.at(x, y);
-            let speed = speeds.unit(u.hypot(v)).clamp(0.0, 1.0);
-            let (dx, dy) = (u * stretch.0, -v * stretch.1);
-            let length = dx.hypot(dy);
-            if speed <= 0.0 || length <= 0.0 || !length.is_finite() {
+            let v = velocity.at(x, y);
+            let speed = speeds.unit(v.length()).clamp(0.0, 1.0);
+            let direction = (stretch * v).normalize_or_zero().as_vec2();
+            if speed <= 0.0 || direction == Vec2::ZERO {
                 continue;
             }
             // The square root keeps slow arrows readable.
             let size = cell * (0.3 + 0.65 * speed.sqrt() as f32);
-            let direction = ((dx / length) as f32, (dy / length) as f32);
-            let centre = (rect.x + x as f32 * rect.w, rect.bottom() - y as f32 * rect.h);
+            let centre = Vec2::new(rect.x + x as f32 * rect.w, rect.bottom() - y as f32 * rect.h);
             arrow(layer, centre, direction, size, map.at(speed));
         }
     });
@@ -332,15 +323,15 @@ fn under(canvas: &mut Canvas, theme: &Theme, panel: &Panel, points: &[f32], limi
 }
 
 /// An arrow of length `size` centred at a place.
-fn arrow(canvas: &mut Canvas, (x, y): (f32, f32), (dx, dy): (f32, f32), size: f32, colour: Rgb) {
+fn arrow(canvas: &mut Canvas, centre: Vec2, direction: Vec2, size: f32, colour: Rgb) {
     let head = (0.36 * size).clamp(1.3, 2.6);
     let (half, wing) = (size / 2.0, head * 0.42);
-    let tip = (x + dx * half, y + dy * half);
-    let neck = (tip.0 - dx * head, tip.1 - dy * head);
-    let tail = (x - dx * half, y - dy * half);
-    canvas.polyline(&[tail, (neck.0 + dx * 0.3, neck.1 + dy * 0.3)], LineStyle::new(0.75, colour));
-    let wings = [tip, (neck.0 - dy * wing, neck.1 + dx * wing), (neck.0 + dy * wing, neck.1 - dx * wing)];
-    canvas.polygon(&wings, colour, 1.0);
+    let tip = centre + half * direction;
+    let neck = tip - head * direction;
+    let tail = centre - half * direction;
+    let across = wing * direction.perp();
+    canvas.polyline(&[tail.into(), (neck + 0.3 * direction).into()], LineStyle::new(0.75, colour));
+    canvas.polygon(&[tip.into(), (neck + across).into(), (neck - across).into()], colour, 1.0);
 }
 
 #[cfg(test)]
@@ -365,12 +356,12 @@ mod tests {
     fn streaks_follow_the_field() {
         let n = 64;
         let noise: Vec<f32> = (0..n * n).map(|i| (hash(i as u64) >> 40) as f32 / 2f32.powi(24)).collect();
-        let streaks = convolve(&vec![(1.0, 0.0); n * n], &noise, n, n);
+        let streaks = convolve(&vec![Vec2::X; n * n], &noise, n, n);
         let difference = |step: usize| -> f32 {
             (0..n * (n - 1)).filter(|i| i % n < n - 1).map(|i| (streaks[i] - streaks[i + step]).abs()).sum()
         };
         assert!(difference(1) * 3.0 < difference(n), "along {} across {}", difference(1), difference(n));
-        assert!(convolve(&vec![(0.0, 0.0); n * n], &noise, n, n).iter().all(|s| *s == 0.0));
+        assert!(convolve(&vec![Vec2::ZERO; n * n], &noise, n, n).iter().all(|s| *s == 0.0));
     }
 
     #[test]

@@ -157,7 +157,10 @@ impl Panel {
         for (value, text) in &ticks.major {
             let (x, _) = self.place(*value, self.y.lo());
             canvas.polyline(&[(x, bottom), (x, bottom + theme.tick_length)], frame);
-            canvas.text(x, y, text, label);
+            // A label at the edge moves inwards, so that it cannot touch those of the panel beside it.
+            let half = 0.5 * canvas.text_width(text, label);
+            let (first, last) = (self.rect.x + half - 3.0, self.rect.right() - half + 3.0);
+            canvas.text(x.max(first).min(last.max(first)), y, text, label);
         }
         if let Some(note) = ticks.note {
             let below = y + 1.3 * theme.tick_size;
