@@ -2,6 +2,7 @@
 //! field can fall below.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(clippy::many_single_char_names, reason = "the names are those of the formulas")]
 
 mod common;
 mod reference;

@@ -1,7 +1,12 @@
 //! Sampling as a whole: fields whose flow is known in closed form, the solvers' orders, and what a sample must not
 //! depend on.
 
-#![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    reason = "sizes of tests are small"
+)]
 
 mod common;
 mod reference;
@@ -230,7 +235,7 @@ fn a_trajectory_ends_in_the_sample() {
                 .copied()
                 .collect()
         };
-        let mut ends = |sampler: &mut Sampler| {
+        let ends = |sampler: &mut Sampler| {
             let noise = sampler.noise(4, rows).unwrap_or_else(|error| panic!("{error}"));
             let sample = sampler.sample(4, rows).unwrap_or_else(|error| panic!("{error}"));
             let carried = sampler.carry_trajectory(&noise).unwrap_or_else(|error| panic!("{error}"));

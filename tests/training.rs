@@ -2,6 +2,7 @@
 //! against finite differences, the bits that a run must repeat, and what it learns.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(clippy::float_cmp, reason = "copies are compared")]
 
 mod common;
 mod reference;
@@ -232,6 +233,7 @@ fn the_first_ten_steps_are_the_references() {
     let gpu = as_on_a_gpu();
     let parts = in_parts(&gpu);
     // Drivers take long to compile: few shapes, and several batches of the same.
+    #[allow(clippy::type_complexity, reason = "a table")]
     let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 13] = [
         ("as here", &here, 1, &[], "silu", 0, &[1, 64]),
         ("as here", &here, 1, &[16], "relu", 3, &[7]),
