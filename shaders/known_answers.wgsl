@@ -4,12 +4,18 @@
 
 struct Question {
     counter: vec4u,
-    key: vec4u,  // x, y
+    key: vec2u,
+    rows: u32,      // to pick one from
+    padding: u32,
 }
 
 struct Answer {
     words: vec4u,
     normals: vec4f,
+    picked: u32,
+    padding0: u32,
+    padding1: u32,
+    padding2: u32,
 }
 
 @group(0) @binding(0) var<storage, read> questions: array<Question>;
@@ -19,7 +25,7 @@ struct Answer {
 fn main(@builtin(global_invocation_id) id: vec3u) {
     if (id.x < arrayLength(&questions)) {
         let question = questions[id.x];
-        let words = philox4x32(question.counter, question.key.xy);
-        answers[id.x] = Answer(words, normals(words));
+        let words = philox4x32(question.counter, question.key);
+        answers[id.x] = Answer(words, normals(words), pick_row(words.x, words.y, question.rows), 0u, 0u, 0u);
     }
 }

@@ -36,7 +36,9 @@ pub fn normal_row_error(seed: u64, row: u32, step: u32, stream: u32, columns: us
 struct Question {
     counter: [u32; 4],
     key: [u32; 2],
-    padding: [u32; 2],
+    /// To pick one from.
+    rows: u32,
+    padding: u32,
 }
 
 /// `Answer` of known_answers.wgsl.
@@ -45,6 +47,8 @@ struct Question {
 struct Answer {
     words: [u32; 4],
     normals: [f32; 4],
+    picked: u32,
+    padding: [u32; 3],
 }
 
 /// Counters (row, 0, 0, 0) of key 0, found by search, whose word 0 or 2 is at an end of Box–Muller's range: u = 1,
@@ -56,11 +60,12 @@ const EXTREMES: [u32; 9] = [
 #[test]
 fn the_generator_gives_the_published_known_answers() {
     let mut report = Report::new();
-    let published = KNOWN_ANSWERS.map(|(counter, key, _)| Question { counter, key, padding: [0; 2] });
-    let extremes = EXTREMES.iter().map(|&row| Question { counter: [row, 0, 0, 0], ..Question::zeroed() });
+    let published = KNOWN_ANSWERS.map(|(counter, key, _)| Question { counter, key, rows: 7, padding: 0 });
+    let extremes =
+        EXTREMES.iter().map(|&row| Question { counter: [row, 0, 0, 0], rows: 1, ..Question::zeroed() });
     let others = (0..5000u32).map(|i| {
         let [a, b, c, d] = philox::philox4x32([i, 1, 2, 3], [4, 5]);
-        Question { counter: [a, b, i, d], key: [c, a ^ d], padding: [0; 2] }
+        Question { counter: [a, b, i, d], key: [c, a ^ d], rows: b >> (i % 32), padding: 0 }
     });
     let questions: Vec<Question> = published.into_iter().chain(extremes).chain(others).collect();
     let before = vec![Answer::zeroed(); questions.len()];
@@ -72,6 +77,8 @@ fn the_generator_gives_the_published_known_answers() {
     for (answer, question) in answers.iter().zip(&questions) {
         let want = philox::philox4x32(question.counter, question.key);
         report.equal(&format!("words of counter {:08x?}", question.counter), &answer.words, &want);
+        let picked = philox::pick(want[0], want[1], question.rows);
+        report.equal(&format!("the row of {} for {want:08x?}", question.rows), &[answer.picked], &[picked]);
         let error = normal_error(want);
         report
             .close(&format!("normals of {want:08x?}"), &answer.normals, &philox::normals(want), |i| error[i]);
