@@ -406,6 +406,17 @@ fn a_run_does_not_depend_on_how_it_is_submitted() {
     for limit in [1, 7, 1000, 2048, u64::MAX] {
         assert!(limited(limit) == free, "{limit} steps a submission give other bits");
     }
+    // Steps that are each cut into several submissions.
+    let mut cut = trainer(&in_parts(device()), &data, None, &short(300));
+    cut.limit_submission(7);
+    let (cut, whole) = (result(cut).0, result(trainer(device(), &data, None, &short(300))).0);
+    assert_eq!(cut.len(), whole.len());
+    for (cut, whole) in cut.iter().zip(&whole) {
+        assert!(
+            (cut.loss - whole.loss).abs() < 1e-3 * whole.loss,
+            "{cut:?} and {whole:?}: steps are left out"
+        );
+    }
     // Every step has its own record.
     let mut losses: Vec<u32> = free.0.iter().map(|record| record.loss.to_bits()).collect();
     losses.sort_unstable();
