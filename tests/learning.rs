@@ -1,7 +1,8 @@
-//! What training learns, held against what is known exactly: the field and the loss's floor between Gaussians, and the
-//! floor of the checkerboard.
+//! What training learns, against what is known exactly: the marginal field between Gaussians, and the loss that no
+//! field can fall below.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(clippy::many_single_char_names, reason = "the names are those of the formulas")]
 
 mod common;
 mod reference;
@@ -9,106 +10,113 @@ mod reference;
 use std::f64::consts::PI;
 use std::ops::ControlFlow;
 
-use common::{device, random, wide};
+use common::{Report, device, random, wide};
 use windfield::data::Dataset;
+use windfield::flow::Solver;
 use windfield::model::Model;
 use windfield::sample::{SampleOptions, Sampler};
-use windfield::train::{Schedule, TrainOptions, Trainer, mean_loss};
+use windfield::train::{Batch, BatchOptions, TrainOptions, Trainer, mean_loss};
 
-fn learn(data: &Dataset, options: TrainOptions) -> Model {
-    let mut trainer = Trainer::new(device(), data, None, options).expect("a trainer");
-    trainer.run(|_| ControlFlow::Continue(())).expect("a run");
-    trainer.model().expect("a model")
+fn train(data: &Dataset, options: TrainOptions) -> Model {
+    let mut trainer = Trainer::new(device(), data, None, options).unwrap_or_else(|error| panic!("{error}"));
+    trainer.run(|_| ControlFlow::Continue(())).unwrap_or_else(|error| panic!("{error}"));
+    trainer.model().unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// N(0, I) → N(m, s²·I) with the straight path: the marginal field is linear in x, the floor of the loss is
-/// C = d·s·π/2, and the flow is x ↦ m + s·x.
+/// The loss over fresh batches, and its standard error.
+fn loss(model: &Model, data: &Dataset, batches: u32) -> (f64, f64) {
+    mean_loss(device(), model, data, None, 4096, batches, 99).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// N(0, I) → N(m, s²I): the exact marginal field is v(x, t) = m + (t·s² − (1 − t)) / (t²s² + (1 − t)²)·(x − t·m), its
+/// flow φ_1(x) = m + s·x, and the crossing energy, which is the loss of that field, d·s·π/2.
 #[test]
-fn between_gaussians_the_exact_field_is_learned() {
+fn the_field_between_gaussians_is_learnt() {
+    let mut report = Report::new();
     let (m, s) = ([1.0, -0.5], 0.5);
-    let normals = random(11, 2 * 50_000);
-    let rows = normals.chunks_exact(2).flat_map(|x| [m[0] + s * x[0], m[1] + s * x[1]]).collect();
-    let data = Dataset::from_rows("gaussian", rows, 2).expect("a data set");
+    let values =
+        wide(&random(71, 2 * 200_000)).iter().enumerate().map(|(i, x)| (m[i % 2] + s * x) as f32).collect();
+    let data = Dataset::from_rows("gaussian", values, 2).expect("a data set");
     let options = TrainOptions {
         hidden: vec![64, 64],
-        batch: 512,
+        batch: 256,
         steps: 3000,
-        lr: 4e-3,
-        schedule: Schedule::Cosine,
+        lr: 3e-3,
+        ema: 0.995,
         standardize: false,
+        seed: 1,
         ..TrainOptions::default()
     };
-    let model = learn(&data, options);
+    let model = train(&data, options);
 
-    let (loss, error) = mean_loss(device(), &model, &data, None, 2048, 400, 77).expect("a loss");
-    let floor = 2.0 * f64::from(s) * PI / 2.0;
-    let excess = loss - floor;
-    println!("loss {loss:.4} ± {error:.4}, floor {floor:.4}");
-    // The excess is the mean squared distance to the exact field. It reached 0.004 here; an untrained network is 1.2
-    // above. Below the floor there is only the noise of the estimate and of 50 000 points for a density.
-    assert!(excess > -4.0 * error - 0.01, "{loss} is below the floor {floor}");
-    assert!(excess < 0.02, "{loss} is {excess} above the floor {floor}");
-
-    let mut sampler = Sampler::new(device(), &model, None, SampleOptions::default()).expect("a sampler");
-    let s = f64::from(s);
-    for t in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        // points where the path is at time t
-        let spread = ((1.0 - t) * (1.0 - t) + t * t * s * s).sqrt();
-        let points: Vec<f32> = random(12, 2 * 2000)
-            .chunks_exact(2)
-            .flat_map(|x| [0, 1].map(|i| (t * f64::from(m[i]) + spread * f64::from(x[i])) as f32))
-            .collect();
-        let learned = wide(&sampler.velocity(&points, t as f32).expect("velocities"));
-        let slope = (t * s * s - (1.0 - t)) / (spread * spread);
-        let square: f64 = wide(&points)
-            .iter()
-            .zip(&learned)
-            .enumerate()
-            .map(|(i, (x, v))| {
-                let mean = f64::from(m[i % 2]);
-                (v - (mean + slope * (x - t * mean))).powi(2)
-            })
-            .sum();
-        let distance = (square / 2000.0).sqrt();
-        println!("t = {t}: the field is {distance:.3} from the exact one");
-        // At the ends the training sees few points; in between it reached 0.03 to 0.08.
-        assert!(distance < 0.2, "t = {t}: {distance} from the exact field");
+    // The distance from the exact field, in the mean over t and x_t.
+    let drawn =
+        BatchOptions { path: model.path.clone(), batch: 20_000, seed: 98, standardize: false, step: 0 };
+    let batch = Batch::draw(device(), &data, None, &drawn).unwrap_or_else(|error| panic!("{error}"));
+    let parameters =
+        model.weights.iter().flat_map(|(weight, bias)| [wide(weight), wide(bias)]).collect::<Vec<_>>();
+    let mlp = reference::mlp::Mlp::new(&[3, 64, 64, 2], reference::activation::Activation::Silu, parameters);
+    let v = mlp.forward(&reference::draw::features(&wide(&batch.xt), &wide(&batch.t), 2, 0));
+    let mut distance = 0.0;
+    for (i, v) in v.iter().enumerate() {
+        let (x, t, m) = (f64::from(batch.xt[i]), f64::from(batch.t[i / 2]), m[i % 2]);
+        let exact = m + (t * s * s - (1.0 - t)) / (t * t * s * s + (1.0 - t).powi(2)) * (x - t * m);
+        distance += (v - exact).powi(2) / drawn.batch as f64;
     }
+    // It was 0.0085; a field of zero is ‖m‖² + d·s² + d − C = 2.18 away.
+    report.near("E ‖v − u‖²", &[distance as f32], &[0.0], 0.02);
 
-    let noise = sampler.noise(0, 4000).expect("noise");
-    let ends = sampler.sample(0, 4000).expect("samples");
-    let square: f64 = wide(&noise)
-        .iter()
-        .zip(wide(&ends))
-        .enumerate()
-        .map(|(i, (x, end))| (end - (f64::from(m[i % 2]) + s * x)).powi(2))
-        .sum();
-    let distance = (square / 4000.0).sqrt();
-    println!("the flow is {distance:.3} from m + s·x");
-    assert!(distance < 0.1, "the flow is {distance} from the exact one");
+    // L_CFM = L_FM + C: what the trainer reports is that distance above the crossing energy.
+    let (mean, error) = loss(&model, &data, 128);
+    let floor = 2.0 * s * PI / 2.0;
+    println!("loss {mean:.4} ± {error:.4}, floor {floor:.4}, distance {distance:.4}");
+    // The distance and the data are samples themselves, of 20 000 and 200 000 points.
+    report.near("L_CFM − L_FM", &[(mean - distance) as f32], &[floor], 4.0 * error + 0.01);
+
+    let sampling =
+        SampleOptions { solver: Solver::named("rk4").expect("rk4"), steps: 20, ..SampleOptions::default() };
+    let mut sampler =
+        Sampler::new(device(), &model, None, sampling).unwrap_or_else(|error| panic!("{error}"));
+    let noise = sampler.noise(0, 5000).unwrap_or_else(|error| panic!("{error}"));
+    let samples = sampler.sample(0, 5000).unwrap_or_else(|error| panic!("{error}"));
+    let error = (0..noise.len())
+        .map(|i| (f64::from(samples[i]) - (m[i % 2] + s * f64::from(noise[i]))).powi(2))
+        .sum::<f64>()
+        / 5000.0;
+    println!("root mean square distance of φ_1: {:.4}", error.sqrt());
+    // It was 0.024, of points that move by 1.3 in the root mean square.
+    report.near("φ_1", &[error.sqrt() as f32], &[0.0], 0.06);
+    report.finish();
 }
 
-/// The reference library's checkerboard has an irreducible loss of 7.490 ± 0.014.
+/// No field has a loss below 7.490 ± 0.014 on the checkerboard; what a network has above that is what it has not learnt.
 #[test]
-fn the_checkerboard_comes_close_to_its_floor() {
-    let data = Dataset::open("checkerboard").expect("a data set");
+fn the_checkerboard_is_learnt() {
+    let mut report = Report::new();
+    let data = Dataset::open("checkerboard:1000000").unwrap_or_else(|error| panic!("{error}"));
     let options = TrainOptions {
-        hidden: vec![128, 128, 128],
+        hidden: vec![64, 64, 64],
         activation: "gelu".parse().expect("an activation"),
-        batch: 512,
-        steps: 5000,
-        lr: 4e-3,
+        batch: 256,
+        steps: 4000,
+        lr: 5e-3,
+        ema: 0.995,
+        // the floor is that of data units
         standardize: false,
+        seed: 1,
         ..TrainOptions::default()
     };
-    let model = learn(&data, options);
+    let model = train(&data, options);
     // other points of the same density
-    let fresh = Dataset::open_seeded("checkerboard", 1).expect("a data set");
-    let (loss, error) = mean_loss(device(), &model, &fresh, None, 2048, 400, 78).expect("a loss");
-    let excess = loss - 7.490;
-    println!("loss {loss:.4} ± {error:.4}, {excess:.4} above the floor");
-    // It reached 0.04 here, ± 0.01. The best linear field, which knows the mean and the variance 6.58 but no squares, is
-    // d·s·π/2 − 7.490 = 0.57 above the floor. The margin is for other adapters, whose rounding makes another run of it.
-    assert!(excess > -0.014 - 4.0 * error, "{loss} is below the floor");
-    assert!(excess < 0.1, "{loss} is {excess} above the floor");
+    let fresh = Dataset::open_seeded("checkerboard:1000000", 1).unwrap_or_else(|error| panic!("{error}"));
+    let (mean, error) = loss(&model, &fresh, 512);
+    let excess = mean - 7.490;
+    println!("loss {mean:.4} ± {error:.4}, excess {excess:.4}");
+    // Three seeds gave 0.087, 0.088 and 0.089; other layouts of the work end elsewhere by some 0.005, and the loss is
+    // measured to 0.0065. The reference settings, five hundred times the work, are nearer to the floor; the best
+    // linear field is 0.57 above it. Less than the floor, by more than both are known to, would be a mistake in the
+    // loss.
+    report.holds(excess < 0.12, || format!("an excess of {excess:.4}"));
+    report.holds(excess > -3.0 * error.hypot(0.014), || format!("{excess:.4} below the floor"));
+    report.finish();
 }

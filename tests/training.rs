@@ -2,6 +2,7 @@
 //! against finite differences, the bits that a run must repeat, and what it learns.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(clippy::float_cmp, reason = "copies are compared")]
 
 mod common;
 mod reference;
@@ -228,25 +229,29 @@ const CHANGE: f64 = 3e-4;
 #[test]
 fn the_first_ten_steps_are_the_references() {
     let mut report = Report::new();
-    let cases: [(usize, &[usize], usize, usize); 12] = [
-        (1, &[], 0, 1),
-        (1, &[16], 3, 7),
-        (2, &[], 3, 256),
-        (2, &[16], 0, 1),
-        (2, &[16], 0, 1000),
-        (2, &[64, 64, 64], 0, 256),
-        (2, &[17, 31, 5], 3, 7),
-        (5, &[17, 31, 5], 0, 256),
-        (5, &[64, 64, 64], 3, 7),
-        (5, &[1, 1], 1, 65),
-        (64, &[64, 64, 64], 0, 64),
-        (64, &[17, 31, 5], 3, 100),
-    ];
+    let here = device().clone();
     let gpu = as_on_a_gpu();
-    let devices = [("as here", device().clone()), ("as on a GPU", gpu.clone()), ("in parts", in_parts(&gpu))];
-    for (i, (dim, hidden, time_frequencies, batch)) in cases.into_iter().enumerate() {
-        for (j, (layout, device)) in devices.iter().enumerate() {
-            let activation = ACTIVATIONS[(i + j) % ACTIVATIONS.len()].name();
+    let parts = in_parts(&gpu);
+    // Drivers take long to compile: few shapes, and several batches of the same.
+    #[allow(clippy::type_complexity, reason = "a table")]
+    let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 13] = [
+        ("as here", &here, 1, &[], "silu", 0, &[1, 64]),
+        ("as here", &here, 1, &[16], "relu", 3, &[7]),
+        ("as here", &here, 2, &[16], "silu", 0, &[1, 1000]),
+        ("as here", &here, 2, &[64, 64, 64], "gelu", 0, &[7, 256]),
+        ("as here", &here, 2, &[], "tanh", 3, &[256]),
+        ("as here", &here, 5, &[17, 31, 5], "selu", 0, &[1, 256]),
+        ("as here", &here, 64, &[64, 64, 64], "tanh", 3, &[65]),
+        // wide enough for the largest tiles, with broken ones
+        ("as here", &here, 5, &[130, 140], "softplus", 1, &[7, 100]),
+        ("as on a GPU", &gpu, 2, &[64, 64, 64], "silu", 0, &[7, 256]),
+        ("as on a GPU", &gpu, 5, &[17, 31, 5], "softplus", 3, &[100, 300]),
+        ("as on a GPU", &gpu, 64, &[16], "relu", 0, &[65]),
+        ("as on a GPU", &gpu, 5, &[130, 140], "gelu", 1, &[7, 100]),
+        ("in parts", &parts, 5, &[17, 31, 5], "softplus", 3, &[100, 300]),
+    ];
+    for (layout, device, dim, hidden, activation, time_frequencies, batches) in cases {
+        for &batch in batches {
             let options = TrainOptions {
                 hidden: hidden.to_vec(),
                 activation: activation.parse().expect("an activation"),
@@ -269,7 +274,7 @@ fn the_first_ten_steps_are_the_references() {
 fn everything_switched_on_is_the_references() {
     let mut report = Report::new();
     let everything = TrainOptions {
-        hidden: vec![32, 17],
+        hidden: vec![17, 24],
         time_frequencies: 2,
         batch: 100,
         steps: 40,
@@ -283,22 +288,19 @@ fn everything_switched_on_is_the_references() {
         ..plain()
     };
     let (data, source) = (points(80, 3), points(30, 3));
+    // One shape for all of them.
+    let some = TrainOptions { hidden: vec![17], batch: 33, steps: 25, ..plain() };
     for (name, options, source) in [
         ("everything", everything.clone(), Some(&source)),
         ("from a Gaussian", everything.clone(), None),
-        ("clip", TrainOptions { clip: 0.5, ..plain() }, None),
-        ("decay", TrainOptions { weight_decay: 0.3, ..plain() }, None),
-        ("cosine", TrainOptions { schedule: Schedule::Cosine, ..plain() }, None),
-        ("warm-up", TrainOptions { warmup: 30, ..plain() }, None),
-        ("average", TrainOptions { ema: 0.9, ..plain() }, None),
-        ("standardised", TrainOptions { standardize: true, ..plain() }, None),
-        ("source", plain(), Some(&source)),
+        ("clip", TrainOptions { clip: 0.5, ..some.clone() }, None),
+        ("decay", TrainOptions { weight_decay: 0.3, ..some.clone() }, None),
+        ("cosine", TrainOptions { schedule: Schedule::Cosine, ..some.clone() }, None),
+        ("warm-up", TrainOptions { warmup: 30, ..some.clone() }, None),
+        ("average", TrainOptions { ema: 0.9, ..some.clone() }, None),
+        ("standardised", TrainOptions { standardize: true, ..some.clone() }, None),
+        ("source", some.clone(), Some(&source)),
     ] {
-        let options = if name == "everything" || name == "from a Gaussian" {
-            options
-        } else {
-            TrainOptions { hidden: vec![16], batch: 33, steps: 25, ..options }
-        };
         beside_the_reference(&mut report, name, device(), (&data, source), &options);
     }
     report.finish();
@@ -311,7 +313,7 @@ fn gradients_are_those_of_finite_differences() {
     for activation in ["silu", "gelu", "tanh", "softplus"] {
         let data = points(60, 3);
         let options = TrainOptions {
-            hidden: vec![19, 24, 7],
+            hidden: vec![17, 24],
             activation: activation.parse().expect("an activation"),
             time_frequencies: 1,
             batch: 128,
@@ -393,18 +395,23 @@ fn result(mut trainer: Trainer) -> (Vec<Record>, Vec<u32>, BTreeMap<String, Vec<
 
 #[test]
 fn a_run_does_not_depend_on_how_it_is_submitted() {
-    // More steps than the ring has records, so that it wraps.
-    let options = TrainOptions { ema: 0.99, schedule: Schedule::Cosine, warmup: 10, ..short(4500) };
     let data = points(100, 2);
-    let limited = |limit: u64| {
-        let mut trainer = trainer(device(), &data, None, &options);
+    let schedule = TrainOptions { ema: 0.99, schedule: Schedule::Cosine, warmup: 10, ..short(300) };
+    // More steps than the ring has records, so that it wraps.
+    let long = TrainOptions { hidden: vec![], batch: 1, ..short(4500) };
+    let limited = |options: &TrainOptions, limit: u64| {
+        let mut trainer = trainer(device(), &data, None, options);
         trainer.limit_submission(limit);
         result(trainer)
     };
-    let free = result(trainer(device(), &data, None, &options));
-    assert!(free.0.iter().all(|record| record.loss.is_finite()));
-    for limit in [1, 7, 1000, 2048, u64::MAX] {
-        assert!(limited(limit) == free, "{limit} steps a submission give other bits");
+    let free = |options: &TrainOptions| result(trainer(device(), &data, None, options));
+    let whole = free(&schedule);
+    for limit in [1, 7, 64, u64::MAX] {
+        assert!(limited(&schedule, limit) == whole, "{limit} steps a submission give other bits");
+    }
+    let whole = free(&long);
+    for limit in [1000, 2048] {
+        assert!(limited(&long, limit) == whole, "{limit} steps a submission give other bits");
     }
     // Steps that are each cut into several submissions.
     let mut cut = trainer(&in_parts(device()), &data, None, &short(300));
@@ -418,7 +425,7 @@ fn a_run_does_not_depend_on_how_it_is_submitted() {
         );
     }
     // Every step has its own record.
-    let mut losses: Vec<u32> = free.0.iter().map(|record| record.loss.to_bits()).collect();
+    let mut losses: Vec<u32> = whole.0.iter().map(|record| record.loss.to_bits()).collect();
     losses.sort_unstable();
     losses.dedup();
     assert!(losses.len() > 4400, "{} losses of 4500 steps differ", losses.len());
@@ -446,7 +453,7 @@ fn a_resumed_run_gives_the_same_bits() {
         (
             "everything",
             TrainOptions {
-                hidden: vec![17, 9],
+                hidden: vec![17, 24],
                 schedule: Schedule::Cosine,
                 warmup: 20,
                 clip: 0.5,
@@ -571,7 +578,7 @@ fn a_batch_in_parts_is_the_same_batch() {
     let data = points(90, 3);
     // 64 rows a part: whole parts, a part of one row, a last part of a broken tile.
     for batch in [64, 65, 128, 200, 333] {
-        let options = TrainOptions { hidden: vec![24, 17], batch, steps: 3, ..plain() };
+        let options = TrainOptions { hidden: vec![17, 24], batch, steps: 3, ..plain() };
         let parts = in_parts(device());
         let (mut whole, mut cut) =
             (trainer(device(), &data, None, &options), trainer(&parts, &data, None, &options));
@@ -598,7 +605,7 @@ fn mean_loss_is_that_of_fresh_batches_in_network_units() {
     let mut report = Report::new();
     let (data, source) = (points(70, 3), points(30, 3));
     for (standardize, source) in [(false, None), (true, None), (true, Some(&source))] {
-        let options = TrainOptions { hidden: vec![16], batch: 50, steps: 5, standardize, ..plain() };
+        let options = TrainOptions { hidden: vec![17], batch: 50, steps: 5, standardize, ..plain() };
         let mut trained = trainer(device(), &data, source, &options);
         run(&mut trained);
         let model = model(&trained);
@@ -633,5 +640,59 @@ fn the_widest_networks_are_right() {
     report.near("loss", &[record.loss], &[gradients.loss], 1e-6 * gradients.loss);
     let want = reference::gradient_norm::gradient_norm(&gradients.parameters);
     report.near("norm", &[record.gradient_norm], &[want], 1e-6 * want);
+    report.finish();
+}
+
+#[test]
+fn one_device_serves_several_threads() {
+    let data = points(100, 2);
+    // Some with many short submissions, some with long ones.
+    let with = |seed: u64| {
+        let long = seed.is_multiple_of(2);
+        let mut trainer =
+            trainer(device(), &data, None, &TrainOptions { seed, ..short(if long { 1500 } else { 300 }) });
+        trainer.limit_submission(if long { 50 } else { 1 });
+        result(trainer)
+    };
+    let alone: Vec<_> = (0..4).map(with).collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let with = &with;
+        let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || with(seed))).collect();
+        threads.into_iter().map(|thread| thread.join().expect("a thread that does not panic")).collect()
+    });
+    assert!(alone == together, "other bits beside other runs");
+}
+
+/// Rows beyond what drivers loop over in one go, and beyond what 16 bits count.
+#[test]
+fn large_batches_and_data_sets_are_whole() {
+    let mut report = Report::new();
+    let data = points(150_000, 1);
+    let options = TrainOptions { hidden: vec![8], batch: 140_000, steps: 1, ..plain() };
+    let drawn = batch(&data, None, &options, 0);
+    let late = drawn.index.iter().filter(|&&row| row > 65_535).count() as f64 / drawn.index.len() as f64;
+    report.near("the part of rows beyond 65 535", &[late as f32], &[1.0 - 65_536.0 / 150_000.0], 0.01);
+    for (row, x1) in drawn.index.iter().zip(&drawn.x1) {
+        report.holds(data.values()[*row as usize] == *x1, || format!("row {row} is not {x1}"));
+    }
+    let x = reference::draw::features(&wide(&drawn.xt), &wide(&drawn.t), 1, 0);
+    for (layout, device) in [("as here", device().clone()), ("as on a GPU", as_on_a_gpu())] {
+        let mut trainer = trainer(&device, &data, None, &options);
+        let gradients = mlp(&model(&trainer)).gradients(&x, &wide(&drawn.ut), options.batch);
+        let record = run(&mut trainer)[0];
+        report.near(&format!("{layout}: loss"), &[record.loss], &[gradients.loss], 3e-6 * gradients.loss);
+        let saved = checkpoint_tensors(&trainer);
+        for (tensor, name) in mlp(&model(&trainer)).names().iter().enumerate() {
+            let want: Vec<f64> = gradients.parameters[tensor].iter().map(|g| 0.1 * g).collect();
+            let scale = want.iter().fold(0.0f64, |scale, m| scale.max(m.abs()));
+            // One sum over all rows, one by one.
+            report.near(
+                &format!("{layout}: gradient of {name}"),
+                &saved[&format!("moment1.{name}")],
+                &want,
+                1e-4 * scale,
+            );
+        }
+    }
     report.finish();
 }

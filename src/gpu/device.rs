@@ -45,6 +45,9 @@ struct Inner {
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    /// Held by the one thread that hands work over or asks how far it is: wgpu 30.0 panics when a wait that runs
+    /// into its time limit meets another thread there (gfx-rs/wgpu, pull request 9958).
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -119,6 +122,7 @@ impl Device {
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
+                turn: Mutex::default(),
             }),
             habits,
         })
@@ -334,7 +338,7 @@ impl Device {
                 self.inner.queue.write_buffer(&buffer.raw, at + whole as u64, &last);
             }
             if bytes.len() > PIECE {
-                self.inner.queue.submit([]);
+                self.submit([], &[])?;
                 self.wait(None)?;
             }
         }
@@ -476,9 +480,18 @@ impl Device {
                 copy.range.end - copy.range.start,
             );
         }
-        let index = self.inner.queue.submit([encoder.finish()]);
+        let index = {
+            let _turn = lock(&self.inner.turn);
+            self.inner.queue.submit([encoder.finish()])
+        };
         self.check("a submission")?;
         Ok(Submission { index, begun: Instant::now() })
+    }
+
+    /// Asks the driver how far it is.
+    fn poll(&self, how: PollType) -> Result<wgpu::PollStatus, wgpu::PollError> {
+        let _turn = lock(&self.inner.turn);
+        self.inner.device.poll(how)
     }
 
     /// Waits until a submission is done, or everything submitted so far.
@@ -489,7 +502,7 @@ impl Device {
         let begun = Instant::now();
         loop {
             // Waits without a limit were seen to hang on software drivers: short ones, again and again.
-            let result = self.inner.device.poll(PollType::Wait {
+            let result = self.poll(PollType::Wait {
                 submission_index: submission.map(|submission| submission.index.clone()),
                 timeout: Some(Duration::from_secs(2)),
             });
@@ -546,7 +559,10 @@ impl Device {
             },
             matrix::extent(rows, width, purpose)?,
         );
-        self.inner.queue.submit([encoder.finish()]);
+        {
+            let _turn = lock(&self.inner.turn);
+            self.inner.queue.submit([encoder.finish()]);
+        }
         self.wait(None)?;
         let padded: Vec<f32> = self.fetch(&landing, 0..(stride * rows) as u64)?;
         Ok(padded.chunks_exact(stride / 4).flat_map(|row| &row[..width]).copied().collect())
@@ -578,7 +594,7 @@ impl Device {
         // that was handed over since.
         let mut patience = PollType::Poll;
         loop {
-            match self.inner.device.poll(patience) {
+            match self.poll(patience) {
                 Ok(_) => {}
                 Err(wgpu::PollError::Timeout) if begun.elapsed() < PATIENCE => {}
                 Err(error) => return Err(Error::DeviceLost { reason: one_line(&error.to_string()) }),

@@ -1,4 +1,4 @@
-//! The structs that the sampling kernels share with the host. `tests/kernels.rs` holds sizes and offsets against
+//! The structs that the sampling kernels share with the host. `tests/kernels/structs.rs` holds sizes and offsets against
 //! what naga makes of their WGSL twins.
 
 use bytemuck::{Pod, Zeroable};

@@ -169,7 +169,9 @@ impl Sampler {
             usize::try_from(habits.dispatch_flops / model.architecture.flops().max(1)).unwrap_or(usize::MAX);
         let mut rows = habits.particles.min(by_memory).min(by_time).max(TILE_ROWS as usize);
         if tiles.is_none() {
-            rows = rows.min(largest_rows(device, &layout) / options.solver.stages()).max(TILE_ROWS as usize);
+            // The stages' velocities share a buffer, each in whole tiles of rows.
+            let tile = TILE_ROWS as usize;
+            rows = rows.min(largest_rows(device, &layout) / options.solver.stages() / tile * tile).max(tile);
         }
         let points = device.buffer(
             4 * (rows * dim) as u64,

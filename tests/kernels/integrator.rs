@@ -12,16 +12,26 @@ use crate::reference::draw::features;
 use crate::reference::integrator::{integrate, tableau};
 use crate::reference::mlp::Mlp;
 
-/// Lanes of a workgroup and particles of a lane: those of CPUs, then those of GPUs.
-const CUTS: [(usize, usize); 8] = [(8, 4), (8, 3), (8, 2), (8, 1), (4, 1), (64, 1), (32, 1), (16, 1)];
+/// Lanes of a workgroup, particles of a lane, whether the weights are a texture: those of software drivers, then those
+/// of GPUs.
+type Cut = (usize, usize, bool);
+const CUTS: [Cut; 8] = [
+    (8, 4, true),
+    (8, 3, true),
+    (8, 2, false),
+    (8, 1, true),
+    (4, 1, true),
+    (64, 1, false),
+    (32, 1, false),
+    (16, 1, false),
+];
 
 struct Case {
     dim: usize,
     hidden: &'static [usize],
     frequencies: usize,
     activation: Activation,
-    /// (lanes, particles of a lane)
-    cut: (usize, usize),
+    cut: Cut,
     rows: usize,
 }
 
@@ -30,7 +40,7 @@ const fn case(
     hidden: &'static [usize],
     frequencies: usize,
     activation: Activation,
-    cut: (usize, usize),
+    cut: Cut,
     rows: usize,
 ) -> Case {
     Case { dim, hidden, frequencies, activation, cut, rows }
@@ -77,25 +87,48 @@ impl Case {
             .with("TILE_COLUMNS", 8)
             .with("LANES", word(self.cut.0))
             .part("ACTIVATION", self.activation.name())
+            .flag("TEXTURES", self.cut.2)
     }
 
-    /// Where each layer lies, and all parameters, as the model lays them out.
-    fn network(&self) -> (NetworkTable, Vec<f32>) {
+    /// Where each layer lies, all parameters, and the texture of all weights, as the model lays them out.
+    fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
         let (mlp, widths) = (self.mlp(), self.widths());
         let mut table = NetworkTable { layers: word(mlp.layers()), ..NetworkTable::zeroed() };
-        let mut parameters: Vec<f32> = vec![];
+        let (mut parameters, mut texture): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
+        let texture_width = self.texture_width();
         for layer in 0..mlp.layers() {
             parameters.resize(parameters.len().next_multiple_of(64), 0.0);
-            let weight = parameters.len();
+            let at = parameters.len();
             let (inputs, outputs) = (mlp.widths[layer], mlp.widths[layer + 1]);
             let (width_in, width_out) = (widths[layer], widths[layer + 1]);
-            parameters.extend(pad(&narrow(mlp.weight(layer)), inputs, width_in, width_out, 0.0));
+            let weight = pad(&narrow(mlp.weight(layer)), inputs, width_in, width_out, 0.0);
+            table.outputs[layer] = [word(outputs), word(texture.len() / texture_width), 0, 0];
+            for row in weight.chunks_exact(width_in) {
+                texture.extend(row);
+                texture.resize(texture.len().next_multiple_of(texture_width), f32::NAN);
+            }
+            parameters.extend(weight);
             let bias = parameters.len();
             parameters.extend(pad(&narrow(mlp.bias(layer)), outputs, width_out, 1, 0.0));
-            table.shape[layer] = [word(width_in / 4), word(width_out), word(weight / 4), word(bias / 4)];
-            table.outputs[layer][0] = word(outputs);
+            table.shape[layer] = [word(width_in / 4), word(width_out), word(at / 4), word(bias / 4)];
         }
-        (table, parameters)
+        (table, parameters, texture)
+    }
+
+    fn texture_width(&self) -> usize {
+        let widths = self.widths();
+        widths[..widths.len() - 1].iter().copied().max().unwrap_or(8)
+    }
+
+    /// One dispatch.
+    fn launch(&self, constants: &Tableau, points: &[f32], stages: usize) -> Launch {
+        let (table, parameters, texture) = self.network();
+        let launch = Launch::new(self.variant(stages))
+            .uniform(0, constants)
+            .uniform(1, &table)
+            .input(2, &parameters)
+            .output(3, points);
+        if self.cut.2 { launch.matrix(4, &texture, self.texture_width(), true) } else { launch }
     }
 
     /// Carries x [rows, dim] over the given runs of steps, one dispatch each.
@@ -107,18 +140,13 @@ impl Case {
         (t0, h): (f32, f32),
         runs: &[u32],
     ) -> Vec<f32> {
-        let (table, parameters) = self.network();
         let rows = x.len() / self.dim;
         let groups = word(rows.div_ceil(self.cut.0 * self.cut.1));
         let mut points = x.to_vec();
         let mut first_step = 0;
         for (i, &steps) in runs.iter().enumerate() {
             let constants = Tableau { t0, h, first_step, steps, rows: word(rows), ..Tableau::new(solver) };
-            let launch = Launch::new(self.variant(solver.stages()))
-                .uniform(0, &constants)
-                .uniform(1, &table)
-                .input(2, &parameters)
-                .output(3, &points);
+            let launch = self.launch(&constants, &points, solver.stages());
             // Every other one on a folded grid with groups to spare.
             let grid = if i % 2 == 0 { [groups, 1, 1] } else { [groups.div_ceil(2), 3, 1] };
             points = launch.run(report, grid).get(3);
@@ -171,15 +199,10 @@ fn particles_are_carried_as_the_twins() {
 fn particles_beyond_the_rows_stay() {
     let mut report = Report::new();
     let case = &CASES[1];
-    let (table, parameters) = case.network();
     let x = random(12, 64 * case.dim);
     for rows in [1, 31, 32, 33, 63] {
         let constants = Tableau { h: 0.5, steps: 2, rows, ..Tableau::new(&SOLVERS[0]) };
-        let launch = Launch::new(case.variant(1))
-            .uniform(0, &constants)
-            .uniform(1, &table)
-            .input(2, &parameters)
-            .output(3, &x);
+        let launch = case.launch(&constants, &x, 1);
         let points: Vec<f32> = launch.run(&mut report, [2, 1, 1]).get(3);
         let moved = rows as usize * case.dim;
         report.same_bits(&format!("beyond {rows}"), &points[moved..], &x[moved..]);
