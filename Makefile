@@ -25,7 +25,7 @@ test: ## format, lints, all tests, documentation, judges; on lavapipe, the kerne
 	@.ci/install test
 	@.ci/stage format cargo fmt --check
 	@.ci/stage lints cargo clippy --all-targets -- -D warnings
-	@.ci/stage 'tests on lavapipe' .ci/on lavapipe cargo test
+	@.ci/stage 'tests on lavapipe' .ci/on lavapipe cargo test --no-fail-fast
 	@RUSTDOCFLAGS=-Dwarnings .ci/stage documentation cargo doc --no-deps
 	@.ci/stage judges tests/judges/run cargo run --quiet --
 	@.ci/stage 'kernels on SwiftShader' .ci/on swiftshader cargo test --test kernels

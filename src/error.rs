@@ -94,15 +94,18 @@ pub enum Error {
         /// Its answer.
         reason: String,
     },
+    /// Whoever watches a long computation asked it to stop.
+    #[error("interrupted")]
+    Interrupted,
     /// A value on the device stopped being finite.
-    #[error(
-        "{what} is not finite at step {step}; lower --lr, or set --clip and --warmup (the last checkpoint is kept)"
-    )]
+    #[error("{what} is not finite at step {step}; {remedy} (the last checkpoint is kept)")]
     NonFinite {
         /// Which value.
         what: &'static str,
         /// The training step.
         step: u64,
+        /// What the user can do.
+        remedy: &'static str,
     },
 }
 

@@ -58,7 +58,9 @@ impl AtomicFile {
             // Temporary files are private by default; this one becomes an ordinary file, under the umask.
             builder.permissions(fs::Permissions::from_mode(0o666));
         }
-        let (file, temp) = builder.tempfile_in(folder).map_err(|e| write_error(path, e))?.into_parts();
+        // tempfile's errors name the temporary file, which is no concern of the user's.
+        let plain = |e: io::Error| write_error(path, io::Error::from(e.kind()));
+        let (file, temp) = builder.tempfile_in(folder).map_err(plain)?.into_parts();
         Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 17, file), temp })
     }
 

@@ -351,8 +351,10 @@ fn a_second_interrupt_ends_it_at_once() {
     // Steps that take minutes.
     let child = place.spawn("train --data moons:2000 --hidden 512,512,512 --batch 1000000 --out run");
     until("the start", || checkpoint_step(&place.path("run")).is_some());
+    // The two at the beginning are one wish.
     signal(&child, "INT");
-    std::thread::sleep(Duration::from_millis(300));
+    signal(&child, "INT");
+    std::thread::sleep(Duration::from_secs(1));
     signal(&child, "INT");
     let begun = Instant::now();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(130));
@@ -469,7 +471,12 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons:100 --out file/run"), 1, &["file/run"]),
         ("batch --data moons:100 --out file/batch.safetensors".into(), 1, &["file"]),
         ("shaders --target wgsl --out file/shaders".into(), 1, &["file"]),
+        (format!("{sample} --out same.npy --trajectory same.npy"), 2, &["--out", "--trajectory"]),
+        ("batch --data moons:100 --out batch.npy".into(), 2, &["batch.npy", ".safetensors"]),
+        (format!("{sample} --t0 0.9"), 2, &["--from"]),
+        (format!("{train} --data moons --time-frequencies 18446744073709551615"), 1, &["--time-frequencies"]),
         // the device
+        ("train --data moons:100 --batch 4 --hidden 400000".into(), 1, &["--hidden", "400000"]),
         (format!("{train} --data moons --adapter voodoo"), 1, &["voodoo", "0:"]),
         (format!("{train} --data moons --adapter 99"), 1, &["99"]),
         ("train --data moons --hidden 1000000,1000000".into(), 1, &["--hidden", "max_"]),

@@ -418,6 +418,17 @@ fn a_run_does_not_depend_on_how_it_is_submitted() {
     losses.sort_unstable();
     losses.dedup();
     assert!(losses.len() > 4400, "{} losses of 4500 steps differ", losses.len());
+    // Steps that are each cut into several submissions.
+    let mut cut = trainer(&in_parts(device()), &data, None, &short(300));
+    cut.limit_submission(7);
+    let (cut, whole) = (result(cut).0, free(&short(300)).0);
+    assert_eq!(cut.len(), whole.len());
+    for (cut, whole) in cut.iter().zip(&whole) {
+        assert!(
+            (cut.loss - whole.loss).abs() < 1e-3 * whole.loss,
+            "{cut:?} and {whole:?}: steps are left out"
+        );
+    }
 }
 
 #[test]

@@ -59,6 +59,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         step: args.step,
     };
     args.flow.coupling()?;
+    if windfield::data::is_array_file(&args.out) {
+        return Err(Usage(format!(
+            "a batch is several arrays in one safetensors file; give --out FILE.safetensors, not {}",
+            args.out.display()
+        ))
+        .into());
+    }
     TrainOptions { batch: args.batch, ..TrainOptions::default() }.validate().map_err(Usage::of)?;
     let data = Dataset::open(&args.data)?;
     let source = flags::open_source(args.source.as_deref())?;

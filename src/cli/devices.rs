@@ -8,7 +8,7 @@ use super::{Context, terminal};
 /// List the adapters, and which one is the default
 ///
 /// --adapter INDEX|NAME chooses among them. WGPU_BACKEND (vulkan, metal, dx12, gl) says which backends to ask (GL is
-/// only asked this way), WGPU_ADAPTER_NAME changes the default.
+/// asked only this way, or if the others find nothing), WGPU_ADAPTER_NAME changes the default.
 #[derive(Debug, clap::Args)]
 pub struct Args {}
 

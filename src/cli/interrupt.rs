@@ -1,8 +1,12 @@
 //! ctrl-C: the first one asks for an orderly end, the second one kills.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
-static REQUESTED: AtomicBool = AtomicBool::new(false);
+static REQUESTED: OnceLock<Instant> = OnceLock::new();
+
+/// Signals this close together are one wish: `timeout` and shells send it to a process and again to its group.
+const ECHO: Duration = Duration::from_millis(500);
 
 /// The exit status of an interrupted program.
 const STATUS: i32 = 130;
@@ -16,8 +20,9 @@ pub struct Interrupted(pub String);
 /// the program on the spot. Files are whole either way.
 pub fn watch() -> anyhow::Result<()> {
     ctrlc::set_handler(|| {
-        if REQUESTED.swap(true, Ordering::SeqCst) {
-            std::process::exit(STATUS);
+        if REQUESTED.get_or_init(Instant::now).elapsed() > ECHO {
+            // At once: what a driver does at an ordinary exit crashes while its threads are at work.
+            signal_hook::low_level::exit(STATUS);
         }
     })?;
     Ok(())
@@ -25,7 +30,7 @@ pub fn watch() -> anyhow::Result<()> {
 
 /// Whether an orderly end was asked for.
 pub fn requested() -> bool {
-    REQUESTED.load(Ordering::SeqCst)
+    REQUESTED.get().is_some()
 }
 
 /// An error if an orderly end was asked for; `left` says what is there.

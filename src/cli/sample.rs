@@ -97,11 +97,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         ..SampleOptions::default()
     };
     options.validate().map_err(Usage::of)?;
-    if args.from.is_none() && args.t0 > args.t1 {
-        return Err(Usage(
-            "backwards in time there is no noise to start from; give points with --from".into(),
-        )
-        .into());
+    if args.from.is_none() && args.t0 != 0.0 {
+        return Err(Usage(format!("the noise is at t = 0, not {}; give points with --from", args.t0)).into());
+    }
+    if args.trajectory.as_ref() == Some(&args.out) {
+        return Err(Usage("--out and --trajectory name the same file; give two".into()).into());
     }
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
     let number = match (args.n, &from) {
@@ -126,12 +126,16 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let device = context.device()?;
     let solver = options.solver.name;
-    let ready = Sampler::new(&device, &model, source.as_ref(), options)?;
+    let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
+    ready.stop_when(interrupt::requested);
     // Whether noise is at t = 0.
     let gaussian = args.source.is_none() && model.source.is_none();
     let mut flow = Flow { context, args, sampler: ready, from, gaussian };
     let begun = Instant::now();
-    flow.write(number)?;
+    flow.write(number).map_err(|error| match error.downcast_ref() {
+        Some(Error::Interrupted) => interrupt::Interrupted("nothing was written".to_owned()).into(),
+        _ => error,
+    })?;
     let seconds = begun.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let speed = number as f64 / seconds;

@@ -1,16 +1,11 @@
 //! What is printed, and where: results and facts on standard output, progress on standard error and only to a
-//! terminal. Where that is none, progress is a plain line on standard output now and then.
-
-use std::io::{self, IsTerminal, Write};
-use std::time::{Duration, Instant};
+//! terminal.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use std::io::{self, IsTerminal, Write};
 
 use super::Context;
-
-/// Plain lines of progress are at least this far apart.
-const PLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no failure; a full disk is.
 pub fn print(text: &str) -> anyhow::Result<()> {
@@ -66,17 +61,13 @@ impl Context {
         } else {
             None
         };
-        let plain = bar.is_none() && !self.quiet && !self.json;
-        Progress { bar, plain, length, said: Instant::now() }
+        Progress { bar }
     }
 }
 
 /// The progress of a command.
 pub struct Progress {
     bar: Option<ProgressBar>,
-    plain: bool,
-    length: u64,
-    said: Instant,
 }
 
 impl Progress {
@@ -85,15 +76,11 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_message(message());
             bar.set_position(position);
-        } else if self.plain && position < self.length && self.said.elapsed() >= PLAIN_EVERY {
-            self.said = Instant::now();
-            let _ = print(&format!("{position}/{}  {}\n", self.length, message()));
         }
     }
 
     /// Changes how far there is to go.
     pub fn resize(&mut self, length: u64) {
-        self.length = length;
         if let Some(bar) = &self.bar {
             bar.set_length(length);
         }

@@ -506,7 +506,8 @@ impl Run<'_> {
         let mut rate = Rate::default();
         rate.push(Duration::ZERO, first);
         let mut seen = 0.0;
-        let mut next = self.every.map(|every| begun + every);
+        // A time beyond what the clock can tell is never.
+        let mut next = self.every.and_then(|every| begun.checked_add(every));
         loop {
             let mut failed = None;
             let Self { trainer, metrics, smoothed, before, .. } = self;
@@ -550,7 +551,9 @@ impl Run<'_> {
                 progress.clear();
                 return Err(self.interrupted().into());
             }
-            next = self.every.map(|every| Instant::now() + every.max(saving.elapsed() * CHECKPOINT_SHARE));
+            next = self
+                .every
+                .and_then(|every| Instant::now().checked_add(every.max(saving.elapsed() * CHECKPOINT_SHARE)));
         }
     }
 
@@ -571,8 +574,9 @@ impl Run<'_> {
     }
 
     fn save_state(&self) -> Result<Model> {
-        self.trainer.checkpoint()?.save(self.folder.checkpoint())?;
-        let model = self.trainer.model()?;
+        // Both are read, and checked, before either file is replaced.
+        let (checkpoint, model) = (self.trainer.checkpoint()?, self.trainer.model()?);
+        checkpoint.save(self.folder.checkpoint())?;
         model.save(self.folder.model())?;
         Ok(model)
     }

@@ -62,14 +62,11 @@ impl Architecture {
                 format!("--hidden takes widths from 1 to {LARGEST}"),
             ));
         }
-        if self.features() > LARGEST {
+        // Each by itself first: their sum must not overflow.
+        let each = self.dim <= LARGEST && self.time_frequencies <= LARGEST;
+        if !each || self.features() > LARGEST {
             return Err(Error::config(
-                format!(
-                    "{} features (dimension {} and {} time frequencies)",
-                    self.features(),
-                    self.dim,
-                    self.time_frequencies
-                ),
+                format!("features of dimension {} with {} time frequencies", self.dim, self.time_frequencies),
                 "lower --time-frequencies, or give data with fewer columns",
             ));
         }

@@ -3,11 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
-use crate::Result;
 use crate::gpu::{
     Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, fits_texture,
 };
 use crate::model::Activation;
+use crate::{Error, Result};
 
 /// Rows are padded to a multiple of this: the height of the tallest tile.
 pub(crate) const TILE_ROWS: u32 = 16;
@@ -36,6 +36,7 @@ pub(crate) struct Parameters {
 impl Parameters {
     /// Uploads packed parameters; with a texture if the device likes that and the weights fit one.
     pub fn upload(device: &Device, layout: &Layout, packed: &[f32]) -> Result<Self> {
+        check_width(device, layout)?;
         let purpose = Purpose { what: "the network's weights", flag: "--hidden" };
         let buffer = device.upload(packed, purpose)?;
         if !textures(device, layout) {
@@ -55,6 +56,26 @@ pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
     device.habits().textures
         && layout.layers.len() <= MAX_LAYERS
         && fits_texture(device, layout.texture_rows, widest(layout))
+}
+
+/// Whether the loops over a layer's inputs and outputs, four at a time, are within what an invocation may do.
+fn check_width(device: &Device, layout: &Layout) -> Result<()> {
+    // The loops of the widest kernel around that one.
+    const AROUND: u32 = 1024;
+    let limit = 4 * u64::from(device.habits().loop_iterations.saturating_sub(AROUND));
+    let asked = widest(layout) as u64;
+    if asked <= limit {
+        return Ok(());
+    }
+    Err(Error::Limit {
+        what: "a layer of the network".to_owned(),
+        asked,
+        unit: "inputs or outputs",
+        limit_name: "the width that a kernel can go over",
+        limit,
+        device: device.info().name.clone(),
+        flag: "--hidden, or the number of the data's columns".to_owned(),
+    })
 }
 
 fn widest(layout: &Layout) -> usize {

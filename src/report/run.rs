@@ -293,13 +293,12 @@ impl Metrics {
         let mut seconds = 0.0;
         if metrics.path.exists() {
             metrics.kept = Kept::Below(step);
-            metrics.each_kept(|_, row| {
-                seconds = row.seconds;
-                Ok(())
-            })?;
             // If no step follows, the run ends where it ended before.
             let mut last = None;
             each_row(&metrics.path, |_, row| {
+                if row.step < step {
+                    seconds = row.seconds;
+                }
                 last = last.or_else(|| Some(*row).filter(|row| row.step + 1 == step));
                 Ok(())
             })?;

@@ -6,9 +6,9 @@ use bytemuck::Zeroable;
 
 use super::layout::{NetworkTable, Tableau};
 use super::sampler::Particles;
-use crate::Result;
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Variant};
 use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
+use crate::{Error, Result};
 
 /// How the kernel is cut for a device: lanes of a workgroup, particles of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,12 +123,24 @@ impl Fused {
     }
 
     /// Carries the first `rows` particles from `step` to `end` in as many dispatches as it takes.
-    pub fn advance(&mut self, rows: usize, t0: f32, h: f32, step: u32, end: u32) -> Result<()> {
+    /// `stop` is asked between them.
+    pub fn advance(
+        &mut self,
+        rows: usize,
+        t0: f32,
+        h: f32,
+        step: u32,
+        end: u32,
+        stop: fn() -> bool,
+    ) -> Result<()> {
         let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
         let dispatch = self.dispatch.clone().with_groups(groups);
         let mut step = step;
         let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
         while step < end {
+            if stop() {
+                return Err(Error::Interrupted);
+            }
             let steps = self.steps.min(end - step);
             self.tableau = Tableau { t0, h, first_step: step, steps, rows: to_u32(rows), ..self.tableau };
             self.device.write(&self.uniform, &[self.tableau])?;

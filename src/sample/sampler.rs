@@ -106,6 +106,7 @@ pub struct Sampler {
     points: Buffer,
     source: Option<(Buffer, usize)>,
     engine: Engine,
+    stop: fn() -> bool,
 }
 
 /// What the integrators are bound to.
@@ -199,13 +200,27 @@ impl Sampler {
                 device.upload(&values, purpose).map(|buffer| (buffer, source.rows()))
             })
             .transpose()?;
-        Ok(Self { device: device.clone(), model: model.clone(), options, rows, points, source, engine })
+        Ok(Self {
+            device: device.clone(),
+            model: model.clone(),
+            options,
+            rows,
+            points,
+            source,
+            engine,
+            stop: || false,
+        })
     }
 
     /// How many particles are carried at once. Any number may be asked for; memory follows this one.
     #[must_use]
     pub fn chunk_rows(&self) -> usize {
         self.rows
+    }
+
+    /// Asks `stop` between dispatches, some ten times a second, whether to break off with [`Error::Interrupted`].
+    pub fn stop_when(&mut self, stop: fn() -> bool) {
+        self.stop = stop;
     }
 
     /// The model.
@@ -369,9 +384,12 @@ impl Sampler {
         )]
         let h = ((f64::from(self.options.t1) - f64::from(t0)) / f64::from(self.options.steps)) as f32;
         match &mut self.engine {
-            Engine::Fused(fused) => fused.advance(rows, t0, h, step, end),
+            Engine::Fused(fused) => fused.advance(rows, t0, h, step, end, self.stop),
             Engine::Layered(layered) => {
                 for step in step..end {
+                    if (self.stop)() {
+                        return Err(Error::Interrupted);
+                    }
                     layered.step(rows, t0 + step as f32 * h, h)?;
                 }
                 Ok(())

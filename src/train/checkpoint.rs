@@ -146,6 +146,13 @@ impl Checkpoint {
         let record: Record = serde_json::from_str(json).map_err(broken)?;
         record.options.validate()?;
         record.architecture.validate()?;
+        let options = &record.options;
+        let same = options.hidden == record.architecture.hidden
+            && options.activation == record.architecture.activation
+            && options.time_frequencies == record.architecture.time_frequencies;
+        if !same {
+            return Err(refuse("its settings and its network do not fit each other".to_owned()));
+        }
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no whole checkpoint ({error})")))?;
         let layout = Layout::new(&record.architecture);

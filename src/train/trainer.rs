@@ -374,10 +374,15 @@ impl Trainer {
             let landing = &self.landings[(turn - flights.len() - 1) % IN_FLIGHT];
             let records: Vec<Record> = self.device.fetch(landing, 0..steps * size_of::<Record>() as u64)?;
             let records: Vec<(u64, Record)> = (first..).zip(records).collect();
-            if let Some((step, record)) = records.iter().find(|(_, record)| record.halted != 0) {
+            if let Some(good) = records.iter().position(|(_, record)| record.halted != 0) {
+                let (step, record) = records[good];
                 let what = if record.loss.is_finite() { "the gradient" } else { "the loss" };
                 self.device.wait(None)?;
-                return Err(Error::NonFinite { what, step: *step });
+                // The history up to there tells what went wrong; whether to go on is no question any more.
+                let records = &records[..good];
+                let _ =
+                    observe(&Progress { step, steps: self.options.steps, records, elapsed: begun.elapsed() });
+                return Err(non_finite(what, step));
             }
             let progress = Progress {
                 step: first + steps,
@@ -419,9 +424,11 @@ impl Trainer {
         }
         if self.pace.parts > 1 {
             // One step is too long for one submission: it is cut between dispatches.
-            for part in self.plan.chunks(self.plan.len().div_ceil(self.pace.parts)) {
-                let submission = self.device.submit(part, &[])?;
-                self.device.wait(Some(&submission))?;
+            for _ in 0..steps {
+                for part in self.plan.chunks(self.plan.len().div_ceil(self.pace.parts)) {
+                    let submission = self.device.submit(part, &[])?;
+                    self.device.wait(Some(&submission))?;
+                }
             }
             return self.device.submit([], &copies);
         }
@@ -466,9 +473,24 @@ impl Trainer {
         })
     }
 
+    /// Parameters or moments. The last update is followed by no loss that would have shown a fault: looked at here.
     fn read(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        self.device.read(buffer, 0..4 * self.layout.len as u64)
+        let values: Vec<f32> = self.device.read(buffer, 0..4 * self.layout.len as u64)?;
+        if values.iter().all(|value| value.is_finite()) {
+            return Ok(values);
+        }
+        Err(non_finite("a weight", self.step.saturating_sub(1).max(1)))
     }
+}
+
+/// At the first step the rate is not to blame.
+pub(crate) fn non_finite(what: &'static str, step: u64) -> Error {
+    let remedy = if step == 0 {
+        "bring the data to moderate values: scale them, or leave out --no-standardize"
+    } else {
+        "lower --lr, or set --clip and --warmup"
+    };
+    Error::NonFinite { what, step, remedy }
 }
 
 /// Where a run begins.
