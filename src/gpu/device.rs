@@ -234,14 +234,7 @@ impl Device {
             usage,
             mapped_at_creation: false,
         });
-        if pollster::block_on(scope.pop()).is_some() {
-            return Err(Error::OutOfMemory {
-                what: purpose.what.to_owned(),
-                bytes,
-                flag: purpose.flag.to_owned(),
-            });
-        }
-        self.check("an allocation")?;
+        self.found_room(scope, bytes, purpose)?;
         Ok(Buffer { raw })
     }
 
@@ -274,15 +267,7 @@ impl Device {
                 | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
-        if pollster::block_on(scope.pop()).is_some() {
-            let bytes = 4 * rows as u64 * width as u64;
-            return Err(Error::OutOfMemory {
-                what: purpose.what.to_owned(),
-                bytes,
-                flag: purpose.flag.to_owned(),
-            });
-        }
-        self.check("an allocation")?;
+        self.found_room(scope, 4 * rows as u64 * width as u64, purpose)?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
         Ok(Texture { raw, view })
     }
@@ -480,12 +465,27 @@ impl Device {
                 copy.range.end - copy.range.start,
             );
         }
-        let index = {
-            let _turn = lock(&self.inner.turn);
-            self.inner.queue.submit([encoder.finish()])
-        };
+        let index = self.hand_over(encoder);
         self.check("a submission")?;
         Ok(Submission { index, begun: Instant::now() })
+    }
+
+    /// Gives recorded work to the driver.
+    fn hand_over(&self, encoder: wgpu::CommandEncoder) -> wgpu::SubmissionIndex {
+        let _turn = lock(&self.inner.turn);
+        self.inner.queue.submit([encoder.finish()])
+    }
+
+    /// Whether the allocation that `scope` watched was made.
+    fn found_room(&self, scope: wgpu::ErrorScopeGuard, bytes: u64, purpose: Purpose<'_>) -> Result<()> {
+        if pollster::block_on(scope.pop()).is_some() {
+            return Err(Error::OutOfMemory {
+                what: purpose.what.to_owned(),
+                bytes,
+                flag: purpose.flag.to_owned(),
+            });
+        }
+        self.check("an allocation")
     }
 
     /// Asks the driver how far it is.
@@ -559,10 +559,7 @@ impl Device {
             },
             matrix::extent(rows, width, purpose)?,
         );
-        {
-            let _turn = lock(&self.inner.turn);
-            self.inner.queue.submit([encoder.finish()]);
-        }
+        self.hand_over(encoder);
         self.wait(None)?;
         let padded: Vec<f32> = self.fetch(&landing, 0..(stride * rows) as u64)?;
         Ok(padded.chunks_exact(stride / 4).flat_map(|row| &row[..width]).copied().collect())
