@@ -58,24 +58,38 @@ pub fn source_help(purpose: &str) -> String {
     help
 }
 
-/// The path and the coupling.
+/// The path.
 #[derive(Debug, clap::Args)]
-pub struct FlowArgs {
+pub struct PathArgs {
     /// Conditional probability path from noise to data
     #[arg(long, value_name = "PATH", help_heading = "Flow", value_parser = paths(), default_value = Path::default().family().name)]
     path: String,
-    /// Which x0 meets which x1
-    #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].0)]
-    coupling: String,
     /// Standard deviation around a data point at t = 1
     #[arg(long, value_name = "SIGMA", help_heading = "Flow", default_value_t = Path::SIGMA_MIN)]
     sigma_min: f32,
 }
 
-impl FlowArgs {
+impl PathArgs {
     /// The path.
     pub fn path(&self) -> anyhow::Result<Path> {
         Path::new(&self.path, self.sigma_min).map_err(Usage::of)
+    }
+}
+
+/// The path and the coupling.
+#[derive(Debug, clap::Args)]
+pub struct FlowArgs {
+    #[command(flatten)]
+    path: PathArgs,
+    /// Which x0 meets which x1
+    #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].0)]
+    coupling: String,
+}
+
+impl FlowArgs {
+    /// The path.
+    pub fn path(&self) -> anyhow::Result<Path> {
+        self.path.path()
     }
 
     /// The coupling.

@@ -114,6 +114,20 @@ impl Path {
         (self.family().schedule)(self, t)
     }
 
+    /// The last time that is drawn, in (0, 1]: 1, or a little less for a path whose b' or velocity is singular at
+    /// t = 1. Times are drawn on [0, `t_max`].
+    #[must_use]
+    pub fn t_max(&self) -> f64 {
+        1.0
+    }
+
+    /// The standard deviation of the Gaussian that the path starts from at t = 0, in the network's coordinates: b(0).
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    pub fn source_std(&self) -> f32 {
+        self.schedule(0.0)[1] as f32
+    }
+
     /// Bakes the path into a kernel.
     pub(crate) fn bake(&self, variant: Variant) -> Variant {
         variant.part("PATH", self.family().name).with_all([("SIGMA_MIN", Constant::Float(self.sigma_min))])
