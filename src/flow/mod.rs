@@ -1,9 +1,18 @@
-//! The mathematics of flow matching as types and tables: probability paths, couplings, solvers.
+//! The mathematics of flow matching as types and tables: probability paths, couplings, solvers and their time grids,
+//! what a velocity stands for, its divergence.
 
 mod coupling;
+mod diffusion;
+mod divergence;
+mod evaluation;
+mod grid;
 mod path;
 mod solver;
 
 pub use coupling::{COUPLINGS, Coupling};
+pub use diffusion::Diffusion;
+pub use divergence::{DIVERGENCES, Divergence, PROBE_DISTRIBUTIONS, ProbeDistribution};
+pub use evaluation::{Evaluation, QUANTITIES, Quantity};
+pub use grid::{GRIDS, Grid};
 pub use path::{PATHS, Path, PathFamily};
-pub use solver::{SOLVERS, Solver};
+pub use solver::{Method, SOLVERS, Solver};
