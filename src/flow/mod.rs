@@ -1,9 +1,11 @@
 //! The mathematics of flow matching as types and tables: probability paths, couplings, solvers.
 
 mod coupling;
+mod expression;
 mod path;
 mod solver;
 
 pub use coupling::{COUPLINGS, Coupling};
-pub use path::{PATHS, Path, PathFamily};
+pub use expression::Expression;
+pub use path::{PATHS, Path, PathFamily, PathParameter};
 pub use solver::{SOLVERS, Solver};
