@@ -9,7 +9,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{Divergence, PATHS, Path, ProbeDistribution, SOLVERS};
+use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -71,6 +71,11 @@ pub fn catalogue() -> Vec<Variant> {
         }
         integrators(&architecture, &DIVERGENCES[..2], &mut add);
     }
+    let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
+    for path in Path::examples() {
+        add(path.bake(Variant::new("path")));
+        add(draw_variant(&architecture, &path, false, false, false));
+    }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
 }
@@ -81,12 +86,9 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.textures;
-    for family in PATHS {
-        let Ok(path) = Path::new(family.name, Path::SIGMA_MIN) else { continue };
-        for source in [false, true] {
-            add(draw_variant(architecture, &path, source, textures, false));
-            add(draw_variant(architecture, &path, source, false, true));
-        }
+    for source in [false, true] {
+        add(draw_variant(architecture, &Path::default(), source, textures, false));
+        add(draw_variant(architecture, &Path::default(), source, false, true));
     }
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {
@@ -110,7 +112,9 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     for average in [false, true] {
         add(adamw_variant(layout, average, textures));
     }
-    layered(architecture, layout, habits, add);
+    // Derivatives where the time has no frequencies, and none where it has.
+    let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
+    layered(architecture, layout, habits, divergences, add);
 }
 
 /// The ways in which a divergence is found, and none.
@@ -122,10 +126,16 @@ const DIVERGENCES: [Option<Divergence>; 4] = [
 ];
 
 /// What the layered integrator has beside the network's forward pass.
-fn layered(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
+fn layered(
+    architecture: &Architecture,
+    layout: &Layout,
+    habits: &Habits,
+    divergences: &[Option<Divergence>],
+    add: &mut impl FnMut(Variant),
+) {
     let (textures, dim) = (habits.textures, architecture.dim);
     let last = layout.layers.len() - 1;
-    for divergence in DIVERGENCES {
+    for divergence in divergences.iter().copied() {
         let extra = Load::new(architecture, divergence).extra;
         for kind in
             [StageKind::Features, StageKind::AdaptiveFeatures, StageKind::Update, StageKind::NoisyUpdate]

@@ -144,9 +144,10 @@ impl SampleOptions {
         Ok(())
     }
 
-    /// With what a grid of given times says put into steps, t0 and t1.
+    /// With what a grid of given times says put into `steps`, `t0` and `t1`.
     #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
-    fn resolved(mut self) -> Self {
+    #[must_use]
+    pub fn resolved(mut self) -> Self {
         if let Grid::Times(times) = &self.grid {
             self.steps = to_u32(times.len().saturating_sub(1));
             if let (Some(first), Some(last)) = (times.first(), times.last()) {
