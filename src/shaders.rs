@@ -9,7 +9,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{PATHS, Path, SOLVERS};
+use crate::flow::{PATHS, Path, SOLVERS, marginal_variants};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -46,6 +46,9 @@ pub fn catalogue() -> Vec<Variant> {
         }
         for source in [false, true] {
             add(noise_variant(dim, source));
+        }
+        for habits in HABITS {
+            marginal_variants(&habits, dim).into_iter().for_each(&mut add);
         }
         for width in WIDTHS {
             let architecture =
