@@ -361,9 +361,8 @@ fn slices_merge_like_the_twins() {
     for (quads, slices, queries) in [(1, 1, 8), (1, 9, 64), (5, 3, 16), (2, 300, 8)] {
         let stride = 4 * quads * queries;
         for begun in [false, true] {
-            let tops = |seed: u64, n: usize| -> Vec<f32> {
-                random(seed, n).iter().map(|x| 3.0 * x - 1e3).collect()
-            };
+            let tops =
+                |seed: u64, n: usize| -> Vec<f32> { random(seed, n).iter().map(|x| 3.0 * x - 1e3).collect() };
             let positive =
                 |seed: u64, n: usize| -> Vec<f32> { random(seed, n).iter().map(|x| 1.0 + x * x).collect() };
             let (top, sum) = (tops(7, slices * queries), positive(8, slices * queries));
