@@ -9,7 +9,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{PATHS, Path, SOLVERS, marginal_variants};
+use crate::flow::{Path, SOLVERS, marginal_variants};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -68,6 +68,11 @@ pub fn catalogue() -> Vec<Variant> {
         }
         integrators(&architecture, &mut add);
     }
+    let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
+    for path in Path::examples() {
+        add(path.bake(Variant::new("path")));
+        add(draw_variant(&architecture, &path, false, false, false));
+    }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
 }
@@ -78,12 +83,9 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.textures;
-    for family in PATHS {
-        let Ok(path) = Path::new(family.name, Path::SIGMA_MIN) else { continue };
-        for source in [false, true] {
-            add(draw_variant(architecture, &path, source, textures, false));
-            add(draw_variant(architecture, &path, source, false, true));
-        }
+    for source in [false, true] {
+        add(draw_variant(architecture, &Path::default(), source, textures, false));
+        add(draw_variant(architecture, &Path::default(), source, false, true));
     }
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {

@@ -1,12 +1,15 @@
 //! Flags that several commands share, and helps that are made of the library's tables.
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use windfield::data::{Dataset, built_in};
 use windfield::flow::{COUPLINGS, Coupling, PATHS, Path, SOLVERS, Solver};
 use windfield::model::ACTIVATIONS;
 use windfield::train::SCHEDULES;
 
-use super::Usage;
+use super::{Context, Usage};
 
 /// One of `entries`: names, each with a line of help.
 fn choices(entries: impl IntoIterator<Item = (&'static str, String)>) -> PossibleValuesParser {
@@ -58,21 +61,119 @@ pub fn source_help(purpose: &str) -> String {
     help
 }
 
+/// A path's name, `poly:N` included: the table's names as choices.
+#[derive(Clone)]
+struct PathName;
+
+impl TypedValueParser for PathName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        match value.to_str() {
+            Some(text) if text.starts_with("poly:") => Ok(text.to_owned()),
+            _ => paths().parse_ref(command, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<PossibleValue> = paths().possible_values().into_iter().flatten().collect();
+        Some(Box::new(values.into_iter()))
+    }
+}
+
+/// A named constant.
+fn constant(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("it takes NAME=NUMBER, such as beta=0.5")?;
+    let value = value.trim();
+    let number = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
+}
+
 /// The path.
 #[derive(Debug, clap::Args)]
 pub struct PathArgs {
     /// Conditional probability path from noise to data
-    #[arg(long, value_name = "PATH", help_heading = "Flow", value_parser = paths(), default_value = Path::default().family().name)]
+    ///
+    /// x_t = b(t)·x0 + a(t)·x1 between noise x0 at t = 0 and data x1 at t = 1. The velocities of `vp` and `ve` are
+    /// singular at t = 1: their times are drawn on [0, 1 − 1e-5].
+    #[arg(long, value_name = "PATH", help_heading = "Flow", value_parser = PathName, default_value = Path::default().family().name)]
     path: String,
-    /// Standard deviation around a data point at t = 1
-    #[arg(long, value_name = "SIGMA", help_heading = "Flow", default_value_t = Path::SIGMA_MIN)]
-    sigma_min: f32,
+    /// Standard deviation around a data point at t = 1 (ot), or the scale of the noise there (ve) [default: 1e-5 for ot, 0.01 for ve]
+    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
+    sigma_min: Option<f32>,
+    /// Standard deviation of the noise at t = 0 (ve), in the network's coordinates; several times the spread of the data [default: 10]
+    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
+    sigma_max: Option<f32>,
+    /// Rate of the diffusion at the data (vp) [default: 0.1]
+    #[arg(long, value_name = "RATE", help_heading = "Flow")]
+    beta_min: Option<f32>,
+    /// Rate of the diffusion at the noise (vp) [default: 20]
+    #[arg(long, value_name = "RATE", help_heading = "Flow")]
+    beta_max: Option<f32>,
+    /// a(t) of the path `custom`: an expression of t
+    ///
+    /// Numbers, t, pi, e, constants of --let; + - * / ^ and parentheses; sqrt exp log sin cos tan tanh. The derivative
+    /// is worked out. --mean 't' --std '1 - t' is the path `ot` with --sigma-min 0.
+    #[arg(long, value_name = "EXPR", help_heading = "Flow", allow_hyphen_values = true)]
+    mean: Option<String>,
+    /// b(t) of the path `custom`: an expression of t, positive on [0, 1)
+    #[arg(long, value_name = "EXPR", help_heading = "Flow", allow_hyphen_values = true)]
+    std: Option<String>,
+    /// A constant in --mean and --std; may be given several times
+    #[arg(long = "let", id = "let", value_name = "NAME=NUMBER", help_heading = "Flow", value_parser = constant)]
+    constants: Vec<(String, f64)>,
 }
 
 impl PathArgs {
     /// The path.
     pub fn path(&self) -> anyhow::Result<Path> {
-        Path::new(&self.path, self.sigma_min).map_err(Usage::of)
+        let mut path = match (self.path.as_str(), &self.mean, &self.std) {
+            ("custom", Some(mean), Some(std)) => {
+                let mut constants = BTreeMap::new();
+                for (name, value) in &self.constants {
+                    if constants.insert(name.clone(), *value).is_some() {
+                        return Err(Usage(format!("--let gives `{name}` twice; leave one out")).into());
+                    }
+                }
+                Path::custom(mean, std, &constants)
+            }
+            ("custom", ..) => {
+                let missing = if self.mean.is_none() { "--mean" } else { "--std" };
+                return Err(Usage(format!(
+                    "--path custom lacks {missing}; give both, such as --mean 't' --std '1 - t'"
+                ))
+                .into());
+            }
+            (name, None, None) if self.constants.is_empty() => Path::named(name),
+            (name, ..) => {
+                return Err(Usage(format!(
+                    "--mean, --std and --let do not go with --path {name}; give --path custom"
+                ))
+                .into());
+            }
+        }
+        .map_err(Usage::of)?;
+        let given = [
+            ("sigma_min", self.sigma_min),
+            ("sigma_max", self.sigma_max),
+            ("beta_min", self.beta_min),
+            ("beta_max", self.beta_max),
+        ];
+        path.set(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))))
+            .map_err(Usage::of)?;
+        Ok(path)
+    }
+}
+
+/// Says what a user should know of a path.
+pub fn note(context: &Context, path: &Path) {
+    for note in path.notes() {
+        context.say(&format!("note      {note}"));
     }
 }
 
