@@ -157,6 +157,7 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     let dim = data.dim();
     let standardization = args.standardize.wanted().then(|| data.standardization());
     let device = context.device()?;
+    flags::note(context, &path);
     let mut marginal = Marginal::new(&device, &data, standardization.as_ref(), &path)?;
     marginal.stop_when(interrupt::requested);
     let mut out = ArrayWriter::create(&args.out, &[points.rows(), dim], data.columns())?;
