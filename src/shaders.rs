@@ -9,7 +9,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS};
+use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS, marginal_variants};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -51,6 +51,9 @@ pub fn catalogue() -> Vec<Variant> {
             add(noise_variant(dim, 0, source));
         }
         add(noise_variant(dim, 1, false));
+        for habits in HABITS {
+            marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+        }
         for width in WIDTHS {
             let architecture =
                 Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };

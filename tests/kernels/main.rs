@@ -22,6 +22,7 @@ mod draw;
 mod integrator;
 mod linear;
 mod loss;
+mod marginal;
 mod optimizer;
 mod random;
 mod structs;

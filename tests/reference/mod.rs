@@ -30,6 +30,7 @@ pub mod linear_backward_input;
 pub mod linear_backward_weight;
 pub mod linear_forward;
 pub mod loss;
+pub mod marginal;
 pub mod mlp;
 pub mod noise;
 pub mod philox;
