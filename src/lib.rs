@@ -57,6 +57,7 @@ pub mod error;
 pub mod files;
 pub mod flow;
 pub mod gpu;
+pub mod measure;
 pub mod model;
 pub mod report;
 pub mod sample;

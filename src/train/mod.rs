@@ -3,6 +3,7 @@
 mod batch;
 mod checkpoint;
 mod exact;
+mod gradients;
 mod layout;
 mod options;
 mod trainer;
@@ -11,6 +12,7 @@ pub(crate) use batch::draw_variant;
 pub use batch::{Batch, BatchOptions};
 pub use checkpoint::Checkpoint;
 pub use exact::{ExactLoss, Floor};
+pub(crate) use gradients::{Descent, Gradients};
 pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State};
 pub use options::{SCHEDULES, Schedule, TrainOptions};
 pub use trainer::{Outcome, Progress, Trainer, mean_loss};

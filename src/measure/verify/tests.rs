@@ -1,0 +1,1 @@
+//! Every check can fail: each is given something wrong.
