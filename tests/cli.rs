@@ -127,7 +127,7 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn help_is_made_of_the_tables() {
     let place = Place::new();
-    for command in ["train", "sample", "field", "batch", "devices", "shaders", "completions"] {
+    for command in ["train", "sample", "field", "batch", "verify", "devices", "shaders", "completions"] {
         assert!(place.done("--help").contains(command));
         for flag in ["-h", "--help"] {
             let help = place.done(&format!("{command} {flag}"));

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 use windfield::Error;
 use windfield::measure::verify::{CHECKS, CONFIDENCE, Check, Criterion, Outcome, Verifier};
-use windfield::report::{approximately, duration};
+use windfield::report::duration;
 
 use super::{Adapter, Context, interrupt};
 
@@ -16,7 +16,6 @@ use super::{Adapter, Context, interrupt};
 /// of it is as it should be. What rests on random batches is given with its interval at 99.9 % confidence: one seed in
 /// a thousand fails by chance.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = checks_help())]
 pub struct Args {
     /// Run these checks alone
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = names(), help_heading = "Checks")]
@@ -25,14 +24,10 @@ pub struct Args {
 
 fn names() -> PossibleValuesParser {
     PossibleValuesParser::new(
-        CHECKS.iter().map(|check| clap::builder::PossibleValue::new(check.name).help(check.help)),
+        CHECKS.iter().map(|check| {
+            PossibleValue::new(check.name).help(format!("{} (eq. {})", check.help, check.equation))
+        }),
     )
-}
-
-fn checks_help() -> String {
-    let lines =
-        CHECKS.iter().map(|check| format!("\n  {:<14}{} (eq. {})", check.name, check.help, check.equation));
-    format!("Checks:{}", lines.collect::<String>())
 }
 
 /// What `--json` prints.
@@ -116,7 +111,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 const HEADINGS: [&str; 7] = ["check", "eq.", "what", "measured", "expected", "tolerance", "result"];
 /// Of the columns.
-const WIDTHS: [usize; 7] = [13, 6, 68, 10, 9, 10, 6];
+const WIDTHS: [usize; 7] = [12, 5, 68, 8, 8, 9, 6];
 
 /// A row of the table. The widths are fixed, so that every row can be shown as soon as it is known.
 fn say(context: &Context, cells: &[String; 7]) {
@@ -147,7 +142,13 @@ fn cells(line: &Line) -> [String; 7] {
     ]
 }
 
-/// A number of four digits, or three and its power of ten.
+/// A number of five digits, or three and its power of ten.
 fn number(value: f64) -> String {
-    if (0.5..100.0).contains(&value.abs()) { format!("{value:.4}") } else { approximately(value) }
+    if value == 0.0 || (0.01..1000.0).contains(&value.abs()) {
+        let digits = format!("{value:.4}");
+        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        let digits = format!("{value:.2e}");
+        digits.replacen(".00e", "e", 1)
+    }
 }

@@ -14,6 +14,38 @@ impl Estimate {
     fn new(value: f64, standard_error: f64, freedom: usize) -> Self {
         Self { value, half_width: student(freedom) * standard_error }
     }
+
+    /// Half of it.
+    pub fn halved(self) -> Self {
+        Self { value: self.value / 2.0, half_width: self.half_width / 2.0 }
+    }
+}
+
+/// β of E[y] = exp(α + β·x) for positive y whose deviation is proportional to their mean, whatever their distribution:
+/// the root of Σ (y/exp(α + β·x) − 1)·(1, x) (a generalised linear model of the gamma family with the link log;
+/// McCullagh and Nelder 1989, chapter 8), with the standard error that the residuals themselves give (White 1980).
+pub(super) fn growth(points: &[(f64, f64)]) -> Estimate {
+    /// Fisher's scoring converges linearly with a small factor; the residuals are of the size of 1.
+    const STEPS: usize = 100;
+    let n = points.len() as f64;
+    let x_mean = points.iter().map(|(x, _)| x).sum::<f64>() / n;
+    let spread: f64 = points.iter().map(|(x, _)| (x - x_mean).powi(2)).sum();
+    let logarithms: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x, y.ln())).collect();
+    let mut beta = slope(&logarithms).value;
+    let mut alpha = logarithms.iter().map(|(_, y)| y).sum::<f64>() / n;
+    let residual = |alpha: f64, beta: f64, (x, y): (f64, f64)| y / (alpha + beta * (x - x_mean)).exp() - 1.0;
+    for _ in 0..STEPS {
+        let residuals = points.iter().map(|&point| (point.0 - x_mean, residual(alpha, beta, point)));
+        let (first, second) =
+            residuals.fold((0.0, 0.0), |(first, second), (x, r)| (first + r, second + r * x));
+        // No step is so long that the exponential gets out of hand.
+        alpha += (first / n).clamp(-1.0, 1.0);
+        beta += (second / spread).clamp(-1.0, 1.0);
+    }
+    let squares: f64 =
+        points.iter().map(|&point| ((point.0 - x_mean) * residual(alpha, beta, point)).powi(2)).sum();
+    let freedom = points.len().saturating_sub(2).max(1);
+    Estimate::new(beta, (squares * n / freedom as f64).sqrt() / spread, freedom)
 }
 
 /// The quantile of Student's t that goes with [`DEVIATIONS`] of the normal, by the first two terms of its expansion
@@ -69,6 +101,23 @@ mod tests {
         let off = slope(&[(0.0, 1.0), (1.0, 0.0), (2.0, 1.0), (3.0, 4.0)]);
         assert!((off.value - 1.0).abs() < 1e-12);
         assert!((off.half_width - student(2) * (4.0f64 / 2.0 / 5.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn growth_is_that_of_the_mean() {
+        // Of two values at each x, whose mean is exp(1 + 2·x) and whose logarithms' mean is another line.
+        let points: Vec<(f64, f64)> = [0.0, 0.5, 2.0, 3.0]
+            .into_iter()
+            .flat_map(|x: f64| {
+                let spread = 0.2 + 0.2 * x;
+                [1.0 - spread, 1.0 + spread].map(|factor| (x, factor * (1.0 + 2.0 * x).exp()))
+            })
+            .collect();
+        assert!((growth(&points).value - 2.0).abs() < 1e-9, "{:?}", growth(&points));
+        assert!(growth(&points).half_width > 0.1);
+        let logarithms: Vec<(f64, f64)> = points.iter().map(|&(x, y)| (x, y.ln())).collect();
+        assert!((slope(&logarithms).value - 2.0).abs() > 0.05);
+        assert!((growth(&points).halved().value - 1.0).abs() < 1e-9);
     }
 
     #[test]
