@@ -13,6 +13,7 @@
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
 //! | the **model** is read back and written to a file | [`model`] | |
 //! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage` |
+//! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
 //! | what was learned is **shown** | [`report`] | |
 //!
 //! Every stage runs on the device, and hundreds of steps are one submission; the host reads the history. The

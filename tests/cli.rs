@@ -757,3 +757,31 @@ fn completions_know_the_flags() {
     }
     assert!(place.json("completions bash")["script"].as_str().unwrap().contains("time-frequencies"));
 }
+
+#[test]
+fn theorems_are_verified() {
+    let place = Place::new();
+    let report = place.json("verify --only sigma-min,straight --seed 7");
+    let checks = report["checks"].as_array().unwrap();
+    let names: BTreeSet<&str> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from(["sigma-min", "straight"]));
+    for check in checks {
+        assert_eq!(check["passed"], true, "{check}");
+        assert!(check["measured"].is_f64() && check["expected"].is_f64(), "{check}");
+        assert!(check["equation"].is_string() && check["what"].is_string(), "{check}");
+        let criterion = &check["criterion"];
+        assert!(criterion["within"].is_f64() || criterion == "at_least", "{check}");
+    }
+    assert_eq!(report["passed"], true);
+    assert_eq!(report["seed"], 7);
+    assert!(report["adapter"]["name"].is_string());
+    // For people: a row for each, under the same headings.
+    let table = place.done("verify --only straight");
+    assert_eq!(table.lines().filter(|line| line.ends_with("  pass")).count(), 6, "{table}");
+    assert!(table.contains("measured") && table.contains("all 6 passed in"), "{table}");
+    assert_eq!(place.done("verify --only straight --quiet"), "");
+    let line = "verify --only gravity";
+    let wrong = complaint(line, &place.run(line), 2);
+    assert!(wrong.contains("gravity") && wrong.contains("velocity"), "{wrong}");
+    assert!(place.listing().is_empty());
+}

@@ -6,6 +6,7 @@ mod reference;
 
 use std::collections::BTreeSet;
 
+use windfield::gpu::Habits;
 use windfield::measure::verify::{CHECKS, Check, Verifier};
 
 #[test]
@@ -18,6 +19,19 @@ fn every_check_passes() {
         failed.extend(outcomes.into_iter().filter(|outcome| !outcome.passed()));
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// With work laid out as for a GPU: matrices in buffers, gradients in slices, other tiles.
+#[test]
+fn theorems_hold_in_another_layout() {
+    let loop_iterations = common::device().habits().loop_iterations;
+    let device = common::device().with_habits(Habits { loop_iterations, ..Habits::HARDWARE });
+    let verifier = Verifier::new(&device, 5);
+    for name in ["velocity", "continuity", "losses", "likelihood", "mass"] {
+        let outcomes = verifier.run(Check::named(name).expect("a check")).expect("a check that runs");
+        let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.passed()).collect();
+        assert!(failed.is_empty(), "{failed:#?}");
+    }
 }
 
 #[test]

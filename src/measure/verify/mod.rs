@@ -6,7 +6,8 @@
 //!
 //! # Chance
 //! Checks that rest on random batches give an interval at the confidence [`CONFIDENCE`]: of a program without a fault,
-//! one seed in a thousand fails such an outcome by chance. The same seed gives the same batches on every adapter.
+//! one seed in a thousand fails such an outcome by chance. The same seed gives the same batches on every adapter, up to
+//! the rounding of its sines and logarithms.
 
 mod fields;
 mod flows;

@@ -74,7 +74,7 @@ pub(super) fn theorem_3(verifier: &Verifier, path: &Path, [a, b]: &[Expression; 
         error(&batch.xt, b, a).max(error(&batch.ut, db, da))
     });
     let lagrangian = largest(lagrangian);
-    let (x1, points, times, velocities) = conditional_field(verifier, path, &data, &batch)?;
+    let Towards { x1, points, times, velocities } = Towards::new(verifier, path, &data, &batch)?;
     let eulerian = times.iter().enumerate().map(|(index, &t)| {
         let ((a, da), (b, db)) = (a.evaluate_dual(t), b.evaluate_dual(t));
         // The particle that is at this very point, which float32 has rounded.
@@ -90,7 +90,7 @@ pub(super) fn equation_13(verifier: &Verifier, sigma_min: f64) -> Result<f64> {
     let path = Path::default();
     let (data, batch) = drawn(verifier, &path)?;
     let dim = data.dim();
-    let (x1, points, times, velocities) = conditional_field(verifier, &path, &data, &batch)?;
+    let Towards { x1, points, times, velocities } = Towards::new(verifier, &path, &data, &batch)?;
     let keep = 1.0 - sigma_min;
     Ok(largest(times.iter().enumerate().map(|(index, &t)| {
         let x = row(&points, dim, index);
@@ -102,30 +102,37 @@ pub(super) fn equation_13(verifier: &Verifier, sigma_min: f64) -> Result<f64> {
 }
 
 /// u_t(x | x1) on the device (eq. 12): the marginal field of a data set of one point, x1, at the points where noise
-/// has come to on its way there. Gives x1, points, times, velocities.
-#[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
-fn conditional_field(
-    verifier: &Verifier,
-    path: &Path,
-    data: &Dataset,
-    batch: &Batch,
-) -> Result<(Vec<f64>, Vec<f32>, Vec<f64>, Vec<f32>)> {
-    let dim = data.dim();
-    let x1 = row(data.values(), dim, 0);
-    let times: Vec<f64> = batch.t.iter().map(|&t| t.into()).collect();
-    let points: Vec<f32> = times
-        .iter()
-        .enumerate()
-        .flat_map(|(index, &t)| {
-            let [a, b, ..] = path.schedule(t);
-            combine(b, &row(&batch.x0, dim, index), a, &x1)
-        })
-        .map(|x| x as f32)
-        .collect();
-    let alone = Dataset::from_rows("one point", data.row(0).to_vec(), dim)?;
-    let marginal = Marginal::new(&verifier.device, &alone, None, path)?;
-    let velocities = marginal.field_at(&points, &times)?.velocities;
-    Ok((x1, points, times, velocities))
+/// has come to on its way there.
+struct Towards {
+    x1: Vec<f64>,
+    /// x [n, d], as float32 has rounded it.
+    points: Vec<f32>,
+    times: Vec<f64>,
+    /// u_t(x | x1) [n, d].
+    velocities: Vec<f32>,
+}
+
+impl Towards {
+    /// From the noise of a batch, at its times.
+    #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
+    fn new(verifier: &Verifier, path: &Path, data: &Dataset, batch: &Batch) -> Result<Self> {
+        let dim = data.dim();
+        let x1 = row(data.values(), dim, 0);
+        let times: Vec<f64> = batch.t.iter().map(|&t| t.into()).collect();
+        let points: Vec<f32> = times
+            .iter()
+            .enumerate()
+            .flat_map(|(index, &t)| {
+                let [a, b, ..] = path.schedule(t);
+                combine(b, &row(&batch.x0, dim, index), a, &x1)
+            })
+            .map(|x| x as f32)
+            .collect();
+        let alone = Dataset::from_rows("one point", data.row(0).to_vec(), dim)?;
+        let marginal = Marginal::new(&verifier.device, &alone, None, path)?;
+        let velocities = marginal.field_at(&points, &times)?.velocities;
+        Ok(Self { x1, points, times, velocities })
+    }
 }
 
 /// How far the paths of a batch are from straight lines at constant speed, each row at its own time. Lengths are in
