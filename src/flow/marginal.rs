@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use bytemuck::{Pod, Zeroable};
 
+use super::evaluation::Quantity;
 use super::path::Path;
 use crate::data::{Dataset, Standardization};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
@@ -322,8 +323,17 @@ impl Marginal {
     /// float32 does not hold its distance; [`Error::Limit`], [`Error::OutOfMemory`], [`Error::Device`] or
     /// [`Error::DeviceLost`].
     pub fn field(&self, points: &[f32], t: f64) -> Result<Field> {
+        self.quantity(points, t, Quantity::Velocity)
+    }
+
+    /// Another quantity than the velocity: the exact score ∇ log p_t, the mean of the data E[x1 | x] or of the noise
+    /// E[x0 | x], in the place of the velocities.
+    ///
+    /// # Errors
+    /// As of [`field`](Self::field).
+    pub fn quantity(&self, points: &[f32], t: f64, quantity: Quantity) -> Result<Field> {
         let schedule = self.schedule(t)?;
-        self.evaluate(points, |_| schedule)
+        self.evaluate(points, quantity, |_| schedule)
     }
 
     /// As [`field`](Self::field) with a time for each point, `[n]`.
@@ -343,7 +353,7 @@ impl Marginal {
             ));
         }
         let schedules = times.iter().map(|&t| self.schedule(t)).collect::<Result<Vec<_>>>()?;
-        self.evaluate(points, |row| schedules[row])
+        self.evaluate(points, Quantity::Velocity, |row| schedules[row])
     }
 
     /// (a, b, a', b') where the path has a density.
@@ -365,7 +375,12 @@ impl Marginal {
         ))
     }
 
-    fn evaluate(&self, points: &[f32], schedule: impl Fn(usize) -> [f64; 4]) -> Result<Field> {
+    fn evaluate(
+        &self,
+        points: &[f32],
+        quantity: Quantity,
+        schedule: impl Fn(usize) -> [f64; 4],
+    ) -> Result<Field> {
         let dim = self.dim;
         if points.is_empty() || !points.len().is_multiple_of(dim) {
             return Err(Error::config(
@@ -388,7 +403,7 @@ impl Marginal {
             let schedules: Vec<[f64; 4]> = (first..first + chunk.len() / dim).map(&schedule).collect();
             work.load(self, chunk, &schedules)?;
             self.stream(&mut work)?;
-            self.finish(&work, chunk, &schedules, &mut field)?;
+            self.finish(&work, chunk, &schedules, quantity, &mut field)?;
             first += schedules.len();
         }
         Ok(field)
@@ -440,7 +455,14 @@ impl Marginal {
         clippy::cast_precision_loss,
         reason = "float32 is what is given back"
     )]
-    fn finish(&self, work: &Work, points: &[f32], schedules: &[[f64; 4]], field: &mut Field) -> Result<()> {
+    fn finish(
+        &self,
+        work: &Work,
+        points: &[f32],
+        schedules: &[[f64; 4]],
+        quantity: Quantity,
+        field: &mut Field,
+    ) -> Result<()> {
         let (dim, quads) = (self.dim, self.dim.div_ceil(4));
         let rows = schedules.len();
         let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (rows * quads) as u64)?;
@@ -449,7 +471,9 @@ impl Marginal {
         let means: Vec<f32> = self.device.read(&work.total_moments, 0..length)?;
         let residuals: Vec<f32> = self.device.read(&work.total_moments, stride..stride + length)?;
         let log_rows = (self.rows as f64).ln();
-        for (row, &[_, b, da, db]) in schedules.iter().enumerate() {
+        for (row, &schedule) in schedules.iter().enumerate() {
+            let b = schedule[1];
+            let (of_r, of_m) = quantity.of_moments(schedule);
             let [top, sum] = sums[row * quads];
             let sum = f64::from(sum);
             let at = row * 4 * quads..row * 4 * quads + dim;
@@ -458,7 +482,7 @@ impl Marginal {
                 means[at.clone()]
                     .iter()
                     .zip(&residuals[at])
-                    .map(|(&m, &r)| (db / b * (f64::from(r) / sum) + da * (f64::from(m) / sum)) as f32),
+                    .map(|(&m, &r)| (of_r * (f64::from(r) / sum) + of_m * (f64::from(m) / sum)) as f32),
             );
             let told = top > NO_WEIGHT
                 && sum.is_finite()

@@ -78,7 +78,8 @@ impl Exact {
         let (rows, dim) = (options.exact_rows, architecture.dim);
         let layout = Layout::new(architecture);
         let part_rows = chunk_rows(device, architecture, &layout, rows)?;
-        let network = Network::new(device, layout.clone(), architecture.activation, part_rows, Keeps::Nothing)?;
+        let network =
+            Network::new(device, layout.clone(), architecture.activation, part_rows, Keeps::Nothing)?;
         let (width, out) = (layout.layers[0].width_in, dim.next_multiple_of(PAD));
         let padded = rows.next_multiple_of(TILE_ROWS as usize);
         let purpose = Purpose { what: "the held-out batch", flag: "--exact-rows" };
