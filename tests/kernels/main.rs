@@ -23,5 +23,6 @@ mod integrator;
 mod linear;
 mod loss;
 mod optimizer;
+mod path;
 mod random;
 mod structs;

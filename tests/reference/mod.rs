@@ -32,6 +32,7 @@ pub mod linear_forward;
 pub mod loss;
 pub mod mlp;
 pub mod noise;
+pub mod path;
 pub mod philox;
 pub mod train;
 
