@@ -246,8 +246,8 @@ fn batches_of_every_path_are_the_twins() {
             let errors = error(want.t[row]);
             let (x0, x1) = (want.x0[i].abs(), want.x1[i].abs());
             let term = |c: usize, x: f64| (coefficients[c].abs() * 3.0 * UNIT + errors[c]) * x;
-            // Numbers below float32's normal ones may be zero.
-            let tiny = 8.0 * f64::from(f32::MIN_POSITIVE);
+            // Numbers below float32's normal ones may be zero, in the coefficients too.
+            let tiny = 512.0 * f64::from(f32::MIN_POSITIVE);
             (coefficients[of_x0].abs() + errors[of_x0]) * normal + term(of_x0, x0) + term(of_x1, x1) + tiny
         };
         let points = unpad(&outputs.get::<f32>(3), dim, case.width_in(), rows);
