@@ -588,6 +588,19 @@ impl Graph {
             Node::Number(bits) => self.number(-f64::from_bits(bits)),
             Node::Negate(inner) => inner,
             Node::Combine(Operator::Subtract, a, b) => self.combine(Operator::Subtract, b, a),
+            Node::Combine(operator @ (Operator::Multiply | Operator::Divide), a, b) => {
+                match (self.number_at(a), self.number_at(b)) {
+                    (Some(number), _) => {
+                        let a = self.number(-number);
+                        self.combine(operator, a, b)
+                    }
+                    (None, Some(number)) => {
+                        let b = self.number(-number);
+                        self.combine(operator, a, b)
+                    }
+                    (None, None) => self.intern(Node::Negate(x)),
+                }
+            }
             _ => self.intern(Node::Negate(x)),
         }
     }
