@@ -645,3 +645,32 @@ impl Work {
         Ok(dispatches)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::DeviceOptions;
+
+    /// Data that pass through the device in blocks give the bits of data that stay there.
+    #[test]
+    fn blocks_do_not_matter() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        for dim in [2, 20] {
+            let values: Vec<f32> = (0..2000 * dim).map(|i| (i as f32 * 0.7).sin()).collect();
+            let data = Dataset::from_rows("waves", values, dim).unwrap();
+            let scale = data.standardization();
+            let points: Vec<f32> = (0..30 * dim).map(|i| (i as f32).cos()).collect();
+            let path = Path::default();
+            let whole = Marginal::new(&device, &data, Some(&scale), &path).unwrap();
+            assert!(whole.streamed.is_none() && whole.blocks.len() == 1);
+            let whole = whole.field(&points, 0.8).unwrap();
+            for (block_rows, most) in [(256, usize::MAX), (768, 1), (512, 3), (1 << 20, usize::MAX)] {
+                let parts =
+                    Marginal::in_blocks(&device, &data, Some(&scale), &path, block_rows, most).unwrap();
+                assert_eq!(parts.streamed.is_some(), most < 2000_usize.div_ceil(block_rows));
+                assert_eq!(parts.field(&points, 0.8).unwrap(), whole, "blocks of {block_rows}, {most} stay");
+            }
+            assert!(Marginal::in_blocks(&device, &data, None, &path, 256, 0).is_err());
+        }
+    }
+}
