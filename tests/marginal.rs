@@ -151,9 +151,10 @@ fn large_data_sets_are_whole() {
     let points = [0.0, -0.5, 0.3];
     let got = field(&marginals(device(), &data, &path), &points, 0.5);
     let (density, velocity) = errors(&path, &data, &points, 0.5, &got);
-    // Sums of 256 rows, and then of 4688 slices: they round a few thousand times, by chance up and down.
-    report.holds(density < 1e-5, || format!("log p {density:e}"));
-    report.holds(velocity < 1e-5, || format!("velocity {velocity:e}"));
+    // Sums of 256 rows, of 64 slices, of 64 such runs: half a rounding each, and not all in one direction.
+    println!("log p within {density:.1e}, velocities within {velocity:.1e}");
+    report.holds(density < 3e-6, || format!("log p {density:e}"));
+    report.holds(velocity < 3e-6, || format!("velocity {velocity:e}"));
     report.finish();
 }
 

@@ -36,6 +36,8 @@ const LANES: u32 = 64;
 const SCRATCH: u64 = 64 << 20;
 /// Slices of one dispatch, at most: `marginal_merge` has a loop over them.
 const MOST_SLICES: usize = 4096;
+/// Sums that `marginal_merge` keeps.
+const LEVELS: usize = 3;
 /// Where b(t) is below this, the density is that of points.
 const SMALLEST_B: f64 = 1e-12;
 /// A top that no weight was above.
@@ -55,8 +57,10 @@ pub struct Slices {
     pub queries: u32,
     /// 0: nothing came before.
     pub begun: u32,
+    /// The number of the first slice among those of all data.
+    pub first_slice: u32,
     /// Zero.
-    pub padding: [u32; 3],
+    pub padding: [u32; 2],
 }
 
 /// The exact marginals of a data set on a device.
@@ -396,22 +400,23 @@ impl Marginal {
 
     /// All slices of the data for the queries that are loaded.
     fn stream(&self, work: &mut Work) -> Result<()> {
-        let mut begun = false;
+        let mut before = 0;
         for block in &self.blocks {
-            self.pass(work, &block.buffer, block.rows, &mut begun)?;
+            self.pass(work, &block.buffer, block.rows, &mut before)?;
         }
         if let Some((rest, buffer)) = &self.streamed {
             let width = self.kernels.width(self.dim);
             for part in rest.chunks(self.block_rows * width) {
                 self.device.write(buffer, part)?;
-                self.pass(work, buffer, part.len() / width, &mut begun)?;
+                self.pass(work, buffer, part.len() / width, &mut before)?;
             }
         }
         Ok(())
     }
 
-    /// The rows of one buffer, as many slices at a time as the submission's time allows.
-    fn pass(&self, work: &mut Work, data: &Buffer, rows: usize, begun: &mut bool) -> Result<()> {
+    /// The rows of one buffer, as many slices at a time as the submission's time allows. `before` counts the slices
+    /// that came before them.
+    fn pass(&self, work: &mut Work, data: &Buffer, rows: usize, before: &mut usize) -> Result<()> {
         let target = Duration::from_millis(self.device.habits().submission_ms);
         let mut first = 0;
         while first < rows {
@@ -419,7 +424,7 @@ impl Marginal {
                 return Err(Error::Interrupted);
             }
             let now = (work.slices * SLICE_ROWS).min(rows - first);
-            let dispatches = work.dispatches(self, data, first..first + now, *begun)?;
+            let dispatches = work.dispatches(self, data, first..first + now, *before)?;
             let submission = self.device.submit(&dispatches, &[])?;
             self.device.wait(Some(&submission))?;
             let taken = submission.elapsed();
@@ -428,7 +433,7 @@ impl Marginal {
             } else if taken < target / 2 {
                 work.slices = (work.slices * 2).min(work.most_slices);
             }
-            *begun = true;
+            *before += now.div_ceil(SLICE_ROWS);
             first += now;
         }
         Ok(())
@@ -442,24 +447,27 @@ impl Marginal {
     )]
     fn finish(&self, work: &Work, points: &[f32], schedules: &[[f64; 4]], field: &mut Field) -> Result<()> {
         let (dim, quads) = (self.dim, self.dim.div_ceil(4));
-        let rows = schedules.len();
-        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (rows * quads) as u64)?;
-        let stride = 16 * (work.padded * quads) as u64;
-        let length = 16 * (rows * quads) as u64;
-        let means: Vec<f32> = self.device.read(&work.total_moments, 0..length)?;
-        let residuals: Vec<f32> = self.device.read(&work.total_moments, stride..stride + length)?;
+        let stride = work.padded * quads;
+        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (LEVELS * stride) as u64)?;
+        let moments: Vec<[f32; 4]> =
+            self.device.read(&work.total_moments, 0..16 * (LEVELS * 2 * stride) as u64)?;
         let log_rows = (self.rows as f64).ln();
         for (row, &[_, b, da, db]) in schedules.iter().enumerate() {
-            let [top, sum] = sums[row * quads];
-            let sum = f64::from(sum);
-            let at = row * 4 * quads..row * 4 * quads + dim;
+            let tops: [f32; LEVELS] = std::array::from_fn(|level| sums[level * stride + row * quads][0]);
+            let top = tops.into_iter().fold(f32::MIN, f32::max);
+            let factors = tops.map(|level| f64::from(level - top).exp2());
+            let total = |value: &dyn Fn(usize) -> f32| -> f64 {
+                (0..LEVELS).map(|level| factors[level] * f64::from(value(level))).sum()
+            };
+            let sum = total(&|level| sums[level * stride + row * quads][1]);
             let before = field.velocities.len();
-            field.velocities.extend(
-                means[at.clone()]
-                    .iter()
-                    .zip(&residuals[at])
-                    .map(|(&m, &r)| (db / b * (f64::from(r) / sum) + da * (f64::from(m) / sum)) as f32),
-            );
+            for column in 0..dim {
+                let moment = |which: usize| {
+                    let at = row * quads + column / 4;
+                    total(&|level| moments[(2 * level + which) * stride + at][column % 4]) / sum
+                };
+                field.velocities.push((db / b * moment(1) + da * moment(0)) as f32);
+            }
             let told = top > NO_WEIGHT
                 && sum.is_finite()
                 && field.velocities[before..].iter().all(|v| v.is_finite());
@@ -554,8 +562,8 @@ impl Work {
             sums: buffer(8 * n * s)?,
             moments: buffer(moments * n * s)?,
             weights: if weights > 0 { Some(buffer(weights * n * s)?) } else { None },
-            total_sums: buffer(8 * n * quads as u64)?,
-            total_moments: buffer(moments * n)?,
+            total_sums: buffer(8 * n * (LEVELS * quads) as u64)?,
+            total_moments: buffer(moments * n * LEVELS as u64)?,
         })
     }
 
@@ -584,7 +592,7 @@ impl Work {
         marginal: &Marginal,
         data: &Buffer,
         rows: Range<usize>,
-        begun: bool,
+        before: usize,
     ) -> Result<Vec<Dispatch>> {
         let device = &marginal.device;
         let quads = marginal.dim.div_ceil(4);
@@ -594,8 +602,9 @@ impl Work {
             rows: word(rows.len()),
             count: word(slices),
             queries: word(self.padded),
-            begun: begun.into(),
-            padding: [0; 3],
+            begun: u32::from(before > 0),
+            first_slice: word(before),
+            padding: [0; 2],
         })?;
         let groups = |items: usize| device.groups(items as u64, LANES);
         let variants = marginal.kernels.variants(marginal.dim);
