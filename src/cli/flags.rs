@@ -130,6 +130,10 @@ pub struct PathArgs {
 }
 
 impl PathArgs {
+    /// The names of these flags.
+    pub const NAMES: [&str; 8] =
+        ["path", "sigma-min", "sigma-max", "beta-min", "beta-max", "mean", "std", "let"];
+
     /// The path.
     pub fn path(&self) -> anyhow::Result<Path> {
         let mut path = match (self.path.as_str(), &self.mean, &self.std) {

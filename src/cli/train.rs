@@ -16,7 +16,7 @@ use windfield::report::{
 use windfield::train::{Checkpoint, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
-use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::flags::{self, FlowArgs, PathArgs, StandardizeArgs};
 use super::terminal::{typed, warn};
 use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
@@ -61,7 +61,8 @@ pub struct Args {
     time_frequencies: usize,
     /// Begin with the weights of this model
     ///
-    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out.
+    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out. So may
+    /// the path: without any of its flags, it is the model's too.
     #[arg(long, value_name = "MODEL", help_heading = "Network")]
     init: Option<PathBuf>,
 
@@ -341,6 +342,9 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         }
         if !context.typed("time-frequencies") {
             options.time_frequencies = architecture.time_frequencies;
+        }
+        if !PathArgs::NAMES.iter().any(|name| context.typed(name)) {
+            options.path = model.path.clone();
         }
     }
     options.validate().map_err(Usage::of)?;

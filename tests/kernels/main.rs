@@ -24,5 +24,6 @@ mod linear;
 mod loss;
 mod marginal;
 mod optimizer;
+mod path;
 mod random;
 mod structs;

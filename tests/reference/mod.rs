@@ -33,6 +33,7 @@ pub mod loss;
 pub mod marginal;
 pub mod mlp;
 pub mod noise;
+pub mod path;
 pub mod philox;
 pub mod train;
 
