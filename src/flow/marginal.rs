@@ -9,7 +9,9 @@
 //! ```
 //!
 //! The data stream through the device in slices of [`SLICE_ROWS`] rows, as keys and values do in flash attention (Dao
-//! et al. 2022): no matrix of queries by rows is ever made, and one dispatch is bounded in time whatever N is.
+//! et al. 2022): no matrix of queries by rows is ever made, and one dispatch is bounded in time whatever N is. Slices
+//! are added in the order of the data, in runs of runs, so that neither the number of rows nor where dispatches are cut
+//! shows in the sums.
 
 use std::ops::Range;
 use std::time::Duration;
