@@ -590,7 +590,7 @@ fn every_failure_is_one_line() {
         (format!("{sample} --t0 1 --t1 0"), 2, &["--from"]),
         (format!("{sample} -n 0"), 2, &["-n"]),
         (format!("{sample} -n 5 --from three.csv --rtol 1e-3"), 2, &["--rtol"]),
-        ("field --data moons --points three.csv --time 0".into(), 2, &["not in this version"]),
+        ("field --data moons --points three.csv --time 0".into(), 1, &["three.csv", "3 values"]),
         ("field run/model.safetensors --points three.csv --time 1.5".into(), 2, &["--time"]),
         ("field run/model.safetensors --time 0.5".into(), 2, &["--points"]),
         ("shaders --target cuda --out x".into(), 2, &["cuda", "spirv"]),
