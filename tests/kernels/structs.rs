@@ -102,7 +102,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("marginal_merge"),
             "Slices",
-            members!(Slices { first_row, rows, count, queries, begun, padding }),
+            members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
         ),
         (Variant::new("noise"), "Noise", members!(Noise { seed, first_row, rows, source_rows, padding })),
         (
