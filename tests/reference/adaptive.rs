@@ -373,6 +373,95 @@ mod tests {
         assert!(failures.is_empty(), "{failures:#?}");
     }
 
+    fn jump(_y: &[f64], t: f64) -> Vec<f64> {
+        vec![if t < 0.5 { 1.0 } else { -30.0 }]
+    }
+
+    #[test]
+    fn steps_are_those_of_dopri5_itself() {
+        // Hairer's program as SciPy 1.15 calls it: ode(f).set_integrator("dopri5", atol, rtol, beta=0.04, safety=0.9,
+        // ifactor=10, dfactor=0.2), first_step as here: accepted and tried steps, times after some of them, the end.
+        type Field = fn(&[f64], f64) -> Vec<f64>;
+        type Case = (&'static str, Field, Vec<f64>, (f64, f64), Tolerance, Want);
+        type Want = ([usize; 2], [(usize, f64); 4], Vec<f64>);
+        let tau = std::f64::consts::TAU;
+        let there = [
+            (1, 1.643_223_564_502_336e-3),
+            (2, 1.807_545_920_952_57e-2),
+            (17, 2.292_169_742_578_222),
+            (32, 6.238_547_358_599_053),
+        ];
+        let back = [
+            (1, 6.283_184_982_778_546),
+            (2, 6.283_181_738_768_146),
+            (16, 4.864_437_063_405_342),
+            (30, 1.067_707_659_856_511e-1),
+        ];
+        let over = [(1, 1e-6), (2, 1.1e-5), (10, 4.844_866_546_104_283e-1), (19, 6.521_955_023_272_776e-1)];
+        let cases: [Case; 3] = [
+            (
+                "an orbit",
+                kepler,
+                ellipse(0.5),
+                (0.0, tau),
+                Tolerance { atol: 1e-6, rtol: 1e-6 },
+                (
+                    [33, 40],
+                    there,
+                    vec![
+                        4.999_999_443_820_097e-1,
+                        -1.037_527_071_749_006e-4,
+                        2.227_717_608_414_559e-4,
+                        1.732_044_894_036_312,
+                    ],
+                ),
+            ),
+            (
+                "back again",
+                kepler,
+                ellipse(0.5),
+                (tau, 0.0),
+                Tolerance { atol: 1e-9, rtol: 1e-5 },
+                (
+                    [31, 38],
+                    back,
+                    vec![
+                        5.000_031_078_654_086e-1,
+                        3.610_074_582_721_112e-4,
+                        -7.753_255_771_063_006e-4,
+                        1.732_013_777_524_354,
+                    ],
+                ),
+            ),
+            (
+                "a jump",
+                jump,
+                vec![0.0],
+                (0.0, 1.0),
+                Tolerance { atol: 1e-5, rtol: 0.0 },
+                ([20, 34], over, vec![-14.499_651_877_856_51]),
+            ),
+        ];
+        let mut failures = vec![];
+        for (name, field, y0, interval, tolerance, (counts, times, end)) in cases {
+            let got = adaptive(field, &y0, interval, tolerance, ENOUGH);
+            assert_eq!([got.accepted(), got.attempts.len()], counts, "{name}");
+            let accepted: Vec<&Attempt> = got.attempts.iter().filter(|attempt| attempt.accepted()).collect();
+            for (step, want) in times {
+                let last = accepted[step - 1];
+                // The estimates of tiny steps are mostly rounding, and a length follows its estimate.
+                failures.extend(mismatches(
+                    &format!("{name}: step {step}"),
+                    &[last.t + last.h],
+                    &[want],
+                    1e-8,
+                ));
+            }
+            failures.extend(mismatches(name, &got.y, &end, 1e-10));
+        }
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
     #[test]
     fn the_controller_by_hand() {
         // A velocity at rest: d1 is 0, so the first step is 10⁻⁶; err = 0 makes each the tenfold of the last.
@@ -390,7 +479,6 @@ mod tests {
         assert_eq!(first_step(&[0.0], &[-2.0], (0.0, 1.0), tolerance), 1e-6);
         // A jump cannot be stepped over at once: rejected steps shrink by at most 5, and the step right after is no
         // longer than the accepted one.
-        let jump = |_: &[f64], t: f64| vec![if t < 0.5 { 1.0 } else { -30.0 }];
         let solution = adaptive(jump, &[0.0], (0.0, 1.0), Tolerance { atol: 1e-5, rtol: 0.0 }, ENOUGH);
         assert!(solution.rejected() > 3, "{} rejected", solution.rejected());
         for pair in solution.attempts.windows(2) {

@@ -66,14 +66,14 @@ pub fn reschedule(
     let there = other(s);
     let (mut low, mut high) = (0.0, 1.0);
     for _halving in 0..100 {
-        let middle = (low + high) / 2.0;
+        let middle = f64::midpoint(low, high);
         if fraction(model(middle)) < fraction(there) {
             low = middle;
         } else {
             high = middle;
         }
     }
-    let t = (low + high) / 2.0;
+    let t = f64::midpoint(low, high);
     let here = model(t);
     let dt = fraction_slope(there) / fraction_slope(here);
     let c = (there.a + there.b) / (here.a + here.b);
