@@ -18,10 +18,13 @@ mod common;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod adaptive;
 mod draw;
+mod fused;
 mod integrator;
 mod linear;
 mod loss;
 mod optimizer;
 mod random;
+mod stage;
 mod structs;

@@ -148,8 +148,46 @@ pub fn rms(x: &[f64], scale: &[f64]) -> f64 {
     (sum / x.len() as f64).sqrt()
 }
 
+/// What a particle remembers between attempts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Control {
+    pub t: f64,
+    /// The step to be tried, with its sign.
+    pub h: f64,
+    /// The last accepted error, not below 10⁻⁴.
+    pub err_old: f64,
+    /// Whether the last attempt was rejected.
+    pub rejected: bool,
+}
+
+impl Control {
+    /// The step to be tried, and whether it ends at t1.
+    pub fn fitted(&self, t1: f64) -> (f64, bool) {
+        let left = t1 - self.t;
+        if (1.01 * self.h).abs() > left.abs() { (left, true) } else { (self.h, false) }
+    }
+
+    /// What follows from an error of the fitted step.
+    pub fn decide(&self, t1: f64, err: f64) -> Self {
+        let expo = 0.2 - 0.75 * BETA;
+        let (h, last) = self.fitted(t1);
+        let fac11 = err.powf(expo);
+        if err <= 1.0 {
+            let fac = (fac11 / self.err_old.powf(BETA) / 0.9).clamp(0.1, 5.0);
+            let next = h / fac;
+            return Self {
+                t: if last { t1 } else { self.t + h },
+                h: if self.rejected && next.abs() > h.abs() { h } else { next },
+                err_old: err.max(1e-4),
+                rejected: false,
+            };
+        }
+        Self { h: h / (fac11 / 0.9).min(5.0), rejected: true, ..*self }
+    }
+}
+
 /// One step.
-fn attempt(
+pub fn attempt(
     v: &impl Fn(&[f64], f64) -> Vec<f64>,
     (t, h): (f64, f64),
     y0: &[f64],
@@ -188,34 +226,20 @@ pub fn adaptive(
     tolerance: Tolerance,
     limit: usize,
 ) -> Solution {
-    let expo = 0.2 - 0.75 * BETA;
-    let (mut y, mut t) = (y0.to_vec(), t0);
-    let mut k1 = v(&y, t);
-    let mut h = (t1 - t0).signum() * first_step(&y, &k1, (t0, t1), tolerance);
-    let (mut err_old, mut rejected): (f64, bool) = (1e-4, false);
+    let mut y = y0.to_vec();
+    let mut k1 = v(&y, t0);
+    let h = (t1 - t0).signum() * first_step(&y, &k1, (t0, t1), tolerance);
+    let mut control = Control { t: t0, h, err_old: 1e-4, rejected: false };
     let mut attempts = vec![];
-    while t != t1 && attempts.len() < limit {
-        let last = (t + 1.01 * h - t1) * (t1 - t0).signum() > 0.0;
-        if last {
-            h = t1 - t;
-        }
-        let step = attempt(&v, (t, h), &y, &k1, tolerance);
-        let fac11 = step.err.powf(expo);
+    while control.t != t1 && attempts.len() < limit {
+        let step = attempt(&v, (control.t, control.fitted(t1).0), &y, &k1, tolerance);
         if step.accepted() {
-            let fac = (fac11 / err_old.powf(BETA) / 0.9).clamp(0.1, 5.0);
-            let next = h / fac;
-            t = if last { t1 } else { t + h };
-            h = if rejected && next.abs() > h.abs() { h } else { next };
             (y, k1) = (step.y1.clone(), step.k[6].clone());
-            err_old = step.err.max(1e-4);
-            rejected = false;
-        } else {
-            h /= (fac11 / 0.9).min(5.0);
-            rejected = true;
         }
+        control = control.decide(t1, step.err);
         attempts.push(step);
     }
-    Solution { finished: t == t1, y, t, attempts }
+    Solution { finished: control.t == t1, y, t: control.t, attempts }
 }
 
 #[cfg(test)]
