@@ -19,6 +19,7 @@
 const WIDTH_IN: u32 = 8u;   // features of a row, padded
 const WIDTH_OUT: u32 = 8u;  // d, padded
 const LANES: u32 = 64u;
+const T_MAX: f32 = 1.0;     // times are uniform on [0, T_MAX)
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -49,7 +50,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let address = chunk.first_row + row;
     let words = philox4x32(vec4u(address, 0u, state.step, STREAM_PICK), chunk.seed);
     let picked = pick_row(words.x, words.y, chunk.data_rows);
-    let t = uniform01(words.z);
+    let t = T_MAX * uniform01(words.z);
     let schedule = path_schedule(t);
 
     let column = 4u * block;

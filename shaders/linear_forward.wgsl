@@ -6,6 +6,8 @@
 // Both operands are contiguous along k, hence sums of dot products of four.
 //
 // Variants: TRAINING  writes slope
+//           TANGENT   forward-mode derivative: h' = act'(z)·(W·x'), without b; slope is read, by rows.period rows
+//           LINEAR    with TANGENT: the last layer, which has no slope
 //           TEXTURES        x and W are textures (src/gpu/matrix.rs says when)
 //           OUTPUT_TEXTURE  so is h
 // Rows are padded to a multiple of TILE_ROWS, widths to a multiple of TILE_COLUMNS: no guards are needed inside.
@@ -23,11 +25,14 @@ const LANES: u32 = 16u;
 //#include "shared/rows.wgsl"
 
 @group(0) @binding(0) var<uniform> rows: Rows;
-@group(0) @binding(2) var<storage, read> layer: array<vec4f>;          // W [WIDTH_OUT, WIDTH_IN / 4], then b [WIDTH_OUT / 4]
 //#if TEXTURES
 @group(0) @binding(1) var input: texture_storage_2d<rgba32float, read>;      // [rows, WIDTH_IN / 4]
 @group(0) @binding(5) var weights: texture_storage_2d<rgba32float, read>;    // all layers; this one's from rows.first_weight
+//#if !TANGENT
+@group(0) @binding(2) var<storage, read> layer: array<vec4f>;          // W [WIDTH_OUT, WIDTH_IN / 4], then b [WIDTH_OUT / 4]
+//#end
 //#else
+@group(0) @binding(2) var<storage, read> layer: array<vec4f>;          // W [WIDTH_OUT, WIDTH_IN / 4], then b [WIDTH_OUT / 4]
 @group(0) @binding(1) var<storage, read> input: array<vec4f>;          // [rows, WIDTH_IN / 4]
 //#end
 //#if OUTPUT_TEXTURE
@@ -37,6 +42,11 @@ const LANES: u32 = 16u;
 //#end
 //#if TRAINING
 @group(0) @binding(4) var<storage, read_write> slope: array<vec4f>;    // [rows, WIDTH_OUT / 4]
+//#end
+//#if TANGENT
+//#if !LINEAR
+@group(0) @binding(4) var<storage, read> slope: array<vec4f>;          // [rows.period, WIDTH_OUT / 4]
+//#end
 //#end
 
 fn input_at(row: u32, quad: u32) -> vec4f {
@@ -67,7 +77,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
 
     var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
     for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if TANGENT
+        let bias = vec4f(0.0);
+//#else
         let bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + q];
+//#end
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             sums[r * TILE_QUADS + q] = bias;
         }
@@ -93,7 +107,15 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
             let quad = group.y * TILE_QUADS + q;
             // act(0) need not be 0 (softplus): padded columns must stay zero for the gradients of the next layer
             let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(OUTPUTS);
+//#if TANGENT
+            var h = z;
+//#if !LINEAR
+            h *= slope[((row + r) % rows.period) * quads_out + quad];
+//#end
+            h = select(vec4f(0.0), h, inside);
+//#else
             let h = select(vec4f(0.0), activation(z), inside);
+//#end
 //#if OUTPUT_TEXTURE
             textureStore(output, vec2u(quad, row + r), h);
 //#else

@@ -1,4 +1,4 @@
-// Fills the sampler's state with x0: standard noise, or rows of a source data set. The address of a number is the
+// Fills the sampler's state with x0: Gaussian noise, or rows of a source data set. The address of a number is the
 // row's place among all the samples asked for, so the samples do not depend on how they are cut into chunks.
 // One invocation a block of four columns of one row.
 //
@@ -7,7 +7,9 @@
 //#include "shared/philox.wgsl"
 
 const DIM: u32 = 2u;
+const EXTRA: u32 = 0u;   // accumulators behind x, which begin at zero
 const LANES: u32 = 64u;
+const STATE: u32 = DIM + EXTRA;
 
 // Mirrors `Noise` in src/sample/layout.rs.
 struct Noise {
@@ -15,20 +17,20 @@ struct Noise {
     first_row: u32,    // of this chunk among all samples
     rows: u32,
     source_rows: u32,
+    deviation: f32,    // of the noise
     padding0: u32,
     padding1: u32,
-    padding2: u32,
 }
 
 @group(0) @binding(0) var<uniform> noise: Noise;
-@group(0) @binding(1) var<storage, read_write> points: array<f32>;   // x [rows, DIM]
+@group(0) @binding(1) var<storage, read_write> points: array<f32>;   // [rows, STATE]
 //#if SOURCE
 @group(0) @binding(2) var<storage, read> source: array<f32>;         // [source rows, DIM]
 //#end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
-    let blocks = (DIM + 3u) / 4u;
+    let blocks = (STATE + 3u) / 4u;
     let index = id.y * (groups.x * LANES) + id.x;
     let row = index / blocks;
     let block = index % blocks;
@@ -46,10 +48,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let column = 4u * block + i;
         if (column < DIM) {
 //#if SOURCE
-            points[row * DIM + column] = source[source_row * DIM + column];
+            points[row * STATE + column] = source[source_row * DIM + column];
 //#else
-            points[row * DIM + column] = x0[i];
+            points[row * STATE + column] = noise.deviation * x0[i];
 //#end
+        } else if (column < STATE) {
+            points[row * STATE + column] = 0.0;
         }
     }
 }

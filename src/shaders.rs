@@ -9,13 +9,16 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{PATHS, Path, SOLVERS};
+use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
-    forward_variant,
+    forward_variant, tangent_variant,
 };
-use crate::sample::{integrator_variant, noise_variant, stage_variant, tiles};
+use crate::sample::{
+    Load, StageKind, combine_variant, control_variant, fused_variant, noise_variant, probe_variant,
+    stage_variant, tiles, trace_variant,
+};
 use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
 use crate::{Error, Result};
 
@@ -45,12 +48,15 @@ pub fn catalogue() -> Vec<Variant> {
             }
         }
         for source in [false, true] {
-            add(noise_variant(dim, source));
+            add(noise_variant(dim, 0, source));
         }
+        add(noise_variant(dim, 1, false));
         for width in WIDTHS {
             let architecture =
                 Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
-            integrators(&architecture, &mut add);
+            // Derivatives at one width of every dimension, and at every activation below.
+            let divergences = if width == 17 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
+            integrators(&architecture, divergences, &mut add);
         }
     }
     for (name, ..) in ACTIVATIONS {
@@ -63,7 +69,12 @@ pub fn catalogue() -> Vec<Variant> {
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
         }
-        integrators(&architecture, &mut add);
+        integrators(&architecture, &DIVERGENCES[..2], &mut add);
+    }
+    let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
+    for path in Path::examples() {
+        add(path.bake(Variant::new("path")));
+        add(draw_variant(&architecture, &path, false, false, false));
     }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
@@ -75,12 +86,9 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.textures;
-    for family in PATHS {
-        let Ok(path) = Path::new(family.name, Path::SIGMA_MIN) else { continue };
-        for source in [false, true] {
-            add(draw_variant(architecture, &path, source, textures, false));
-            add(draw_variant(architecture, &path, source, false, true));
-        }
+    for source in [false, true] {
+        add(draw_variant(architecture, &Path::default(), source, textures, false));
+        add(draw_variant(architecture, &Path::default(), source, false, true));
     }
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {
@@ -104,18 +112,84 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     for average in [false, true] {
         add(adamw_variant(layout, average, textures));
     }
-    add(stage_variant(architecture, layout, false, textures));
-    add(stage_variant(architecture, layout, true, false));
+    // Derivatives where the time has no frequencies, and none where it has.
+    let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
+    layered(architecture, layout, habits, divergences, add);
 }
 
-/// The fused integrator for every number of stages, as far as the network is narrow enough for it.
-fn integrators(architecture: &Architecture, add: &mut impl FnMut(Variant)) {
+/// The ways in which a divergence is found, and none.
+const DIVERGENCES: [Option<Divergence>; 4] = [
+    None,
+    Some(Divergence::Exact),
+    Some(Divergence::Hutchinson { probes: 2, distribution: ProbeDistribution::Rademacher }),
+    Some(Divergence::Hutchinson { probes: 5, distribution: ProbeDistribution::Gaussian }),
+];
+
+/// What the layered integrator has beside the network's forward pass.
+fn layered(
+    architecture: &Architecture,
+    layout: &Layout,
+    habits: &Habits,
+    divergences: &[Option<Divergence>],
+    add: &mut impl FnMut(Variant),
+) {
+    let (textures, dim) = (habits.textures, architecture.dim);
+    let last = layout.layers.len() - 1;
+    for divergence in divergences.iter().copied() {
+        let extra = Load::new(architecture, divergence).extra;
+        for kind in
+            [StageKind::Features, StageKind::AdaptiveFeatures, StageKind::Update, StageKind::NoisyUpdate]
+        {
+            add(stage_variant(architecture, layout, extra, kind, textures));
+        }
+        add(combine_variant(layout, dim, extra));
+        for solver in SOLVERS.iter().filter(|solver| solver.is_adaptive()) {
+            for (begin, trajectory) in [(true, false), (false, false), (false, true)] {
+                add(control_variant(dim, extra, solver, begin, trajectory));
+            }
+        }
+        if let Some(divergence) = divergence {
+            add(probe_variant(layout, dim, divergence, 2, textures));
+            add(trace_variant(layout, dim, divergence, 2));
+        }
+    }
+    for (place, layer) in layout.layers.iter().enumerate() {
+        add(tangent_variant(habits, layer, place == last, (textures, textures && place < last)));
+    }
+}
+
+/// The fused integrators for every solver and divergence, as far as the network is narrow enough for them.
+fn integrators(
+    architecture: &Architecture,
+    divergences: &[Option<Divergence>],
+    add: &mut impl FnMut(Variant),
+) {
     let layout = Layout::new(architecture);
     for habits in HABITS {
         for solver in SOLVERS {
-            // What every WebGPU device offers, so that every compiler can take it.
-            if let Some(tiles) = tiles(&habits, &wgpu::Limits::default(), &layout, solver.stages()) {
-                add(integrator_variant(architecture, &layout, solver.stages(), tiles, habits.textures));
+            for divergence in divergences.iter().copied() {
+                // With a divergence, one solver of each kind of step.
+                if divergence.is_some() && matches!(solver.name, "euler" | "midpoint" | "euler-maruyama") {
+                    continue;
+                }
+                let load = Load::new(architecture, divergence);
+                // What every WebGPU device offers, so that every compiler can take it.
+                let limits = wgpu::Limits::default();
+                let Some(tiles) = tiles(&habits, &limits, &layout, solver, load) else { continue };
+                for trajectory in [false, true] {
+                    if trajectory <= solver.is_adaptive() {
+                        let textures = habits.textures;
+                        add(fused_variant(
+                            architecture,
+                            &layout,
+                            solver,
+                            divergence,
+                            tiles,
+                            textures,
+                            trajectory,
+                        ));
+                    }
+                }
             }
         }
     }
@@ -264,7 +338,7 @@ mod tests {
         }
         for variant in &catalogue {
             let name = variant.label();
-            assert!(name.len() <= 180, "{name} is long for a file");
+            assert!(name.len() <= 220, "{name} is long for a file");
             for target in TARGETS {
                 let text = target.translate(variant).unwrap();
                 assert!(text.len() > 100, "{name} as {}", target.name);

@@ -10,6 +10,8 @@
 const STREAM_PICK: u32 = 0u;    // block 0: words 0, 1 pick the row of the data; word 2 is the time
 const STREAM_SOURCE: u32 = 1u;  // block j: x0 in columns 4j..4j+3; or, in block 0, the row of a source data set
 const STREAM_SAMPLE: u32 = 2u;  // block j: noise of the sampler in columns 4j..4j+3; step = 0
+const STREAM_PROBE: u32 = 3u;   // block j: probe number `step` of the divergence in columns 4j..4j+3
+const STREAM_DIFFUSION: u32 = 4u;  // block j: noise of a step of a stochastic flow in columns 4j..4j+3
 
 // (low, high) words of a·b. WGSL has no 64-bit integers: four products of 16-bit halves.
 fn multiply_wide(a: u32, b: u32) -> vec2u {

@@ -4,4 +4,8 @@ struct Rows {
     first_weight: u32,  // the layer's first row in the texture of all weights
     slice_rows: u32,    // rows of a slice of the weight gradient; the last may have fewer
     slice_stride: u32,  // distance between slices of the gradients, in vec4
+    period: u32,        // rows after which the slopes begin again: tangents lie below one another, probe by probe
+    padding0: u32,
+    padding1: u32,
+    padding2: u32,
 }

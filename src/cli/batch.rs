@@ -70,6 +70,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let data = Dataset::open(&args.data)?;
     let source = flags::open_source(args.source.as_deref())?;
     let device = context.device()?;
+    flags::note(context, &options.path);
     let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
     batch.save(&args.out)?;
     context.say(&format!(

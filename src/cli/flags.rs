@@ -1,12 +1,20 @@
 //! Flags that several commands share, and helps that are made of the library's tables.
 
-use clap::builder::{PossibleValue, PossibleValuesParser};
-use windfield::data::{Dataset, built_in};
-use windfield::flow::{COUPLINGS, Coupling, PATHS, Path, SOLVERS, Solver};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use windfield::Error;
+use windfield::data::{Dataset, built_in, read_array};
+use windfield::flow::{
+    COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, PATHS, PROBE_DISTRIBUTIONS, Path, ProbeDistribution,
+    QUANTITIES, SOLVERS, Solver,
+};
 use windfield::model::ACTIVATIONS;
+use windfield::sample::{SampleOptions, Tolerance};
 use windfield::train::SCHEDULES;
 
-use super::Usage;
+use super::{Context, Usage};
 
 /// One of `entries`: names, each with a line of help.
 fn choices(entries: impl IntoIterator<Item = (&'static str, String)>) -> PossibleValuesParser {
@@ -44,6 +52,131 @@ pub fn solvers() -> PossibleValuesParser {
     }))
 }
 
+/// The names of the quantities.
+pub fn quantities() -> PossibleValuesParser {
+    choices(QUANTITIES.iter().map(|(name, _, formula)| (*name, (*formula).to_owned())))
+}
+
+fn divergences() -> PossibleValuesParser {
+    choices(DIVERGENCES.iter().map(|(name, help)| (*name, (*help).to_owned())))
+}
+
+fn probe_distributions() -> PossibleValuesParser {
+    choices(PROBE_DISTRIBUTIONS.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
+}
+
+/// A time grid: a name, or a file.
+fn grid(text: &str) -> anyhow::Result<Grid> {
+    let path = std::path::Path::new(text);
+    if text.parse::<Grid>().is_err() && (path.extension().is_some() || path.exists()) {
+        let array = read_array(path)?;
+        if array.row_len() != 1 {
+            return Err(Error::input(
+                text,
+                format!("its rows have {} values", array.row_len()),
+                "a time grid is one column: the times from the first to the last",
+            )
+            .into());
+        }
+        return Ok(Grid::times(array.values.iter().map(|t| f64::from(*t)).collect())?);
+    }
+    text.parse().map_err(Usage::of)
+}
+
+/// How to integrate.
+#[derive(Debug, clap::Args)]
+pub struct SolverArgs {
+    /// How to integrate
+    #[arg(long, value_name = "SOLVER", help_heading = "Integration", value_parser = solvers(),
+        default_value = SampleOptions::default().solver.name)]
+    solver: String,
+    /// Steps; of dopri5, which chooses its own, the states that --trajectory writes
+    #[arg(long, value_name = "STEPS", help_heading = "Integration", default_value_t = SampleOptions::default().steps)]
+    steps: u32,
+    /// How the steps are spread: uniform, cosine, power:p, or a file with one column of times
+    ///
+    /// cosine: short steps at both ends, t0 + (t1 − t0)·(1 − cos(πi/n))/2. power:p: t0 + (t1 − t0)·(i/n)^p. A file (.npy
+    /// or .csv) says itself where to begin and end, and how many steps there are.
+    #[arg(long, value_name = "GRID", help_heading = "Integration", default_value = "uniform")]
+    grid: String,
+    /// Error of a step relative to the state (dopri5)
+    #[arg(long, value_name = "TOLERANCE", help_heading = "Integration", default_value_t = Tolerance::default().relative)]
+    rtol: f32,
+    /// Absolute error of a step, in the network's coordinates (dopri5)
+    #[arg(long, value_name = "TOLERANCE", help_heading = "Integration", default_value_t = Tolerance::default().absolute)]
+    atol: f32,
+    /// Steps that a particle may try before it is given up (dopri5)
+    #[arg(long, value_name = "STEPS", help_heading = "Integration", default_value_t = Tolerance::default().most_steps)]
+    max_steps: u32,
+}
+
+impl SolverArgs {
+    /// The settings, from `t0` to `t1` unless a grid of given times says otherwise.
+    pub fn options(&self, context: &Context, t0: f32, t1: f32) -> anyhow::Result<SampleOptions> {
+        let solver = Solver::named(&self.solver).map_err(Usage::of)?;
+        if !solver.is_adaptive() {
+            for name in ["rtol", "atol", "max-steps"] {
+                if context.typed(name) {
+                    return Err(Usage(format!("--{name} goes with --solver dopri5, not with {}", solver.name)).into());
+                }
+            }
+        }
+        let grid = grid(&self.grid)?;
+        if matches!(grid, Grid::Times(_)) {
+            for name in ["steps", "t0", "t1"] {
+                if context.typed(name) {
+                    return Err(Usage(format!("--{name} does not go with the times of --grid {}", self.grid)).into());
+                }
+            }
+        }
+        let tolerance = Tolerance { relative: self.rtol, absolute: self.atol, most_steps: self.max_steps };
+        let options = SampleOptions {
+            solver,
+            steps: self.steps,
+            grid,
+            tolerance,
+            t0,
+            t1,
+            seed: context.seed(),
+            ..SampleOptions::default()
+        };
+        Ok(options.resolved())
+    }
+}
+
+/// How the divergence is found.
+#[derive(Debug, clap::Args)]
+pub struct DivergenceArgs {
+    /// How the divergence is found
+    #[arg(long, value_name = "ESTIMATOR", help_heading = "Density", value_parser = divergences(), default_value = "exact")]
+    divergence: String,
+    /// Random directions of hutchinson [default: 16]
+    #[arg(long, value_name = "COUNT", help_heading = "Density")]
+    probes: Option<u32>,
+    /// What the directions are drawn from [default: rademacher]
+    #[arg(long, value_name = "NAME", help_heading = "Density", value_parser = probe_distributions())]
+    probe_distribution: Option<String>,
+}
+
+impl DivergenceArgs {
+    /// The estimator.
+    pub fn divergence(&self) -> anyhow::Result<Divergence> {
+        if self.divergence == "exact" {
+            if self.probes.is_some() || self.probe_distribution.is_some() {
+                return Err(Usage("--probes and --probe-distribution go with --divergence hutchinson".into()).into());
+            }
+            return Ok(Divergence::Exact);
+        }
+        let distribution = match &self.probe_distribution {
+            Some(name) => name.parse().map_err(Usage::of)?,
+            None => ProbeDistribution::default(),
+        };
+        let divergence = Divergence::Hutchinson { probes: self.probes.unwrap_or(16), distribution };
+        divergence.validate().map_err(Usage::of)?;
+        Ok(divergence)
+    }
+}
+
 /// What a SOURCE can be.
 pub fn source_help(purpose: &str) -> String {
     use std::fmt::Write as _;
@@ -58,24 +191,148 @@ pub fn source_help(purpose: &str) -> String {
     help
 }
 
+/// A path's name, `poly:N` included: the table's names as choices.
+#[derive(Clone)]
+struct PathName;
+
+impl TypedValueParser for PathName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        match value.to_str() {
+            Some(text) if text.starts_with("poly:") => Ok(text.to_owned()),
+            _ => paths().parse_ref(command, arg, value),
+        }
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let values: Vec<PossibleValue> = paths().possible_values().into_iter().flatten().collect();
+        Some(Box::new(values.into_iter()))
+    }
+}
+
+/// A named constant.
+fn constant(text: &str) -> Result<(String, f64), String> {
+    let (name, value) = text.split_once('=').ok_or("it takes NAME=NUMBER, such as beta=0.5")?;
+    let value = value.trim();
+    let number = value.parse().map_err(|_| format!("`{value}` is no number"))?;
+    Ok((name.trim().to_owned(), number))
+}
+
+/// The path.
+#[derive(Debug, clap::Args)]
+pub struct PathArgs {
+    /// Conditional probability path from noise to data [default: ot]
+    ///
+    /// x_t = b(t)·x0 + a(t)·x1 between noise x0 at t = 0 and data x1 at t = 1. The velocities of `vp` and `ve` are
+    /// singular at t = 1: their times are drawn on [0, 1 − 1e-5].
+    #[arg(long, value_name = "PATH", help_heading = "Flow", value_parser = PathName)]
+    path: Option<String>,
+    /// Standard deviation around a data point at t = 1 (ot), or the scale of the noise there (ve) [default: 1e-5 for ot, 0.01 for ve]
+    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
+    sigma_min: Option<f32>,
+    /// Standard deviation of the noise at t = 0 (ve), in the network's coordinates; several times the spread of the data [default: 10]
+    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
+    sigma_max: Option<f32>,
+    /// Rate of the diffusion at the data (vp) [default: 0.1]
+    #[arg(long, value_name = "RATE", help_heading = "Flow")]
+    beta_min: Option<f32>,
+    /// Rate of the diffusion at the noise (vp) [default: 20]
+    #[arg(long, value_name = "RATE", help_heading = "Flow")]
+    beta_max: Option<f32>,
+    /// a(t) of the path `custom`: an expression of t
+    ///
+    /// Numbers, t, pi, e, constants of --let; + - * / ^ and parentheses; sqrt exp log sin cos tan tanh. The derivative
+    /// is worked out. --mean 't' --std '1 - t' is the path `ot` with --sigma-min 0.
+    #[arg(long, value_name = "EXPR", help_heading = "Flow", allow_hyphen_values = true)]
+    mean: Option<String>,
+    /// b(t) of the path `custom`: an expression of t, positive on [0, 1)
+    #[arg(long, value_name = "EXPR", help_heading = "Flow", allow_hyphen_values = true)]
+    std: Option<String>,
+    /// A constant in --mean and --std; may be given several times
+    #[arg(long = "let", id = "let", value_name = "NAME=NUMBER", help_heading = "Flow", value_parser = constant)]
+    constants: Vec<(String, f64)>,
+}
+
+impl PathArgs {
+    /// Whether a path was named, or anything said of one.
+    pub fn is_given(&self) -> bool {
+        let values = [self.sigma_min, self.sigma_max, self.beta_min, self.beta_max];
+        self.path.is_some() || self.mean.is_some() || self.std.is_some() || values.iter().any(Option::is_some)
+    }
+
+    /// The constants of `--let`.
+    pub fn constants(&self) -> BTreeMap<String, f64> {
+        self.constants.iter().cloned().collect()
+    }
+
+    /// The path.
+    pub fn path(&self) -> anyhow::Result<Path> {
+        let name = self.path.as_deref().unwrap_or(Path::default().family().name);
+        let mut path = match (name, &self.mean, &self.std) {
+            ("custom", Some(mean), Some(std)) => {
+                let mut constants = BTreeMap::new();
+                for (name, value) in &self.constants {
+                    if constants.insert(name.clone(), *value).is_some() {
+                        return Err(Usage(format!("--let gives `{name}` twice; leave one out")).into());
+                    }
+                }
+                Path::custom(mean, std, &constants)
+            }
+            ("custom", ..) => {
+                let missing = if self.mean.is_none() { "--mean" } else { "--std" };
+                return Err(Usage(format!(
+                    "--path custom lacks {missing}; give both, such as --mean 't' --std '1 - t'"
+                ))
+                .into());
+            }
+            (name, None, None) if self.constants.is_empty() => Path::named(name),
+            (name, ..) => {
+                return Err(Usage(format!(
+                    "--mean, --std and --let do not go with --path {name}; give --path custom"
+                ))
+                .into());
+            }
+        }
+        .map_err(Usage::of)?;
+        let given = [
+            ("sigma_min", self.sigma_min),
+            ("sigma_max", self.sigma_max),
+            ("beta_min", self.beta_min),
+            ("beta_max", self.beta_max),
+        ];
+        path.set(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))))
+            .map_err(Usage::of)?;
+        Ok(path)
+    }
+}
+
+/// Says what a user should know of a path.
+pub fn note(context: &Context, path: &Path) {
+    for note in path.notes() {
+        context.say(&format!("note      {note}"));
+    }
+}
+
 /// The path and the coupling.
 #[derive(Debug, clap::Args)]
 pub struct FlowArgs {
-    /// Conditional probability path from noise to data
-    #[arg(long, value_name = "PATH", help_heading = "Flow", value_parser = paths(), default_value = Path::default().family().name)]
-    path: String,
+    #[command(flatten)]
+    path: PathArgs,
     /// Which x0 meets which x1
     #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].0)]
     coupling: String,
-    /// Standard deviation around a data point at t = 1
-    #[arg(long, value_name = "SIGMA", help_heading = "Flow", default_value_t = Path::SIGMA_MIN)]
-    sigma_min: f32,
 }
 
 impl FlowArgs {
     /// The path.
     pub fn path(&self) -> anyhow::Result<Path> {
-        Path::new(&self.path, self.sigma_min).map_err(Usage::of)
+        self.path.path()
     }
 
     /// The coupling.

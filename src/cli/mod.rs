@@ -8,6 +8,7 @@ mod devices;
 mod field;
 mod flags;
 mod interrupt;
+mod likelihood;
 mod sample;
 mod shaders;
 mod terminal;
@@ -41,6 +42,7 @@ macro_rules! commands {
 commands! {
     Train => train, "Train a model";
     Sample => sample, "Draw samples from a model, or carry given points along its flow";
+    Likelihood => likelihood, "log p(x) in nats of each row of a data set";
     Field => field, "Velocities of a model at given points";
     Batch => batch, "Write the very batch that a training step draws";
     Devices => devices, "List the adapters, and which one is the default";

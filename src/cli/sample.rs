@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, default_columns, read_array};
-use windfield::flow::Solver;
+use windfield::flow::{Diffusion, Expression, Method, Solver};
 use windfield::model::Model;
 use windfield::report::{Rate, approximately, count, duration};
-use windfield::sample::{SampleOptions, Sampler};
+use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
-use super::flags;
+use super::flags::{DivergenceArgs, PathArgs, SolverArgs};
 use super::{Adapter, Context, Usage, interrupt};
 
 /// Samples where no other number is asked for.
@@ -29,6 +29,11 @@ const CHUNK: usize = 1 << 18;
 /// end to end.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
+#[command(mut_arg("path", |arg| arg
+    .help("Follow the model through the schedule of this path instead of its own")
+    .long_help("Follow the model through the schedule of this path instead of its own.\n\nTwo Gaussian paths with the \
+        same ratio a/b differ by a scale alone, so a model of one is a model of the other: the ends are the same, the \
+        way and its times are not.")))]
 pub struct Args {
     /// The model file that `windfield train` wrote
     #[arg(value_name = "MODEL")]
@@ -42,19 +47,29 @@ pub struct Args {
     /// The data set to start from, for a model that was trained with one [default: that one]
     #[arg(long, value_name = "SOURCE", help_heading = "Start", conflicts_with = "from")]
     source: Option<String>,
-    /// How to integrate
-    #[arg(long, value_name = "SOLVER", help_heading = "Integration", value_parser = flags::solvers(),
-        default_value = SampleOptions::default().solver.name)]
-    solver: String,
-    /// Steps of equal length
-    #[arg(long, value_name = "STEPS", help_heading = "Integration", default_value_t = SampleOptions::default().steps)]
-    steps: u32,
+    #[command(flatten)]
+    solver: SolverArgs,
     /// Where to begin: 0 is noise, 1 is data
     #[arg(long, value_name = "T", help_heading = "Integration", default_value_t = SampleOptions::default().t0)]
     t0: f32,
     /// Where to end; smaller than --t0: backwards in time
     #[arg(long, value_name = "T", help_heading = "Integration", default_value_t = SampleOptions::default().t1)]
     t1: f32,
+    /// g(t) of the stochastic flow dx = (v + g²/2·score) dt + g dW (euler-maruyama): an expression of t
+    ///
+    /// Its marginals are those of the flow itself, whatever g is. [default: 1 - t]
+    #[arg(long, value_name = "EXPR", help_heading = "Integration", allow_hyphen_values = true)]
+    diffusion: Option<String>,
+    #[command(flatten)]
+    path: PathArgs,
+    /// Write log p of each point at --t1 as well, in nats: shape [n], or a column `log_density`
+    ///
+    /// The change of variables (eq. 4), in the units in which the points are written. Needs --t0 0 and a model that
+    /// starts from noise.
+    #[arg(long, value_name = "FILE", help_heading = "Density")]
+    log_density: Option<PathBuf>,
+    #[command(flatten)]
+    divergence: DivergenceArgs,
     /// The file for the points at --t1: .npy, .csv, .tsv or .parquet
     #[arg(long, short, value_name = "FILE", help_heading = "Output", default_value = "samples.npy")]
     out: PathBuf,
@@ -66,6 +81,9 @@ pub struct Args {
     raw: bool,
 }
 
+/// What belongs to `--log-density`.
+const DENSITY: [&str; 3] = ["divergence", "probes", "probe-distribution"];
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -75,11 +93,15 @@ struct Summary<'a> {
     dim: usize,
     solver: &'static str,
     steps: u32,
+    grid: String,
+    path: String,
     t0: f32,
     t1: f32,
     seed: u64,
     out: &'a Path,
     trajectory: Option<&'a Path>,
+    log_density: Option<&'a Path>,
+    evaluations: &'a Evaluations,
     seconds: f64,
     samples_per_second: f64,
     adapter: Adapter,
@@ -88,20 +110,33 @@ struct Summary<'a> {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let model = Model::load(&args.model)?;
-    let options = SampleOptions {
-        solver: Solver::named(&args.solver).map_err(Usage::of)?,
-        steps: args.steps,
-        t0: args.t0,
-        t1: args.t1,
-        seed: context.seed(),
-        ..SampleOptions::default()
-    };
-    options.validate().map_err(Usage::of)?;
-    if args.from.is_none() && args.t0 != 0.0 {
-        return Err(Usage(format!("the noise is at t = 0, not {}; give points with --from", args.t0)).into());
+    let mut options = args.solver.options(context, args.t0, args.t1)?;
+    if args.log_density.is_some() {
+        options.divergence = Some(args.divergence.divergence()?);
+    } else if let Some(name) = DENSITY.iter().find(|name| context.typed(name)) {
+        return Err(Usage(format!("--{name} goes with --log-density FILE")).into());
     }
-    if args.trajectory.as_ref() == Some(&args.out) {
-        return Err(Usage("--out and --trajectory name the same file; give two".into()).into());
+    if args.path.is_given() {
+        options.through = Some(args.path.path()?);
+    }
+    if args.diffusion.is_some() || options.solver.method == Method::Stochastic {
+        let text = args.diffusion.as_deref().unwrap_or("1 - t");
+        let expression = Expression::parse(text, &args.path.constants()).map_err(Usage::of)?;
+        options.diffusion = Some(Diffusion::new(move |t| expression.evaluate(t)));
+    }
+    options.validate().map_err(Usage::of)?;
+    let (t0, t1) = (options.t0, options.t1);
+    if args.from.is_none() && t0 != 0.0 {
+        return Err(Usage(format!("the noise is at t = 0, not {t0}; give points with --from")).into());
+    }
+    if args.log_density.is_some() && t0 != 0.0 {
+        return Err(Usage(format!("the density is known at t = 0, not at {t0}; see `windfield likelihood`")).into());
+    }
+    let files = [("--out", Some(&args.out)), ("--trajectory", args.trajectory.as_ref()), ("--log-density", args.log_density.as_ref())];
+    for (i, (first, path)) in files.iter().enumerate() {
+        if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
+            return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
+        }
     }
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
     let number = match (args.n, &from) {
@@ -125,12 +160,14 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         _ => None,
     };
     let device = context.device()?;
-    let solver = options.solver.name;
+    let (solver, steps, grid) = (options.solver, options.steps, options.grid.to_string());
+    let path = options.through.as_ref().unwrap_or(&model.path).name();
     let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
     ready.stop_when(interrupt::requested);
     // Whether noise is at t = 0.
     let gaussian = args.source.is_none() && model.source.is_none();
-    let mut flow = Flow { context, args, sampler: ready, from, gaussian };
+    let evaluations = Evaluations::default();
+    let mut flow = Carrier { context, args, sampler: ready, from, gaussian, evaluations };
     let begun = Instant::now();
     flow.write(number).map_err(|error| match error.downcast_ref() {
         Some(Error::Interrupted) => interrupt::Interrupted("nothing was written".to_owned()).into(),
@@ -140,10 +177,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let speed = number as f64 / seconds;
     context.say(&format!(
-        "sampled   {} points of dimension {} with {} steps of {solver} in {} ({} samples/s)",
+        "sampled   {} points of dimension {} with {} in {} ({} samples/s)",
         count(number),
         model.architecture.dim,
-        args.steps,
+        flow.evaluations.describe(solver, steps),
         duration(Duration::from_secs_f64(seconds)),
         approximately(speed)
     ));
@@ -151,18 +188,25 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if let Some(trajectory) = &args.trajectory {
         context.say(&format!("          {}", trajectory.display()));
     }
+    if let Some(density) = &args.log_density {
+        context.say(&format!("          {}: log densities, in nats", density.display()));
+    }
     context.object(&Summary {
         schema: 1,
         model: &args.model,
         samples: number,
         dim: model.architecture.dim,
-        solver,
-        steps: args.steps,
-        t0: args.t0,
-        t1: args.t1,
+        solver: solver.name,
+        steps,
+        grid,
+        path,
+        t0,
+        t1,
         seed: context.seed(),
         out: &args.out,
         trajectory: args.trajectory.as_deref(),
+        log_density: args.log_density.as_deref(),
+        evaluations: &flow.evaluations,
         seconds,
         samples_per_second: speed,
         adapter: Adapter::of(&device),
@@ -200,35 +244,80 @@ fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
     })
 }
 
+/// Evaluations of the velocity (NFE), counted over particles.
+#[derive(Debug, Default, Serialize)]
+pub struct Evaluations {
+    particles: u64,
+    total: u64,
+    least: u32,
+    most: u32,
+    accepted: u64,
+    rejected: u64,
+}
+
+impl Evaluations {
+    /// Counts those of a chunk.
+    pub fn add(&mut self, flow: &Flow) {
+        let sum = |counts: &[u32]| counts.iter().map(|count| u64::from(*count)).sum::<u64>();
+        let least = flow.evaluations.iter().min().copied().unwrap_or_default();
+        self.least = if self.particles == 0 { least } else { self.least.min(least) };
+        self.most = self.most.max(flow.evaluations.iter().max().copied().unwrap_or_default());
+        self.particles += flow.evaluations.len() as u64;
+        self.total += sum(&flow.evaluations);
+        self.accepted += sum(&flow.accepted);
+        self.rejected += sum(&flow.rejected);
+    }
+
+    /// How it was integrated, for people.
+    pub fn describe(&self, solver: &Solver, steps: u32) -> String {
+        if !solver.is_adaptive() {
+            return format!("{} steps of {}", count(steps as usize), solver.name);
+        }
+        #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+        let mean = |total: u64| total as f64 / self.particles.max(1) as f64;
+        format!(
+            "{}, {:.1} evaluations a particle ({} to {}; {:.1} steps, {:.2} more rejected)",
+            solver.name,
+            mean(self.total),
+            self.least,
+            self.most,
+            mean(self.accepted),
+            mean(self.rejected)
+        )
+    }
+}
+
 /// A model with what it carries, from where to where.
-struct Flow<'a> {
+struct Carrier<'a> {
     context: &'a Context,
     args: &'a Args,
     sampler: Sampler,
     from: Option<Array>,
     gaussian: bool,
+    evaluations: Evaluations,
 }
 
-impl Flow<'_> {
-    /// Whether points at `t` are read and written as the network sees them.
-    fn is_raw(&self, t: f32) -> bool {
-        self.args.raw || (self.gaussian && t == 0.0)
+impl Carrier<'_> {
+    /// Whether there is standard noise at `t`, which is read and written as it is.
+    fn is_noise(&self, t: f32) -> bool {
+        self.gaussian && t == 0.0
     }
 
     /// Carries `samples` points and writes them, a chunk at a time.
     fn write(&mut self, samples: usize) -> anyhow::Result<()> {
         let args = self.args;
         let dim = self.sampler.model().architecture.dim;
-        let states = args.steps as usize + 1;
+        let (t1, states) = (self.sampler.options().t1, self.sampler.options().steps as usize + 1);
         let columns = columns(self.sampler.model());
         let mut out = ArrayWriter::create(&args.out, &[samples, dim], &columns)?;
-        let trajectory = args.trajectory.as_ref();
-        let mut trajectory = trajectory
-            .map(|path| ArrayWriter::create(path, &[samples, states, dim], &columns))
-            .transpose()?;
+        let create = |path: Option<&PathBuf>, shape: &[usize], columns: &[String]| {
+            path.map(|path| ArrayWriter::create(path, shape, columns)).transpose()
+        };
+        let mut trajectory = create(args.trajectory.as_ref(), &[samples, states, dim], &columns)?;
+        let mut densities = create(args.log_density.as_ref(), &[samples], &["log_density".to_owned()])?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
-            chunk = chunk.min((TRAJECTORY_FLOATS / (states * dim)).max(1));
+            chunk = chunk.min(self.sampler.trajectory_rows()).min((TRAJECTORY_FLOATS / (states * dim)).max(1));
         }
         let begun = Instant::now();
         let mut progress = self.context.progress(0, samples as u64);
@@ -238,26 +327,33 @@ impl Flow<'_> {
         while first < samples {
             interrupt::check("nothing was written")?;
             let rows = chunk.min(samples - first);
-            let mut points = match &mut trajectory {
-                Some(trajectory) => {
-                    let mut paths = self.paths(first, rows)?;
-                    let ends = paths.chunks_exact(states * dim).flat_map(|path| &path[(states - 1) * dim..]);
-                    let ends: Vec<f32> = ends.copied().collect();
-                    if !args.raw {
-                        self.sampler.to_data_units(&mut paths);
-                    }
-                    trajectory.write_rows(&paths)?;
-                    ends
-                }
-                None => match self.start(first, rows) {
-                    Some(points) => self.sampler.carry(&points)?,
-                    None => self.sampler.sample(first as u64, rows)?,
-                },
+            let given = self.start(first, rows);
+            let number = first as u64;
+            let start = match &given {
+                Some(values) => Start::Points { first: number, values },
+                None => Start::Samples { first: number, rows },
             };
-            if !self.is_raw(args.t1) {
-                self.sampler.to_data_units(&mut points);
+            let mut flow = self.sampler.flow(start, trajectory.is_some())?;
+            self.evaluations.add(&flow);
+            if let Some(densities) = &mut densities {
+                let density = self.sampler.log_density(&flow, args.raw)?;
+                #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
+                let values: Vec<f32> = density.values.iter().map(|value| *value as f32).collect();
+                densities.write_rows(&values)?;
             }
-            out.write_rows(&points)?;
+            if let Some(trajectory) = &mut trajectory {
+                if !args.raw {
+                    self.sampler.to_data_units(&mut flow.trajectory);
+                }
+                trajectory.write_rows(&flow.trajectory)?;
+            }
+            if self.is_noise(t1) {
+                let std = self.sampler.source_std();
+                flow.points.iter_mut().for_each(|x| *x /= std);
+            } else if !args.raw {
+                self.sampler.to_data_units(&mut flow.points);
+            }
+            out.write_rows(&flow.points)?;
             first += rows;
             rate.push(begun.elapsed(), first as u64);
             progress.show(first as u64, || {
@@ -269,22 +365,18 @@ impl Flow<'_> {
         interrupt::check("nothing was written")?;
         out.finish()?;
         trajectory.map_or(Ok(()), ArrayWriter::finish)?;
+        densities.map_or(Ok(()), ArrayWriter::finish)?;
         Ok(())
-    }
-
-    /// The states of a chunk, as the network sees them.
-    fn paths(&mut self, first: usize, rows: usize) -> windfield::Result<Vec<f32>> {
-        match self.start(first, rows) {
-            Some(points) => self.sampler.carry_trajectory(&points),
-            None => self.sampler.sample_trajectory(first as u64, rows),
-        }
     }
 
     /// The given points of a chunk, as the network sees them, if points were given.
     fn start(&self, first: usize, rows: usize) -> Option<Vec<f32>> {
         let dim = self.sampler.model().architecture.dim;
         let mut points = self.from.as_ref()?.values[first * dim..(first + rows) * dim].to_vec();
-        if !self.is_raw(self.args.t0) {
+        if self.is_noise(self.sampler.options().t0) {
+            let std = self.sampler.source_std();
+            points.iter_mut().for_each(|x| *x *= std);
+        } else if !self.args.raw {
             self.sampler.to_network_units(&mut points);
         }
         Some(points)

@@ -381,6 +381,7 @@ fn introduce(context: &Context, data: &Dataset, source: Option<&Dataset>, traine
     if let Some(source) = source {
         context.say(&format!("source    {}", table(source)));
     }
+    flags::note(context, &trainer.options().path);
     let architecture = trainer.architecture();
     let widths: Vec<String> = std::iter::once(architecture.features())
         .chain(architecture.hidden.iter().copied())

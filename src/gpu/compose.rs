@@ -4,7 +4,8 @@
 //! ordinary declarations:
 //!
 //! - `const NAME: u32 = 8u;` — the value is replaced by the variant's, where it has one.
-//! - `//#include "shared/x.wgsl"` — that file, once; `{PART}` in the name is replaced by the variant's choice.
+//! - `//#include "shared/x.wgsl"` — that file, once; `{PART}` in the name is replaced by the variant's choice, or the
+//!   whole include by the variant's text.
 //! - `//#if FLAG` … `//#else` … `//#end` — kept or dropped; `//#if !FLAG` the other way round.
 //! - `for (var i = 0u; i < N; i++) { //#unroll` — written out N times with `i` as a number. Drivers unroll such
 //!   loops by their own lights; arrays indexed by numbers always end up in registers.
@@ -29,6 +30,15 @@ pub enum Constant {
     Float(f32),
 }
 
+/// What an include's `{SLOT}` stands for.
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    /// A word of the file's name.
+    Name(String),
+    /// WGSL that takes the file's place, under a name for the label.
+    Text(String, String),
+}
+
 /// One way to build a kernel: which file, and what is baked into it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Variant {
@@ -36,7 +46,7 @@ pub struct Variant {
     pub kernel: &'static str,
     constants: BTreeMap<&'static str, Constant>,
     flags: BTreeSet<&'static str>,
-    parts: BTreeMap<&'static str, String>,
+    parts: BTreeMap<&'static str, Part>,
 }
 
 impl Variant {
@@ -79,7 +89,17 @@ impl Variant {
     /// Chooses the file that `{slot}` stands for in an include.
     #[must_use]
     pub fn part(mut self, slot: &'static str, choice: impl Into<String>) -> Self {
-        self.parts.insert(slot, choice.into());
+        self.parts.insert(slot, Part::Name(choice.into()));
+        self
+    }
+
+    /// Puts `source`, WGSL in the form of the files, in the place of an include with `{slot}`. The label has `name` and
+    /// a hash of the source.
+    #[must_use]
+    pub fn text(mut self, slot: &'static str, name: &str, source: impl Into<String>) -> Self {
+        let source = source.into();
+        let hash = twox_hash::XxHash3_128::oneshot(source.as_bytes()) >> 64;
+        self.parts.insert(slot, Part::Text(format!("{name}{hash:016x}"), source));
         self
     }
 
@@ -87,8 +107,9 @@ impl Variant {
     #[must_use]
     pub fn label(&self) -> String {
         let mut label = self.kernel.to_owned();
-        for choice in self.parts.values() {
-            let _ = write!(label, "-{choice}");
+        for part in self.parts.values() {
+            let (Part::Name(name) | Part::Text(name, _)) = part;
+            let _ = write!(label, "-{name}");
         }
         for flag in &self.flags {
             let _ = write!(label, "-{}", flag.to_lowercase());
@@ -172,6 +193,10 @@ impl Composer<'_> {
             .get_file(name)
             .and_then(include_dir::File::contents_utf8)
             .ok_or_else(|| self.variant.fault(&format!("there is no shaders/{name}")))?;
+        self.text(text, name)
+    }
+
+    fn text(&mut self, text: &str, name: &str) -> Result<String> {
         let mut output = String::with_capacity(text.len());
         let mut conditions: Vec<bool> = Vec::new();
         for line in text.lines() {
@@ -205,10 +230,21 @@ impl Composer<'_> {
             }
             ("include", name) if conditions.iter().all(|kept| *kept) => {
                 let mut name = name.trim_matches('"').to_owned();
-                for (slot, choice) in &self.variant.parts {
-                    name = name.replace(&format!("{{{slot}}}"), choice);
+                let mut given = None;
+                for (slot, part) in &self.variant.parts {
+                    let slot = format!("{{{slot}}}");
+                    match part {
+                        Part::Name(choice) => name = name.replace(&slot, choice),
+                        Part::Text(label, text) if name.contains(&slot) => given = Some((label, text)),
+                        Part::Text(..) => {}
+                    }
                 }
-                output.push_str(&self.file(&name)?);
+                let text = match given {
+                    Some((label, text)) if self.included.insert(name.clone()) => self.text(text, label)?,
+                    Some(_) => String::new(),
+                    None => self.file(&name)?,
+                };
+                output.push_str(&text);
             }
             ("include", _) => {}
             _ => return Err(self.variant.fault(&format!("//#{text} is no directive"))),

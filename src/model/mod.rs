@@ -12,6 +12,6 @@ pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
 pub use network::Rows;
 pub(crate) use network::{
-    Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
-    largest_rows, to_u32,
+    Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
+    largest_rows, tangent_variant, to_u32,
 };

@@ -24,6 +24,10 @@ pub struct Rows {
     pub slice_rows: u32,
     /// Distance between slices of the gradients, in vec4.
     pub slice_stride: u32,
+    /// Rows after which the slopes of tangents begin again.
+    pub period: u32,
+    /// Zero.
+    pub padding: [u32; 3],
 }
 
 /// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
@@ -82,6 +86,17 @@ fn widest(layout: &Layout) -> usize {
     layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(1)
 }
 
+/// What a network leaves behind of a forward pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Keeps {
+    /// Its output alone.
+    Nothing,
+    /// The slopes of the activations, for forward-mode derivatives.
+    Slopes,
+    /// Those and what the backward pass needs.
+    Training,
+}
+
 /// A network on the device with matrices for the activations of up to `rows` rows.
 #[derive(Debug)]
 pub(crate) struct Network {
@@ -90,11 +105,12 @@ pub(crate) struct Network {
     layout: Layout,
     /// Padded number of rows that the matrices hold.
     pub rows: usize,
+    keeps: Keeps,
     /// What goes into layer i. [rows, width]
     activations: Vec<Matrix>,
     /// The network's output. [rows, width]
     output: Buffer,
-    /// act'(z) of hidden layer i, in training. [rows, width]
+    /// act'(z) of hidden layer i, where they are kept. [rows, width]
     slopes: Vec<Buffer>,
     /// dL/dz of layer i, in training. [rows, width]
     deltas: Vec<Matrix>,
@@ -121,7 +137,7 @@ impl Network {
         layout: Layout,
         activation: Activation,
         rows: usize,
-        training: bool,
+        keeps: Keeps,
     ) -> Result<Self> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
         let purpose = Purpose { what: "the activations of a batch", flag: "--batch or --hidden" };
@@ -132,10 +148,26 @@ impl Network {
         let outputs = layout.layers.iter().map(|layer| layer.width_out);
         let activations = layout.layers.iter().map(|layer| matrix(layer.width_in)).collect::<Result<_>>()?;
         let output = buffer(layout.layers[last].width_out)?;
-        let slopes =
-            outputs.clone().take(if training { last } else { 0 }).map(buffer).collect::<Result<_>>()?;
-        let deltas = outputs.take(if training { last + 1 } else { 0 }).map(matrix).collect::<Result<_>>()?;
-        Ok(Self { device: device.clone(), activation, layout, rows, activations, output, slopes, deltas })
+        let slopes = outputs
+            .clone()
+            .take(if keeps == Keeps::Nothing { 0 } else { last })
+            .map(buffer)
+            .collect::<Result<_>>()?;
+        let deltas = outputs
+            .take(if keeps == Keeps::Training { last + 1 } else { 0 })
+            .map(matrix)
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            device: device.clone(),
+            activation,
+            layout,
+            rows,
+            keeps,
+            activations,
+            output,
+            slopes,
+            deltas,
+        })
     }
 
     /// The network's input: features [rows, width].
@@ -153,8 +185,9 @@ impl Network {
         &self.deltas[self.deltas.len() - 1]
     }
 
-    fn is_training(&self) -> bool {
-        !self.deltas.is_empty()
+    /// Whether the forward pass leaves the activations' slopes behind.
+    fn keeps_slopes(&self) -> bool {
+        self.keeps != Keeps::Nothing
     }
 
     fn rows(&self, layer: &LayerLayout, rows: usize, slices: usize) -> Result<Buffer> {
@@ -163,17 +196,12 @@ impl Network {
             first_weight: to_u32(layer.first_row),
             slice_rows: to_u32(rows.div_ceil(slices)),
             slice_stride: to_u32(self.layout.len / 4),
+            ..Rows::zeroed()
         })
     }
 
-    /// The forward pass over the first `rows` rows. The last layer writes to `output` (from that byte on) if given,
-    /// instead of its own buffer.
-    pub fn forward(
-        &self,
-        parameters: &Parameters,
-        rows: usize,
-        output: Option<(&Buffer, u64)>,
-    ) -> Result<Vec<Dispatch>> {
+    /// The forward pass over the first `rows` rows.
+    pub fn forward(&self, parameters: &Parameters, rows: usize) -> Result<Vec<Dispatch>> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
         let habits = self.device.habits();
         let last = self.layout.layers.len() - 1;
@@ -185,16 +213,14 @@ impl Network {
                 habits,
                 layer,
                 activation,
-                hidden && self.is_training(),
+                hidden && self.keeps_slopes(),
                 (parameters.weights.is_some(), parameters.weights.is_some() && hidden),
             );
             let uniform = self.rows(layer, rows, 1)?;
-            let to = match output {
-                _ if hidden => Binding::matrix(3, &self.activations[index + 1]),
-                Some((buffer, at)) => {
-                    Binding::part(3, buffer, at..at + 4 * rows as u64 * layer.width_out as u64)
-                }
-                None => Binding::whole(3, &self.output),
+            let to = if hidden {
+                Binding::matrix(3, &self.activations[index + 1])
+            } else {
+                Binding::whole(3, &self.output)
             };
             let mut bindings = vec![
                 Binding::whole(0, &uniform),
@@ -202,11 +228,58 @@ impl Network {
                 Binding::part(2, &parameters.buffer, layer.bytes()),
                 to,
             ];
-            if hidden && self.is_training() {
+            if hidden && self.keeps_slopes() {
                 bindings.push(Binding::whole(4, &self.slopes[index]));
             }
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
+            }
+            let tile = Tile::of(habits, layer);
+            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
+            dispatches
+                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+        }
+        Ok(dispatches)
+    }
+
+    /// Forward-mode derivatives: `tangents` times `period` rows, probe by probe one below the other, go through the
+    /// layers linearised at what `primal` was last evaluated at, h' = act'(z)·(W·h'). `period` is its number of rows,
+    /// padded; `primal` keeps its slopes, as in training. They come in by [`Network::features`] and come out at
+    /// [`Network::output`].
+    pub fn forward_tangents(
+        &self,
+        parameters: &Parameters,
+        primal: &Self,
+        tangents: usize,
+        period: usize,
+    ) -> Result<Vec<Dispatch>> {
+        let rows = tangents * period;
+        let habits = self.device.habits();
+        let last = self.layout.layers.len() - 1;
+        let textures = parameters.weights.is_some();
+        let mut dispatches = Vec::new();
+        for (index, layer) in self.layout.layers.iter().enumerate() {
+            let hidden = index < last;
+            let variant = tangent_variant(habits, layer, !hidden, (textures, textures && hidden));
+            let uniform = self.device.uniform(&Rows {
+                count: to_u32(rows),
+                first_weight: to_u32(layer.first_row),
+                period: to_u32(period),
+                ..Rows::zeroed()
+            })?;
+            let output = if hidden {
+                Binding::matrix(3, &self.activations[index + 1])
+            } else {
+                Binding::whole(3, &self.output)
+            };
+            let mut bindings =
+                vec![Binding::whole(0, &uniform), Binding::matrix(1, &self.activations[index]), output];
+            match &parameters.weights {
+                Some(weights) => bindings.push(Binding::texture(5, weights)),
+                None => bindings.push(Binding::part(2, &parameters.buffer, layer.bytes())),
+            }
+            if hidden {
+                bindings.push(Binding::whole(4, &primal.slopes[index]));
             }
             let tile = Tile::of(habits, layer);
             let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
@@ -318,6 +391,17 @@ pub(crate) fn forward_variant(
         .flag("TRAINING", training)
         .flag("TEXTURES", textures.0)
         .flag("OUTPUT_TEXTURE", textures.1)
+}
+
+/// The variant of `linear_forward` that takes tangents through a layer.
+pub(crate) fn tangent_variant(
+    habits: &Habits,
+    layer: &LayerLayout,
+    last: bool,
+    textures: (bool, bool),
+) -> Variant {
+    // The layer's activation enters by its slopes.
+    forward_variant(habits, layer, "identity", false, textures).flag("TANGENT", true).flag("LINEAR", last)
 }
 
 /// The variant of `linear_backward_input` for a layer.

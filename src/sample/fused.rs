@@ -1,26 +1,76 @@
-//! The fused integrator: particles stay on the chip through many steps.
+//! The fused integrators: particles stay on the chip through many steps.
 
 use std::time::Duration;
 
 use bytemuck::Zeroable;
 
-use super::layout::{NetworkTable, Tableau};
+use super::adaptive::Records;
+use super::layout::{NetworkTable, Particle, Tableau};
 use super::sampler::Particles;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Variant};
+use super::timetable::Timetable;
+use crate::flow::{Divergence, Method, Solver};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
 use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
 use crate::{Error, Result};
 
-/// How the kernel is cut for a device: lanes of a workgroup, particles of a lane.
+const TILE_COLUMNS: usize = 8;
+/// Tangents that a particle takes with it at once.
+const TANGENTS: usize = 3;
+/// Directions beyond which the layered integrator is faster: the fused one evaluates the velocity anew for each group.
+const MOST_DIRECTIONS: usize = 4 * TANGENTS;
+/// Slots of a lane: what its registers hold.
+const SLOTS: usize = 4;
+/// Steps of a dispatch: what the timetable has room for.
+const MOST_STEPS: u32 = 4096;
+
+/// How the kernel is cut for a device and a task: lanes of a workgroup, particles of a lane, tangents of a particle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tiles {
     lanes: u32,
     rows: u32,
+    tangents: usize,
+    groups: usize,
 }
 
-/// Columns of memory (vec4) that a particle needs: its state, the stages' velocities, two activations.
-fn columns(layout: &Layout, stages: usize) -> usize {
-    let out = layout.layers[layout.layers.len() - 1].width_out;
-    ((1 + stages) * out + 2 * widest(layout)) / 4
+/// What a particle carries with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Load {
+    pub dim: usize,
+    /// Accumulators of the divergence.
+    pub extra: usize,
+    /// Directions in which the network is differentiated.
+    pub directions: usize,
+}
+
+impl Load {
+    pub fn new(architecture: &Architecture, divergence: Option<Divergence>) -> Self {
+        let dim = architecture.dim;
+        Self {
+            dim,
+            extra: divergence.map_or(0, Divergence::accumulators),
+            directions: divergence.map_or(0, |divergence| divergence.directions(dim)),
+        }
+    }
+
+    /// Columns of a particle's state.
+    pub fn state(&self) -> usize {
+        self.dim + self.extra
+    }
+
+    /// The same in vec4.
+    pub fn quads(&self) -> usize {
+        self.state().div_ceil(4)
+    }
+}
+
+/// Whether the velocity of the step before is kept in a column of its own.
+fn kept(solver: &Solver) -> usize {
+    usize::from(solver.method == Method::Multistep)
+}
+
+/// Columns of memory (vec4) that a slot needs: the state, the stages' velocities, two activations.
+fn columns(layout: &Layout, solver: &Solver, load: Load) -> usize {
+    (1 + solver.stages() + kept(solver)) * load.quads() + 2 * widest(layout) / 4
 }
 
 pub(crate) fn widest(layout: &Layout) -> usize {
@@ -28,48 +78,80 @@ pub(crate) fn widest(layout: &Layout) -> usize {
 }
 
 /// The best cut that fits the workgroup's memory, or none: then the network is too wide for this kernel.
-pub(crate) fn tiles(habits: &Habits, limits: &wgpu::Limits, layout: &Layout, stages: usize) -> Option<Tiles> {
-    let room = limits.max_compute_workgroup_storage_size / (16 * to_u32(columns(layout, stages)));
-    if layout.layers.len() > MAX_LAYERS || iterations(layout, stages) > habits.loop_iterations {
+pub(crate) fn tiles(
+    habits: &Habits,
+    limits: &wgpu::Limits,
+    layout: &Layout,
+    solver: &Solver,
+    load: Load,
+) -> Option<Tiles> {
+    let room = limits.max_compute_workgroup_storage_size as usize / (16 * columns(layout, solver, load));
+    let tangents = load.directions.min(TANGENTS);
+    let groups = load.directions.div_ceil(TANGENTS).max(1);
+    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups };
+    if layout.layers.len() > MAX_LAYERS
+        || load.directions > MOST_DIRECTIONS
+        || iterations(layout, solver, load, cut(1, 1)) > habits.loop_iterations / 2
+    {
         return None;
     }
-    habits.integrator_tiles.iter().map(|(lanes, rows)| Tiles { lanes: *lanes, rows: *rows }).find(|tiles| {
-        tiles.lanes * tiles.rows <= room && tiles.lanes <= limits.max_compute_invocations_per_workgroup
+    habits.integrator_tiles.iter().map(|(lanes, rows)| cut(*lanes, *rows)).find(|tiles| {
+        let slots = tiles.rows as usize * (1 + tangents);
+        (tiles.rows == 1 || slots <= SLOTS)
+            && tiles.lanes as usize * slots <= room
+            && tiles.lanes <= limits.max_compute_invocations_per_workgroup
     })
 }
 
 /// Loop iterations of one invocation for one step, all loops of the kernel that are not unrolled added up.
-fn iterations(layout: &Layout, stages: usize) -> u32 {
-    let first = &layout.layers[0];
-    let out = layout.layers[layout.layers.len() - 1].width_out;
+fn iterations(layout: &Layout, solver: &Solver, load: Load, tiles: Tiles) -> u32 {
+    let stages = solver.stages();
+    let (quads, rows) = (load.quads(), tiles.rows as usize);
     let layers: usize =
         layout.layers.iter().map(|layer| 1 + layer.width_out / TILE_COLUMNS * (1 + layer.width_in / 4)).sum();
-    let features = first.width_in / 4 * (1 + stages);
-    to_u32(stages * (1 + layers + features) + out / 4 * (1 + stages) + 1)
+    let features = layout.layers[0].width_in / 4 * (1 + rows * stages);
+    let traces = rows * tiles.tangents * quads;
+    let stage = 1 + quads * (1 + rows * stages) + tiles.groups * (1 + layers + features + traces) + quads;
+    // What follows the stages goes over them at most four times: error, end, interpolation, copy.
+    to_u32(stages * stage + 4 * rows * quads * (2 + 2 * stages) + 1)
 }
 
-const TILE_COLUMNS: usize = 8;
-
-/// The variant of `integrator` for a network.
-pub(crate) fn integrator_variant(
+/// The variant of `integrator` or `adaptive` for a network.
+pub(crate) fn fused_variant(
     architecture: &Architecture,
     layout: &Layout,
-    stages: usize,
+    solver: &Solver,
+    divergence: Option<Divergence>,
     tiles: Tiles,
     textures: bool,
+    trajectory: bool,
 ) -> Variant {
-    Variant::new("integrator")
+    let load = Load::new(architecture, divergence);
+    let variant = Variant::new(if solver.is_adaptive() { "adaptive" } else { "integrator" })
         .with("DIM", to_u32(architecture.dim))
         .with("FREQUENCIES", to_u32(architecture.time_frequencies))
         .with("WIDTH_IN", to_u32(layout.layers[0].width_in))
         .with("WIDTH_OUT", to_u32(layout.layers[layout.layers.len() - 1].width_out))
         .with("WIDTH", to_u32(widest(layout)))
-        .with("STAGES", to_u32(stages))
+        .with("STAGES", to_u32(solver.stages()))
+        .with("KEPT", to_u32(kept(solver)))
         .with("TILE_ROWS", tiles.rows)
         .with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
         .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
-        .flag("TEXTURES", textures)
+        .flag("MULTISTEP", solver.method == Method::Multistep)
+        .flag("STOCHASTIC", solver.method == Method::Stochastic)
+        .flag("TRAJECTORY", trajectory)
+        .flag("TEXTURES", textures);
+    match divergence {
+        None => variant,
+        Some(divergence) => variant
+            .with("EXTRA", to_u32(load.extra))
+            .with("TANGENTS", to_u32(tiles.tangents))
+            .with("PROBE_GROUPS", to_u32(tiles.groups))
+            .part("PROBE", divergence.part())
+            .flag("DIVERGENCE", true),
+    }
 }
 
 /// The kernel bound to a chunk of particles.
@@ -80,15 +162,26 @@ pub(crate) struct Fused {
     tiles: Tiles,
     uniform: Buffer,
     tableau: Tableau,
+    /// What the kernel reads between steps, or keeps of the particles.
+    extent: Extent,
     /// Steps that one dispatch may make by the loop bound.
     most_steps: u32,
     /// Steps of the next dispatch, by what the last ones took.
     steps: u32,
 }
 
+#[derive(Debug)]
+enum Extent {
+    /// The timetable of a dispatch's steps.
+    Fixed(Buffer),
+    Adaptive(Records),
+}
+
 impl Fused {
     pub fn new(particles: &Particles<'_>, tiles: Tiles) -> Result<Self> {
-        let Particles { device, architecture, layout, solver, parameters, points, rows } = *particles;
+        let Particles { device, architecture, layout, solver, divergence, parameters, points, rows, outputs } =
+            *particles;
+        let load = Load::new(architecture, divergence);
         let mut table = NetworkTable::zeroed();
         table.layers = to_u32(layout.layers.len());
         for (index, layer) in layout.layers.iter().enumerate() {
@@ -101,8 +194,43 @@ impl Fused {
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;
-        let variant =
-            integrator_variant(architecture, layout, solver.stages(), tiles, parameters.weights.is_some());
+        let habits = device.habits();
+        let each = iterations(layout, solver, load, tiles);
+        let mut budget = habits.loop_iterations;
+        if let Some(times) = outputs {
+            // What is left of the loop bound when every output falls into one dispatch.
+            let interpolation = to_u32(times.len() * (1 + load.quads() * (1 + 2 * solver.stages())));
+            budget = budget.saturating_sub(interpolation.saturating_mul(tiles.rows));
+            if budget < each {
+                return Err(Error::config(
+                    format!("{} states of a trajectory", times.len() - 1),
+                    "an adaptive solver gives fewer at once: lower --steps, which is their number",
+                ));
+            }
+        }
+        let most_steps = (budget / each).clamp(1, MOST_STEPS);
+        let variant = fused_variant(
+            architecture,
+            layout,
+            solver,
+            divergence,
+            tiles,
+            parameters.weights.is_some(),
+            outputs.is_some(),
+        );
+        let purpose = Purpose { what: "the steps of a dispatch", flag: "the chunk" };
+        let kept = match solver.method {
+            Method::Multistep | Method::Adaptive { .. } => {
+                Some(device.buffer(16 * (rows * load.quads()) as u64, purpose)?)
+            }
+            Method::RungeKutta | Method::Stochastic => None,
+        };
+        let extent = if solver.is_adaptive() {
+            Extent::Adaptive(Records::new(particles)?)
+        } else {
+            let bytes = 16 * u64::from(most_steps) * (1 + solver.stages()) as u64;
+            Extent::Fixed(device.buffer(bytes, purpose)?)
+        };
         let mut bindings = vec![
             Binding::whole(0, &uniform),
             Binding::whole(1, &table),
@@ -112,46 +240,111 @@ impl Fused {
         if let Some(weights) = &parameters.weights {
             bindings.push(Binding::texture(4, weights));
         }
+        match &extent {
+            Extent::Fixed(timetable) => bindings.push(Binding::whole(5, timetable)),
+            Extent::Adaptive(records) => {
+                bindings.push(Binding::whole(5, &records.particles));
+                bindings.push(Binding::whole(7, &records.unfinished));
+                bindings.extend(records.output_bindings(8));
+            }
+        }
+        if let Some(kept) = &kept {
+            bindings.push(Binding::whole(6, kept));
+        }
         let groups = device.groups(rows.div_ceil(tiles.rows as usize) as u64, tiles.lanes);
         let dispatch = device.dispatch(&variant, &bindings, groups)?;
-        let habits = device.habits();
-        let work = architecture.flops() * rows as u64 * solver.stages() as u64;
-        let most_steps = (habits.loop_iterations / iterations(layout, solver.stages())).max(1);
+        let work = architecture.flops()
+            * (tiles.groups * (1 + tiles.tangents)) as u64
+            * rows as u64
+            * solver.stages() as u64;
         let steps =
             u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
-        Ok(Self { device: device.clone(), dispatch, tiles, uniform, tableau, most_steps, steps })
+        Ok(Self { device: device.clone(), dispatch, tiles, uniform, tableau, extent, most_steps, steps })
     }
 
-    /// Carries the first `rows` particles from `step` to `end` in as many dispatches as it takes.
-    /// `stop` is asked between them.
+    /// One dispatch, and what it teaches of the next one's length.
+    fn dispatch(&mut self, rows: usize) -> Result<()> {
+        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
+        let dispatch = self.dispatch.clone().with_groups(groups);
+        let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
+        self.device.write(&self.uniform, &[self.tableau])?;
+        let submission = self.device.submit([&dispatch], &[])?;
+        self.device.wait(Some(&submission))?;
+        let each = submission.elapsed().as_secs_f32() / self.tableau.steps as f32;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let fitting = (target / each.max(1e-9)) as u32;
+        self.steps = fitting.clamp(1, self.most_steps).min(self.steps.saturating_mul(4));
+        Ok(())
+    }
+
+    /// Carries particles from `step` to `end` of a timetable in as many dispatches as it takes. `stop` is asked
+    /// between them. `address`: key of the random numbers, and the first row.
     pub fn advance(
         &mut self,
         rows: usize,
-        t0: f32,
-        h: f32,
-        step: u32,
-        end: u32,
+        address: ([u32; 2], u32),
+        timetable: &Timetable,
+        (mut step, end): (u32, u32),
         stop: fn() -> bool,
     ) -> Result<()> {
-        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
-        let dispatch = self.dispatch.clone().with_groups(groups);
-        let mut step = step;
-        let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
         while step < end {
             if stop() {
                 return Err(Error::Interrupted);
             }
             let steps = self.steps.min(end - step);
-            self.tableau = Tableau { t0, h, first_step: step, steps, rows: to_u32(rows), ..self.tableau };
-            self.device.write(&self.uniform, &[self.tableau])?;
-            let submission = self.device.submit([&dispatch], &[])?;
-            self.device.wait(Some(&submission))?;
-            let each = submission.elapsed().as_secs_f32() / steps as f32;
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-            let fitting = (target / each.max(1e-9)) as u32;
-            self.steps = fitting.clamp(1, self.most_steps).min(self.steps.saturating_mul(4));
+            let mut lines: Vec<[f32; 4]> = Vec::new();
+            for i in step..step + steps {
+                let step = timetable.step(i);
+                lines.push([step.h, step.noise, step.weights[0], step.weights[1]]);
+                lines.extend(step.stages);
+            }
+            if let Extent::Fixed(buffer) = &self.extent {
+                self.device.write(buffer, &lines)?;
+            }
+            self.tableau = Tableau {
+                seed: address.0,
+                first_row: address.1,
+                rows: to_u32(rows),
+                first_step: step,
+                steps,
+                ..self.tableau
+            };
+            self.dispatch(rows)?;
             step += steps;
         }
         Ok(())
+    }
+
+    /// Carries particles through the interval of `tableau` until all of them have arrived.
+    pub fn adapt(&mut self, rows: usize, tableau: &Tableau, stop: fn() -> bool) -> Result<Vec<Particle>> {
+        self.tableau = Tableau { rows: to_u32(rows), first_step: 0, ..*tableau };
+        if let Extent::Adaptive(records) = &self.extent {
+            records.reset(&self.device, rows, tableau.t0)?;
+        }
+        loop {
+            if stop() {
+                return Err(Error::Interrupted);
+            }
+            self.tableau.steps = self.steps;
+            self.tableau.first_step = self.tableau.first_step.min(1);
+            if let Extent::Adaptive(records) = &self.extent {
+                self.device.write(&records.unfinished, &[0u32])?;
+            }
+            self.dispatch(rows)?;
+            let Extent::Adaptive(records) = &self.extent else { return Ok(vec![]) };
+            let unfinished: Vec<u32> = self.device.read(&records.unfinished, 0..4)?;
+            if unfinished[0] == 0 {
+                return records.finish(&self.device, rows, &self.tableau);
+            }
+            self.tableau.first_step = 1;
+        }
+    }
+
+    /// The states at the outputs of an adaptive solver: [rows, outputs, d].
+    pub fn trajectory(&self, rows: usize) -> Result<Vec<f32>> {
+        match &self.extent {
+            Extent::Adaptive(records) => records.trajectory(&self.device, rows),
+            Extent::Fixed(_) => Ok(vec![]),
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::flow::Solver;
+use crate::flow::{Method, Solver};
 use crate::model::MAX_LAYERS;
 
 /// The most stages of a solver on the device.
@@ -13,24 +13,40 @@ pub const MAX_STAGES: usize = 8;
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Tableau {
-    /// Time of step 0.
-    pub t0: f32,
-    /// The step, negative backwards in time.
-    pub h: f32,
-    /// The first step of this dispatch.
-    pub first_step: u32,
-    /// Steps of this dispatch.
-    pub steps: u32,
+    /// Low and high word of the seed.
+    pub seed: [u32; 2],
+    /// The first of these particles among all.
+    pub first_row: u32,
     /// Particles.
     pub rows: u32,
-    /// Stages of the solver.
-    pub stages: u32,
+    /// The first step of this dispatch.
+    pub first_step: u32,
+    /// Steps of this dispatch; adaptive solvers: attempts.
+    pub steps: u32,
+    /// Adaptive solvers: attempts of a particle in all.
+    pub most_steps: u32,
+    /// Adaptive solvers: times at which states are wanted.
+    pub outputs: u32,
+    /// Adaptive solvers: where to begin.
+    pub t0: f32,
+    /// Adaptive solvers: where to end.
+    pub t1: f32,
+    /// Adaptive solvers: the tolerance relative to the state.
+    pub relative: f32,
+    /// Adaptive solvers: the absolute tolerance.
+    pub absolute: f32,
+    /// Distance between the k_i where they lie in a buffer, in vec4.
+    pub stride: u32,
     /// Zero.
-    pub padding: [u32; 2],
+    pub padding: [u32; 3],
     /// b_i.
     pub weights: [f32; MAX_STAGES],
     /// c_i.
     pub nodes: [f32; MAX_STAGES],
+    /// b_i − b̂_i.
+    pub error: [f32; MAX_STAGES],
+    /// d_i.
+    pub dense: [f32; MAX_STAGES],
     /// a_ij at [8·i + j].
     pub matrix: [f32; MAX_STAGES * MAX_STAGES],
 }
@@ -41,11 +57,18 @@ impl Tableau {
     #[must_use]
     pub fn new(solver: &Solver) -> Self {
         let mut tableau = Self::zeroed();
-        let stages = solver.stages();
-        tableau.stages = crate::model::to_u32(stages);
-        for i in 0..stages {
-            tableau.weights[i] = solver.b[i] as f32;
-            tableau.nodes[i] = solver.c[i] as f32;
+        let fill = |to: &mut [f32; MAX_STAGES], from: &[f64]| {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from as f32;
+            }
+        };
+        fill(&mut tableau.weights, solver.b);
+        fill(&mut tableau.nodes, solver.c);
+        if let Method::Adaptive { error, dense } = solver.method {
+            fill(&mut tableau.error, error);
+            fill(&mut tableau.dense, dense);
+        }
+        for i in 0..solver.stages() {
             for j in 0..i {
                 tableau.matrix[MAX_STAGES * i + j] = solver.coefficient(i, j) as f32;
             }
@@ -54,7 +77,7 @@ impl Tableau {
     }
 }
 
-/// `Network` of shaders/integrator.wgsl: where each layer lies.
+/// `Network` of shaders/shared/fused.wgsl: where each layer lies.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct NetworkTable {
@@ -80,26 +103,74 @@ pub struct Noise {
     pub rows: u32,
     /// Rows of the source data set, where there is one.
     pub source_rows: u32,
+    /// The standard deviation of the noise.
+    pub deviation: f32,
     /// Zero.
-    pub padding: [u32; 3],
+    pub padding: [u32; 2],
 }
 
-/// `Stage` of shaders/stage.wgsl.
+/// `Stage` of shaders/shared/stage.wgsl.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
 pub struct Stage {
-    /// The stage's time.
-    pub t: f32,
+    /// (t, c, α, β).
+    pub moment: [f32; 4],
     /// The step.
     pub h: f32,
+    /// The factor of the noise.
+    pub noise: f32,
     /// How many k_j enter.
     pub terms: u32,
     /// Particles.
     pub rows: u32,
     /// Distance between the k_j, in vec4.
     pub stride: u32,
+    /// Which k is written.
+    pub output: u32,
+    /// c_i.
+    pub node: f32,
+    /// The step's number.
+    pub step: u32,
+    /// Low and high word of the seed.
+    pub seed: [u32; 2],
+    /// The first of these particles among all.
+    pub first_row: u32,
+    /// The first probe of the tangents at hand.
+    pub first_probe: u32,
+    /// Rows of one probe's tangents.
+    pub period: u32,
     /// Zero.
     pub padding: [u32; 3],
-    /// Their factors.
+    /// Factors of the k_j.
     pub coefficients: [f32; MAX_STAGES],
+}
+
+/// `Particle` of shaders/shared/particle.wgsl: a particle between two attempts of an adaptive solver.
+#[derive(Clone, Copy, Debug, PartialEq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Particle {
+    /// Its time.
+    pub t: f32,
+    /// The step to be tried next.
+    pub h: f32,
+    /// The error of the last accepted step.
+    pub error: f32,
+    /// 0: running, 1: done, 2: out of steps, 3: the step no longer changes the time.
+    pub status: u32,
+    /// Accepted steps.
+    pub accepted: u32,
+    /// Rejected steps.
+    pub rejected: u32,
+    /// The next output.
+    pub output: u32,
+    /// Whether the last attempt was rejected.
+    pub after_rejection: u32,
+}
+
+impl Particle {
+    /// Before its first step.
+    #[must_use]
+    pub fn at(t: f32) -> Self {
+        Self { t, error: 1e-4, ..Self::zeroed() }
+    }
 }

@@ -1,12 +1,20 @@
-//! Sampling: the integrators that carry noise to data, and the velocity itself.
+//! Sampling: the integrators that carry noise to data and data to noise, log-densities along the way, and the velocity
+//! itself.
 
+mod adaptive;
 mod fused;
 mod layered;
 mod layout;
+mod likelihood;
 mod sampler;
+mod timetable;
 
-pub(crate) use fused::{integrator_variant, tiles};
-pub(crate) use layered::stage_variant;
-pub use layout::{NetworkTable, Noise, Stage, Tableau};
+pub use adaptive::Tolerance;
+pub(crate) use fused::{Load, fused_variant, tiles};
+pub(crate) use layered::{
+    StageKind, combine_variant, control_variant, probe_variant, stage_variant, trace_variant,
+};
+pub use layout::{NetworkTable, Noise, Particle, Stage, Tableau};
+pub use likelihood::LogDensity;
 pub(crate) use sampler::noise_variant;
-pub use sampler::{Kernels, SampleOptions, Sampler};
+pub use sampler::{Flow, Kernels, SampleOptions, Sampler, Start};

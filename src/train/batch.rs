@@ -83,6 +83,7 @@ pub(crate) fn draw_variant(
 ) -> Variant {
     let word = crate::model::to_u32;
     path.bake(Variant::new("draw"))
+        .with_float("T_MAX", path.last_time())
         .with("DIM", word(architecture.dim))
         .with("FREQUENCIES", word(architecture.time_frequencies))
         .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))

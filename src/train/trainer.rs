@@ -12,7 +12,7 @@ use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant};
 use crate::model::{
-    Architecture, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows, to_u32,
+    Architecture, Keeps, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows, to_u32,
 };
 use crate::{Error, Result};
 
@@ -616,7 +616,7 @@ fn plan(
 ) -> Result<Vec<Dispatch>> {
     let batch = options.batch;
     let rows = chunk_rows(device, architecture, layout, batch)?;
-    let network = Network::new(device, layout.clone(), options.activation, rows, true)?;
+    let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
     let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
     let out = layout.layers[layout.layers.len() - 1].width_out;
     let velocity = device.buffer(
@@ -642,7 +642,7 @@ fn plan(
             &buffers.state,
             &targets,
         )?);
-        plan.extend(network.forward(&buffers.parameters, count, None)?);
+        plan.extend(network.forward(&buffers.parameters, count)?);
         let bindings = [
             Binding::whole(0, &chunk),
             Binding::whole(1, network.output()),

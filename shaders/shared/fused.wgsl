@@ -1,0 +1,248 @@
+// The velocity, and the divergence beside it, for particles that stay on the chip: what the fused integrators
+// (integrator.wgsl, adaptive.wgsl) have in common.
+//
+// A lane owns TILE_ROWS particles, each in SLOTS slots: its own and one for each tangent. A lane's slots lie in its own
+// columns of the workgroup's memory, so no barrier is needed anywhere. All lanes walk through the layers together and
+// read the same weights, which one load brings to all of them.
+//
+// The state of a particle is x and, behind it, EXTRA accumulators of ∫ div v dt. Forward mode: a tangent goes through
+// the layers beside its particle, h' = act'(z)·(W·h'), and εᵀ·J·ε is what comes out (math: J = ∂v/∂x).
+//
+// Flags: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
+//        DIVERGENCE  with tangents; {PROBE} says which
+
+//#include "shared/philox.wgsl"
+//#include "shared/features.wgsl"
+//#include "shared/tableau.wgsl"
+//#include "shared/activation/{ACTIVATION}.wgsl"
+
+const WIDTH_IN: u32 = 8u;          // features, padded
+const WIDTH_OUT: u32 = 8u;         // d, padded
+const WIDTH: u32 = 8u;             // the widest of all layers, input included, padded
+const STAGES: u32 = 1u;
+const KEPT: u32 = 0u;              // velocities kept from the step before
+const EXTRA: u32 = 0u;             // accumulators of the divergence
+const TANGENTS: u32 = 0u;          // probes at once
+const PROBE_GROUPS: u32 = 1u;      // how many times, to come to all of them
+const TILE_ROWS: u32 = 2u;         // particles of a lane
+const TILE_COLUMNS: u32 = 8u;
+const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
+const LANES: u32 = 16u;
+const SLOTS: u32 = 1u + TANGENTS;
+const TILE_SLOTS: u32 = TILE_ROWS * SLOTS;
+const ROWS: u32 = TILE_SLOTS * LANES;
+const MAX_LAYERS: u32 = 32u;
+const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
+
+// The workgroup's memory in columns of ROWS vec4: the state x, the stages' velocities k_i, what is kept of the step
+// before, two activations in turn.
+const QUADS_STATE: u32 = (STATE + 3u) / 4u;
+const FRONT: u32 = (1u + STAGES + KEPT) * QUADS_STATE;
+const BACK: u32 = FRONT + WIDTH / 4u;
+const COLUMNS: u32 = BACK + WIDTH / 4u;
+const QUADS_DATA: u32 = (DIM + 3u) / 4u;
+
+struct Network {
+    layers: u32,
+    padding0: u32,
+    padding1: u32,
+    padding2: u32,
+    // of each layer: inputs / 4, outputs, place of W in the parameters (vec4), place of b
+    shape: array<vec4u, MAX_LAYERS>,
+    // of each layer: its true number of outputs, its first row in the texture of all weights
+    outputs: array<vec4u, MAX_LAYERS>,
+}
+
+@group(0) @binding(0) var<uniform> tableau: Tableau;
+@group(0) @binding(1) var<uniform> network: Network;
+@group(0) @binding(2) var<storage, read> parameters: array<vec4f>;
+@group(0) @binding(3) var<storage, read_write> points: array<f32>;  // [rows, STATE], in and out
+//#if TEXTURES
+@group(0) @binding(4) var weights: texture_storage_2d<rgba32float, read>;    // W of all layers
+//#end
+
+//#if DIVERGENCE
+//#include "shared/probe/{PROBE}.wgsl"
+//#end
+
+var<workgroup> memory: array<vec4f, COLUMNS * ROWS>;
+
+// Four weights of output `row` of a layer, from input 4·quad on.
+fn weight_at(shape: vec4u, outputs: vec4u, row: u32, quad: u32) -> vec4f {
+//#if TEXTURES
+    return textureLoad(weights, vec2u(quad, outputs.y + row));
+//#else
+    return parameters[shape.z + row * shape.x + quad];
+//#end
+}
+
+// The place of a particle's own slot within a column of memory; its tangents' follow every LANES.
+fn place(r: u32, lane: u32) -> u32 {
+    return r * SLOTS * LANES + lane;
+}
+
+// Which of the columns 4·block … 4·block + 3 are coordinates of the data.
+fn is_data(block: u32) -> vec4<bool> {
+    return vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) < vec4u(DIM);
+}
+
+// One layer for all slots of a lane, from one column range of the memory to another.
+fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
+    let shape = network.shape[layer];
+    let outputs = network.outputs[layer];
+    for (var column = 0u; column < shape.y; column += TILE_COLUMNS) {
+        var sums: array<vec4f, TILE_SLOTS * TILE_QUADS>;
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            let bias = parameters[shape.w + column / 4u + q];
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                sums[r * SLOTS * TILE_QUADS + q] = bias;
+                for (var j = 0u; j < TANGENTS; j++) { //#unroll
+                    sums[(r * SLOTS + 1u + j) * TILE_QUADS + q] = vec4f(0.0);
+                }
+            }
+        }
+        for (var k = 0u; k < shape.x; k++) {
+            var x: array<vec4f, TILE_SLOTS>;
+            for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+                x[s] = memory[(input + k) * ROWS + s * LANES + lane];
+            }
+            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+                let w0 = weight_at(shape, outputs, column + 4u * q, k);
+                let w1 = weight_at(shape, outputs, column + 4u * q + 1u, k);
+                let w2 = weight_at(shape, outputs, column + 4u * q + 2u, k);
+                let w3 = weight_at(shape, outputs, column + 4u * q + 3u, k);
+                for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+                    sums[s * TILE_QUADS + q] += vec4f(dot(w0, x[s]), dot(w1, x[s]), dot(w2, x[s]), dot(w3, x[s]));
+                }
+            }
+        }
+        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            // act(0) need not be 0 (softplus), but padded columns must be
+            let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(outputs.x);
+            let to = (output + column / 4u + q) * ROWS + lane;
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                let z = sums[r * SLOTS * TILE_QUADS + q];
+                var h = z;
+                if (!last) {
+                    h = select(vec4f(0.0), activation(z), inside);
+                }
+                memory[to + r * SLOTS * LANES] = h;
+//#if DIVERGENCE
+                var slope = vec4f(1.0);
+                if (!last) {
+                    slope = activation_slope(z);
+                }
+                for (var j = 0u; j < TANGENTS; j++) { //#unroll
+                    memory[to + (r * SLOTS + 1u + j) * LANES] = slope * sums[(r * SLOTS + 1u + j) * TILE_QUADS + q];
+                }
+//#end
+            }
+        }
+    }
+}
+
+// Block of the state of a stage: y = x + h·Σ_j a_ij·k_j.
+fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
+    var y = memory[block * ROWS + at];
+    for (var j = 0u; j < stage; j++) {
+        let a = tableau.matrix[2u * stage + j / 4u][j % 4u];
+        y += h * a * memory[((1u + j) * QUADS_STATE + block) * ROWS + at];
+    }
+    return y;
+}
+
+// k_stage = α·y + β·v(c·y, t) at the state y of the stage, for each particle its own h and (t, c, α, β); and behind it
+// the divergence of that, d·α + β·c·tr J, in the accumulators. `first`: of the lane's particles among those of the
+// dispatch.
+fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments: array<vec4f, TILE_ROWS>) {
+    let slope = (1u + stage) * QUADS_STATE;
+    for (var block = 0u; block < QUADS_STATE; block++) {
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            let at = place(r, lane);
+            let y = stage_state(stage, block, at, h[r]);
+            memory[(slope + block) * ROWS + at] = moments[r].z * select(vec4f(f32(DIM)), y, is_data(block));
+        }
+    }
+    for (var group = 0u; group < PROBE_GROUPS; group++) {
+        for (var block = 0u; block < WIDTH_IN / 4u; block++) {
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                let at = place(r, lane);
+                var feature = vec4f(0.0);
+                if (block < QUADS_DATA) {
+                    feature = moments[r].y * stage_state(stage, block, at, h[r]);
+                }
+                for (var i = 0u; i < 4u; i++) { //#unroll
+                    if (4u * block + i >= DIM) {
+                        feature[i] = time_feature(4u * block + i, moments[r].x);
+                    }
+                }
+                memory[(FRONT + block) * ROWS + at] = feature;
+//#if DIVERGENCE
+                for (var j = 0u; j < TANGENTS; j++) { //#unroll
+                    memory[(FRONT + block) * ROWS + at + (1u + j) * LANES] =
+                        probe(tableau.seed, tableau.first_row + first + r * LANES, group * TANGENTS + j, block);
+                }
+//#end
+            }
+        }
+        var input = FRONT;
+        var output = BACK;
+        for (var layer = 0u; layer < network.layers; layer++) {
+            layer_forward(layer, lane, input, output, layer + 1u == network.layers);
+            input = output;
+            output = FRONT + BACK - output;
+        }
+        if (group == 0u) {
+            for (var block = 0u; block < QUADS_DATA; block++) {
+                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                    let at = place(r, lane);
+                    let v = select(vec4f(0.0), memory[(input + block) * ROWS + at], is_data(block));
+                    memory[(slope + block) * ROWS + at] += moments[r].w * v;
+                }
+            }
+        }
+//#if DIVERGENCE
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            let at = place(r, lane);
+            for (var j = 0u; j < TANGENTS; j++) { //#unroll
+                let index = group * TANGENTS + j;
+                var trace = 0.0;
+                for (var block = 0u; block < QUADS_DATA; block++) {
+                    let tangent = memory[(input + block) * ROWS + at + (1u + j) * LANES];
+                    trace += dot(probe(tableau.seed, tableau.first_row + first + r * LANES, index, block), tangent);
+                }
+                if (accumulator(index) < EXTRA) {
+                    let column = DIM + accumulator(index);
+                    let here = vec4u(0u, 1u, 2u, 3u) == vec4u(column % 4u);
+                    memory[(slope + column / 4u) * ROWS + at] +=
+                        select(vec4f(0.0), vec4f(moments[r].y * moments[r].w * trace), here);
+                }
+            }
+        }
+//#end
+    }
+}
+
+// Brings a particle's state from the buffer to memory, and back.
+fn load_state(row: u32, at: u32) {
+    for (var block = 0u; block < QUADS_STATE; block++) {
+        var x = vec4f(0.0);
+        for (var i = 0u; i < 4u; i++) { //#unroll
+            if (row < tableau.rows && 4u * block + i < STATE) {
+                x[i] = points[row * STATE + 4u * block + i];
+            }
+        }
+        memory[block * ROWS + at] = x;
+    }
+}
+
+fn store_state(row: u32, at: u32) {
+    for (var block = 0u; block < QUADS_STATE; block++) {
+        let x = memory[block * ROWS + at];
+        for (var i = 0u; i < 4u; i++) { //#unroll
+            if (row < tableau.rows && 4u * block + i < STATE) {
+                points[row * STATE + 4u * block + i] = x[i];
+            }
+        }
+    }
+}
