@@ -117,7 +117,11 @@ impl SolverArgs {
         if !solver.is_adaptive() {
             for name in ["rtol", "atol", "max-steps"] {
                 if context.typed(name) {
-                    return Err(Usage(format!("--{name} goes with --solver dopri5, not with {}", solver.name)).into());
+                    return Err(Usage(format!(
+                        "--{name} goes with --solver dopri5, not with {}",
+                        solver.name
+                    ))
+                    .into());
                 }
             }
         }
@@ -125,7 +129,11 @@ impl SolverArgs {
         if matches!(grid, Grid::Times(_)) {
             for name in ["steps", "t0", "t1"] {
                 if context.typed(name) {
-                    return Err(Usage(format!("--{name} does not go with the times of --grid {}", self.grid)).into());
+                    return Err(Usage(format!(
+                        "--{name} does not go with the times of --grid {}",
+                        self.grid
+                    ))
+                    .into());
                 }
             }
         }
@@ -163,7 +171,10 @@ impl DivergenceArgs {
     pub fn divergence(&self) -> anyhow::Result<Divergence> {
         if self.divergence == "exact" {
             if self.probes.is_some() || self.probe_distribution.is_some() {
-                return Err(Usage("--probes and --probe-distribution go with --divergence hutchinson".into()).into());
+                return Err(Usage(
+                    "--probes and --probe-distribution go with --divergence hutchinson".into(),
+                )
+                .into());
             }
             return Ok(Divergence::Exact);
         }

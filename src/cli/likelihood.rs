@@ -100,7 +100,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         Divergence::Exact => 0,
     };
     if args.standard_error.is_some() && probes < 2 {
-        return Err(Usage("--standard-error needs --divergence hutchinson with --probes 2 or more".into()).into());
+        return Err(
+            Usage("--standard-error needs --divergence hutchinson with --probes 2 or more".into()).into()
+        );
     }
     if args.standard_error.as_ref() == Some(&args.out) {
         return Err(Usage("--out and --standard-error name the same file; give two".into()).into());
@@ -145,7 +147,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let bits = -mean / (std::f64::consts::LN_2 * dims);
     let probe_error = sums.probe_error.map(|sum| sum / rows);
     let spread = standard_error.map_or(String::new(), |error| format!(" ± {error:.4}"));
-    let of_probes = probe_error.map_or(String::new(), |error| format!("; probes add ± {error:.4} to each row"));
+    let of_probes =
+        probe_error.map_or(String::new(), |error| format!("; probes add ± {error:.4} to each row"));
     let in_bits = if args.bits_per_dim { format!(", {bits:.4} bits/dim") } else { String::new() };
     context.say(&format!(
         "log p     {mean:.4}{spread} nats{in_bits}: the mean over {} rows of `{}`{of_probes}",

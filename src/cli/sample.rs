@@ -130,9 +130,15 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         return Err(Usage(format!("the noise is at t = 0, not {t0}; give points with --from")).into());
     }
     if args.log_density.is_some() && t0 != 0.0 {
-        return Err(Usage(format!("the density is known at t = 0, not at {t0}; see `windfield likelihood`")).into());
+        return Err(
+            Usage(format!("the density is known at t = 0, not at {t0}; see `windfield likelihood`")).into()
+        );
     }
-    let files = [("--out", Some(&args.out)), ("--trajectory", args.trajectory.as_ref()), ("--log-density", args.log_density.as_ref())];
+    let files = [
+        ("--out", Some(&args.out)),
+        ("--trajectory", args.trajectory.as_ref()),
+        ("--log-density", args.log_density.as_ref()),
+    ];
     for (i, (first, path)) in files.iter().enumerate() {
         if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
             return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
@@ -317,7 +323,8 @@ impl Carrier<'_> {
         let mut densities = create(args.log_density.as_ref(), &[samples], &["log_density".to_owned()])?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
-            chunk = chunk.min(self.sampler.trajectory_rows()).min((TRAJECTORY_FLOATS / (states * dim)).max(1));
+            chunk =
+                chunk.min(self.sampler.trajectory_rows()).min((TRAJECTORY_FLOATS / (states * dim)).max(1));
         }
         let begun = Instant::now();
         let mut progress = self.context.progress(0, samples as u64);

@@ -12,9 +12,7 @@ use windfield::sample::{Particle, Tableau};
 
 use super::fused::{CASES, CUTS, Case, FIRST_ROW, Field, Trace, constants, magnitude, plainly};
 use crate::common::{Launch, Report, UNIT, pad, random, wide, word};
-use crate::reference::adaptive::{
-    Attempt, B, B_HAT, Control, Tolerance, adaptive, attempt, first_step, rms,
-};
+use crate::reference::adaptive::{Attempt, B, B_HAT, Control, Tolerance, adaptive, attempt, first_step, rms};
 use crate::reference::divergence::Probe;
 use crate::reference::philox;
 
@@ -161,7 +159,8 @@ fn margin(step: &Attempt, roundings: &[Vec<f64>], tolerance: Tolerance) -> f64 {
     let columns = step.y0.len();
     let defect: Vec<f64> = (0..columns)
         .map(|i| {
-            let term = |j: usize| (B[j] - B_HAT[j]).abs() * (roundings[j][i] + 9.0 * UNIT * step.k[j][i].abs());
+            let term =
+                |j: usize| (B[j] - B_HAT[j]).abs() * (roundings[j][i] + 9.0 * UNIT * step.k[j][i].abs());
             step.h.abs() * (0..7).map(term).sum::<f64>()
         })
         .collect();
@@ -209,11 +208,12 @@ fn check_decision(
     // A larger error gives a smaller step.
     let (longest, shortest) = (control.decide(t1.into(), low), control.decide(t1.into(), high));
     let h = f64::from(after.h.abs());
-    report.holds(
-        h >= shortest.h.abs() * (1.0 - POWER) && h <= longest.h.abs() * (1.0 + POWER),
-        || format!("{name}: the next step {h:e} is not within {:e}, {:e}; {before:?}", shortest.h, longest.h),
-    );
-    report.holds(after.h.is_sign_negative() == (t1 < before.t), || format!("{name}: the direction of {after:?}"));
+    report.holds(h >= shortest.h.abs() * (1.0 - POWER) && h <= longest.h.abs() * (1.0 + POWER), || {
+        format!("{name}: the next step {h:e} is not within {:e}, {:e}; {before:?}", shortest.h, longest.h)
+    });
+    report.holds(after.h.is_sign_negative() == (t1 < before.t), || {
+        format!("{name}: the direction of {after:?}")
+    });
     if accepted {
         let error = f64::from(after.error);
         report.holds(
@@ -302,7 +302,12 @@ fn every_attempt_is_the_twin_s() {
                 // Of the k_1 that is there, as few roundings as a sum of squares has.
                 let h = first_step(&y, &wide(kept), interval, flight.tolerance());
                 let got = swarm.particles[row].h.abs();
-                report.near(&format!("{name}: the first step of {row}"), &[got], &[h], (padded as f64 + 10.0) * UNIT * h);
+                report.near(
+                    &format!("{name}: the first step of {row}"),
+                    &[got],
+                    &[h],
+                    (padded as f64 + 10.0) * UNIT * h,
+                );
             }
             for number in 1..200u32 {
                 let before = swarm.clone();
@@ -314,9 +319,21 @@ fn every_attempt_is_the_twin_s() {
                     let kept = row * padded..row * padded + width;
                     let shown = row * flight.outputs.len() * dim..(row + 1) * flight.outputs.len() * dim;
                     let same = |report: &mut Report, what: &str| {
-                        report.same_bits(&format!("{name}: {what}"), &swarm.state[state.clone()], &before.state[state.clone()]);
-                        report.same_bits(&format!("{name}: {what}, k"), &swarm.kept[kept.clone()], &before.kept[kept.clone()]);
-                        report.same_bits(&format!("{name}: {what}, shown"), &swarm.trajectory[shown.clone()], &before.trajectory[shown.clone()]);
+                        report.same_bits(
+                            &format!("{name}: {what}"),
+                            &swarm.state[state.clone()],
+                            &before.state[state.clone()],
+                        );
+                        report.same_bits(
+                            &format!("{name}: {what}, k"),
+                            &swarm.kept[kept.clone()],
+                            &before.kept[kept.clone()],
+                        );
+                        report.same_bits(
+                            &format!("{name}: {what}, shown"),
+                            &swarm.trajectory[shown.clone()],
+                            &before.trajectory[shown.clone()],
+                        );
                     };
                     if was.status != RUNNING {
                         report.equal(&format!("{name}: at rest"), &[is], &[was]);
@@ -333,11 +350,14 @@ fn every_attempt_is_the_twin_s() {
                     }
                     // Its coefficients are of either sign: Σ |b_j| is 1.6, and h at most 1.
                     let allowed = flight.roundings(&[&step.y1[..], &step.k[0]].concat());
-                    report.close(&format!("{name}: y1"), &swarm.state[state.clone()], &step.y1, |i| 1.6 * allowed[i]);
+                    report.close(&format!("{name}: y1"), &swarm.state[state.clone()], &step.y1, |i| {
+                        1.6 * allowed[i]
+                    });
                     let y1 = wide(&swarm.state[state.clone()]);
                     let k7 = v(&y1, is.t.into(), row);
                     let allowed = flight.roundings(&k7);
-                    report.close(&format!("{name}: k_7"), &swarm.kept[kept.clone()], &k7, |i| 2.0 * allowed[i]);
+                    report
+                        .close(&format!("{name}: k_7"), &swarm.kept[kept.clone()], &k7, |i| 2.0 * allowed[i]);
                     // Everything up to the end of the step has been written, and nothing beyond it.
                     let direction = (flight.interval.1 - flight.interval.0).signum();
                     let reached = flight.outputs.iter().filter(|t| (**t - is.t) * direction <= 0.0).count();
@@ -349,9 +369,18 @@ fn every_attempt_is_the_twin_s() {
                             let theta = (f64::from(*time) - f64::from(was.t)) / step.h;
                             let want = step.dense(theta.min(1.0));
                             let allowed = 4e-6 * magnitude(&[&step.y1[..], &step.k[0]].concat());
-                            report.near(&format!("{name}: at {time}"), &swarm.trajectory[at], &want[..dim], allowed);
+                            report.near(
+                                &format!("{name}: at {time}"),
+                                &swarm.trajectory[at],
+                                &want[..dim],
+                                allowed,
+                            );
                         } else {
-                            report.same_bits(&format!("{name}: not at {time}"), &swarm.trajectory[at.clone()], &before.trajectory[at]);
+                            report.same_bits(
+                                &format!("{name}: not at {time}"),
+                                &swarm.trajectory[at.clone()],
+                                &before.trajectory[at],
+                            );
                         }
                     }
                 }
@@ -366,9 +395,14 @@ fn every_attempt_is_the_twin_s() {
             });
             // The last state of a trajectory is the state.
             if !flight.outputs.is_empty() {
-                let ends: Vec<f32> =
-                    swarm.trajectory.chunks(flight.outputs.len() * dim).flat_map(|row| &row[row.len() - dim..]).copied().collect();
-                let states: Vec<f32> = swarm.state.chunks(width).flat_map(|row| &row[..dim]).copied().collect();
+                let ends: Vec<f32> = swarm
+                    .trajectory
+                    .chunks(flight.outputs.len() * dim)
+                    .flat_map(|row| &row[row.len() - dim..])
+                    .copied()
+                    .collect();
+                let states: Vec<f32> =
+                    swarm.state.chunks(width).flat_map(|row| &row[..dim]).copied().collect();
                 report.same_bits(&format!("{name}: the end of the trajectory"), &ends, &states);
             }
             // However the attempts are spread over dispatches.
@@ -465,7 +499,9 @@ fn particles_that_do_not_arrive_say_so() {
     let far = vec![3e38f32; case.rows * case.dim];
     let swarm = Flight { interval: (0.5, 1.0), most_steps: 1000, ..flight }.carry(&mut report, &far, 100);
     for particle in &swarm.particles {
-        report.holds(particle.status != DONE && particle.status != RUNNING && particle.t.is_finite(), || format!("{particle:?}"));
+        report.holds(particle.status != DONE && particle.status != RUNNING && particle.t.is_finite(), || {
+            format!("{particle:?}")
+        });
     }
     report.finish();
 }
@@ -475,15 +511,18 @@ fn particles_that_do_not_arrive_say_so() {
 fn control_decides_as_the_twin() {
     let mut report = Report::new();
     let mut tally = Tally::default();
-    for (dim, extra, rows) in [(1usize, 0usize, 1usize), (2, 1, 63), (3, 0, 64), (5, 3, 65), (17, 0, 130), (64, 1, 257)] {
+    for (dim, extra, rows) in
+        [(1usize, 0usize, 1usize), (2, 1, 63), (3, 0, 64), (5, 3, 65), (17, 0, 130), (64, 1, 257)]
+    {
         let state = dim + extra;
         let padded = state.next_multiple_of(4);
         let stride = (rows.next_multiple_of(16) * padded).next_multiple_of(64);
         for (t0, t1) in [(0.0f32, 1.0f32), (1.0, 0.25)] {
             let outputs: Vec<f32> = (0..=8).map(|i| t0 + (t1 - t0) * i as f32 / 8.0).collect();
             let points = random(80, rows * state);
-            let slopes: Vec<f32> =
-                (0..7).flat_map(|j| pad(&random(81 + j, rows * state), state, padded, stride / padded, UNTOUCHED)).collect();
+            let slopes: Vec<f32> = (0..7)
+                .flat_map(|j| pad(&random(81 + j, rows * state), state, padded, stride / padded, UNTOUCHED))
+                .collect();
             // Times anywhere, steps from far too short to far too long, some particles at rest.
             let particles: Vec<Particle> = (0..rows)
                 .map(|row| {
@@ -541,7 +580,12 @@ fn control_decides_as_the_twin() {
                 let y = wide(&points[row * state..(row + 1) * state]);
                 let h = first_step(&y, &wide(&row_of(&slopes, 0, row)), (t0.into(), t1.into()), tolerance);
                 if was.status == RUNNING {
-                    report.near(&format!("{name}: the first step of {row}"), &[is.h.abs()], &[h], (padded as f64 + 10.0) * UNIT * h);
+                    report.near(
+                        &format!("{name}: the first step of {row}"),
+                        &[is.h.abs()],
+                        &[h],
+                        (padded as f64 + 10.0) * UNIT * h,
+                    );
                     report.equal(&format!("{name}: row {row}"), &[Particle { h: was.h, ..is }], &[*was]);
                 } else {
                     report.equal(&format!("{name}: row {row}"), &[is], &[*was]);
@@ -552,7 +596,8 @@ fn control_decides_as_the_twin() {
             let ended = launch(false, true).input(5, &outputs).output(6, &blank).run(&mut report, grid);
             let without = launch(false, false).run(&mut report, grid);
             let after = ended.get::<Particle>(3);
-            let (got_points, got_slopes, shown) = (ended.get::<f32>(2), ended.get::<f32>(1), ended.get::<f32>(6));
+            let (got_points, got_slopes, shown) =
+                (ended.get::<f32>(2), ended.get::<f32>(1), ended.get::<f32>(6));
             report.same_bits(&format!("{name}: without a trajectory"), &without.get::<f32>(2), &got_points);
             report.same_bits(&format!("{name}: k_2 and on"), &got_slopes[stride..], &slopes[stride..]);
             let running = after.iter().filter(|particle| particle.status == RUNNING).count();
@@ -567,7 +612,9 @@ fn control_decides_as_the_twin() {
                 let stays = |report: &mut Report| {
                     report.same_bits(&format!("{name}: y"), got, &points[row * state..(row + 1) * state]);
                     report.same_bits(&format!("{name}: k"), &got_k, &row_of(&slopes, 0, row));
-                    report.holds(trajectory.iter().all(|x| *x == UNTOUCHED), || format!("{name}: a trajectory"));
+                    report.holds(trajectory.iter().all(|x| *x == UNTOUCHED), || {
+                        format!("{name}: a trajectory")
+                    });
                 };
                 if was.status != RUNNING {
                     report.equal(&name, &[is], &[was]);
@@ -575,21 +622,27 @@ fn control_decides_as_the_twin() {
                     continue;
                 }
                 let h = f64::from(fitted(&was, t1));
-                let sum = |weights: &[f64], i: usize| -> f64 { weights.iter().zip(&k).map(|(w, k)| w * k[i]).sum() };
+                let sum = |weights: &[f64], i: usize| -> f64 {
+                    weights.iter().zip(&k).map(|(w, k)| w * k[i]).sum()
+                };
                 let y1: Vec<f64> = (0..state).map(|i| y0[i] + h * sum(&B, i)).collect();
                 let difference: Vec<f64> = (0..7).map(|j| B[j] - B_HAT[j]).collect();
                 let e: Vec<f64> = (0..state).map(|i| h * sum(&difference, i)).collect();
-                let scale: Vec<f64> =
-                    (0..state).map(|i| tolerance.atol + tolerance.rtol * y0[i].abs().max(y1[i].abs())).collect();
+                let scale: Vec<f64> = (0..state)
+                    .map(|i| tolerance.atol + tolerance.rtol * y0[i].abs().max(y1[i].abs()))
+                    .collect();
                 let step = Attempt { t: was.t.into(), h, err: rms(&e, &scale), y0, y1, k };
                 // Nothing rounds but the sums: of 7 terms, with the coefficient, the scale and the mean.
-                let margin = margin(&step, &vec![vec![0.0; state]; 7], tolerance) + (state as f64 + 10.0) * UNIT * step.err;
+                let margin = margin(&step, &vec![vec![0.0; state]; 7], tolerance)
+                    + (state as f64 + 10.0) * UNIT * step.err;
                 check_decision(&mut report, &mut tally, &name, (&was, &is), (t1, 7), (step.err, margin));
                 if is.accepted == was.accepted {
                     stays(&mut report);
                     continue;
                 }
-                let terms = |i: usize| step.y0[i].abs() + h.abs() * (0..7).map(|j| (B[j] * step.k[j][i]).abs()).sum::<f64>();
+                let terms = |i: usize| {
+                    step.y0[i].abs() + h.abs() * (0..7).map(|j| (B[j] * step.k[j][i]).abs()).sum::<f64>()
+                };
                 report.close(&format!("{name}: y1"), got, &step.y1, |i| 10.0 * UNIT * terms(i));
                 report.same_bits(&format!("{name}: k_1 is k_7"), &got_k, &row_of(&slopes, 6, row));
                 for (output, time) in outputs.iter().enumerate() {

@@ -119,13 +119,7 @@ impl Case {
     }
 
     /// The variant of a fused kernel; `kept` as in shaders/shared/fused.wgsl.
-    pub fn variant(
-        &self,
-        kernel: &'static str,
-        stages: usize,
-        kept: usize,
-        trace: Option<Trace>,
-    ) -> Variant {
+    pub fn variant(&self, kernel: &'static str, stages: usize, kept: usize, trace: Option<Trace>) -> Variant {
         let widths = self.widths();
         let variant = Variant::new(kernel)
             .with("DIM", word(self.dim))
@@ -234,7 +228,9 @@ impl Field {
             Some(Trace { probe: None, .. }) => vec![divergence(&self.mlp, &x, time, frequencies)],
             Some(Trace { probe: Some(kind), accumulators, .. }) => {
                 let probes: Vec<Vec<f64>> = (0..word(accumulators))
-                    .map(|k| (0..word(rows)).flat_map(|row| probe(kind, SEED, first_row + row, k, dim)).collect())
+                    .map(|k| {
+                        (0..word(rows)).flat_map(|row| probe(kind, SEED, first_row + row, k, dim)).collect()
+                    })
                     .collect();
                 hutchinson_terms(&self.mlp, &x, time, frequencies, &probes)
             }

@@ -93,7 +93,9 @@ fn noise_is_the_twins() {
     for dim in [1, 2, 3, 4, 5, 7, 64, 65, 784] {
         let source = random(9, 23 * dim);
         // Accumulators behind the point begin at zero; a path may begin with wider noise.
-        for (from_source, extra, std) in [(false, 0, 1.0f32), (true, 0, 1.0), (false, 3, 25.5), (true, 1, 2.0)] {
+        for (from_source, extra, std) in
+            [(false, 0, 1.0f32), (true, 0, 1.0), (false, 3, 25.5), (true, 1, 2.0)]
+        {
             // The first row of the last one only just leaves room for the others.
             for (first_row, rows) in [(0, 1), (0, 3), (61, 64), (1000, 257), (u32::MAX - 130, 130)] {
                 let constants = Noise {
@@ -101,7 +103,7 @@ fn noise_is_the_twins() {
                     first_row,
                     rows,
                     source_rows: 23,
-                    std,
+                    deviation: std,
                     ..Noise::zeroed()
                 };
                 let variant = Variant::new("noise")

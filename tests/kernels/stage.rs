@@ -55,7 +55,8 @@ fn particles(rows: usize, t1: f32) -> Vec<Particle> {
         .map(|row| {
             let t = if t1 > 0.5 { 0.3 } else { 0.8 } + 0.02 * uniform[2 * row];
             // Some of them arrive.
-            let h = (t1 - t).signum() * if row % 3 == 0 { 2.0 } else { 0.05 + 0.01 * uniform[2 * row + 1].abs() };
+            let h =
+                (t1 - t).signum() * if row % 3 == 0 { 2.0 } else { 0.05 + 0.01 * uniform[2 * row + 1].abs() };
             Particle { h, ..Particle::at(t) }
         })
         .collect()
@@ -130,23 +131,30 @@ fn stages_are_combined_as_the_formula_says() {
                 let y: Vec<f64> = (0..x.len()).map(|i| sum(i, |x| x)).collect();
                 let allowed = |i: usize| (terms as f64 + 4.0) * UNIT * sum(i, f64::abs);
                 let name = format!("{terms} terms, {rows} rows of {dim} + {extra}, adaptive {adaptive}");
-                let k: Vec<f32> =
-                    unpad(&got_slopes[output * slopes.stride..], state, slopes.padded, rows);
+                let k: Vec<f32> = unpad(&got_slopes[output * slopes.stride..], state, slopes.padded, rows);
                 let alpha = f64::from(alpha);
-                let want: Vec<f64> = (0..x.len())
-                    .map(|i| alpha * if i % state < dim { y[i] } else { dim as f64 })
-                    .collect();
+                let want: Vec<f64> =
+                    (0..x.len()).map(|i| alpha * if i % state < dim { y[i] } else { dim as f64 }).collect();
                 report.close(&format!("{name}: k"), &k, &want, |i| {
-                    if i % state < dim { alpha.abs() * (allowed(i) + UNIT * y[i].abs()) } else { UNIT * want[i].abs() }
+                    if i % state < dim {
+                        alpha.abs() * (allowed(i) + UNIT * y[i].abs())
+                    } else {
+                        UNIT * want[i].abs()
+                    }
                 });
                 for j in (0..8).filter(|j| *j != output) {
                     let range = j * slopes.stride..(j + 1) * slopes.stride;
-                    report.same_bits(&format!("{name}: k_{j}"), &got_slopes[range.clone()], &slopes.all[range]);
+                    report.same_bits(
+                        &format!("{name}: k_{j}"),
+                        &got_slopes[range.clone()],
+                        &slopes.all[range],
+                    );
                 }
 
                 let columns = dim + 1 + 2 * frequencies;
                 let scale = f64::from(scale);
-                let inputs: Vec<f64> = (0..rows * dim).map(|i| scale * y[i / dim * state + i % dim]).collect();
+                let inputs: Vec<f64> =
+                    (0..rows * dim).map(|i| scale * y[i / dim * state + i % dim]).collect();
                 let times: Vec<f64> = (0..rows).map(|row| step(row).1.into()).collect();
                 let want = features(&inputs, &times, dim, frequencies);
                 report.close(
@@ -159,13 +167,24 @@ fn stages_are_combined_as_the_formula_says() {
                             scale * (allowed(at) + UNIT * y[at].abs())
                         }
                         // Of a time of its own, a product and a sum.
-                        Some(0) => if adaptive { UNIT } else { 0.0 },
-                        Some(_) => wave_error(frequencies) + if adaptive { 7.0 * frequencies as f64 * UNIT } else { 0.0 },
+                        Some(0) => {
+                            if adaptive {
+                                UNIT
+                            } else {
+                                0.0
+                            }
+                        }
+                        Some(_) => {
+                            wave_error(frequencies)
+                                + if adaptive { 7.0 * frequencies as f64 * UNIT } else { 0.0 }
+                        }
                     },
                 );
                 let zeros = padding(&got, columns, width_in, rows);
                 report.same_bits(&format!("{name}: padding"), &zeros, &vec![0.0; zeros.len()]);
-                report.holds(got[rows * width_in..].iter().all(|&x| x == UNTOUCHED), || format!("{name}: rows beyond"));
+                report.holds(got[rows * width_in..].iter().all(|&x| x == UNTOUCHED), || {
+                    format!("{name}: rows beyond")
+                });
             }
         }
     }
@@ -205,7 +224,10 @@ fn steps_end_as_the_formula_says() {
                     .uniform(0, &constants)
                     .input(1, &slopes.all)
                     .output(2, &x)
-                    .run(&mut report, groups(rows * (dim + 1).next_multiple_of(8).max(state.next_multiple_of(4)) / 4))
+                    .run(
+                        &mut report,
+                        groups(rows * (dim + 1).next_multiple_of(8).max(state.next_multiple_of(4)) / 4),
+                    )
                     .get(2);
                 let xi: Vec<f64> = (0..word(rows))
                     .flat_map(|row| {
@@ -267,9 +289,13 @@ fn the_network_s_part_is_added() {
             let name = format!("{rows} rows of {dim} + {extra}");
             let k = unpad(&got[3 * slopes.stride..], state, slopes.padded, rows);
             let beta = f64::from(-1.3f32);
-            let part = |i: usize| if i % state < dim { beta * f64::from(v[i / state * dim + i % state]) } else { 0.0 };
+            let part = |i: usize| {
+                if i % state < dim { beta * f64::from(v[i / state * dim + i % state]) } else { 0.0 }
+            };
             let want: Vec<f64> = (0..rows * state).map(|i| slopes.at(3, i) + part(i)).collect();
-            report.close(&name, &k, &want, |i| if i % state < dim { 2.0 * UNIT * (slopes.at(3, i).abs() + part(i).abs()) } else { 0.0 });
+            report.close(&name, &k, &want, |i| {
+                if i % state < dim { 2.0 * UNIT * (slopes.at(3, i).abs() + part(i).abs()) } else { 0.0 }
+            });
             for j in (0..8).filter(|j| *j != 3) {
                 let range = j * slopes.stride..(j + 1) * slopes.stride;
                 report.same_bits(&format!("{name}: k_{j}"), &got[range.clone()], &slopes.all[range]);
@@ -398,7 +424,8 @@ fn traces_are_added_to_their_accumulators() {
                         if to < extra && column == dim + to {
                             let epsilon = direction(kind, row, index, dim);
                             let product = &products[(j * period + row) * dim..][..dim];
-                            sum += f(factor) * epsilon.iter().zip(product).map(|(e, p)| f(e * f64::from(*p))).sum::<f64>();
+                            sum += f(factor)
+                                * epsilon.iter().zip(product).map(|(e, p)| f(e * f64::from(*p))).sum::<f64>();
                         }
                     }
                     sum

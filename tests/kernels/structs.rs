@@ -101,7 +101,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("noise"),
             "Noise",
-            members!(Noise { seed, first_row, rows, source_rows, std, padding }),
+            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
         ),
         (
             Variant::new("stage"),
