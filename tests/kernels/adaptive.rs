@@ -11,7 +11,8 @@ use windfield::gpu::Variant;
 use windfield::sample::{Particle, Tableau};
 
 use super::fused::{CASES, CUTS, Case, FIRST_ROW, Field, Trace, constants, magnitude, plainly};
-use crate::common::{Launch, Report, UNIT, pad, random, wide, word};
+use crate::common::{Launch, Report, UNIT, pad, random, unpad, wide, word};
+use crate::reference::activation::Activation;
 use crate::reference::adaptive::{Attempt, B, B_HAT, Control, Tolerance, adaptive, attempt, first_step, rms};
 use crate::reference::divergence::Probe;
 use crate::reference::philox;
@@ -58,6 +59,10 @@ struct Swarm {
 const UNTOUCHED: f32 = -77.0;
 
 impl Flight<'_> {
+    fn name(&self) -> String {
+        format!("{}, {:?}, {:?} to {:e}", self.case.name(), self.trace, self.interval, self.absolute)
+    }
+
     fn width(&self) -> usize {
         self.case.state(self.trace)
     }
@@ -83,6 +88,12 @@ impl Flight<'_> {
 
     /// One dispatch.
     fn dispatch(&self, report: &mut Report, swarm: &mut Swarm, first_step: u32, steps: u32) {
+        let [trusted, _] = self.dispatch_both(report, swarm, first_step, steps);
+        *swarm = trusted;
+    }
+
+    /// One dispatch without the shader compiler's checks, and with them. They need not round alike.
+    fn dispatch_both(&self, report: &mut Report, swarm: &Swarm, first_step: u32, steps: u32) -> [Swarm; 2] {
         let rows = swarm.particles.len();
         let constants = Tableau {
             first_step,
@@ -104,14 +115,13 @@ impl Flight<'_> {
         if !self.outputs.is_empty() {
             launch = launch.input(8, &self.outputs).output(9, &swarm.trajectory);
         }
-        let outputs = launch.run(report, self.case.groups(rows, first_step as usize));
-        swarm.state = outputs.get(3);
-        swarm.particles = outputs.get(5);
-        swarm.kept = outputs.get(6);
-        swarm.unfinished = outputs.get::<u32>(7)[0];
-        if !self.outputs.is_empty() {
-            swarm.trajectory = outputs.get(9);
-        }
+        launch.run_both(report, self.case.groups(rows, first_step as usize)).map(|outputs| Swarm {
+            state: outputs.get(3),
+            particles: outputs.get(5),
+            kept: outputs.get(6),
+            unfinished: outputs.get::<u32>(7)[0],
+            trajectory: if self.outputs.is_empty() { vec![] } else { outputs.get(9) },
+        })
     }
 
     /// Until nothing runs, in dispatches of that many attempts.
@@ -275,118 +285,115 @@ fn traces(case: &Case) -> Vec<Option<Trace>> {
     ]
 }
 
+/// Holds k_1 and the first step of every particle against the twin.
+fn check_start(report: &mut Report, flight: &Flight, field: &Field, swarm: &Swarm) {
+    let (name, width, padded) = (flight.name(), flight.width(), flight.padded());
+    let rows = swarm.particles.len();
+    report.equal(&format!("{name}: unfinished"), &[swarm.unfinished], &[word(rows)]);
+    let interval = (flight.interval.0.into(), flight.interval.1.into());
+    for row in 0..rows {
+        let y = wide(&swarm.state[row * width..(row + 1) * width]);
+        let k1 = field.slopes(&y, plainly(interval.0), FIRST_ROW + word(row));
+        let allowed = flight.roundings(&k1);
+        let kept = &swarm.kept[row * padded..row * padded + width];
+        report.close(&format!("{name}: k_1 of {row}"), kept, &k1, |i| allowed[i]);
+        // Of the k_1 that is there, as few roundings as a sum of squares has.
+        let h = first_step(&y, &wide(kept), interval, flight.tolerance());
+        let got = swarm.particles[row].h.abs();
+        let allowed = (padded as f64 + 10.0) * UNIT * h;
+        report.near(&format!("{name}: the first step of {row}"), &[got], &[h], allowed);
+    }
+}
+
+/// Holds one attempt of every particle against the twin's from the same state.
+fn check_attempt(
+    report: &mut Report,
+    tally: &mut Tally,
+    flight: &Flight,
+    field: &Field,
+    (number, before, after): (u32, &Swarm, &Swarm),
+) {
+    let (dim, width, padded, times) = (flight.case.dim, flight.width(), flight.padded(), &flight.outputs);
+    for (row, (was, is)) in before.particles.iter().zip(&after.particles).enumerate() {
+        let name = format!("{}: attempt {number} of {row}", flight.name());
+        let state = row * width..(row + 1) * width;
+        let kept = row * padded..row * padded + width;
+        let shown = row * times.len() * dim..(row + 1) * times.len() * dim;
+        let stays = |report: &mut Report| {
+            let (of, range) = (format!("{name}: what stays"), state.clone());
+            report.same_bits(&format!("{of}, y"), &after.state[range.clone()], &before.state[range]);
+            report.same_bits(&format!("{of}, k_1"), &after.kept[kept.clone()], &before.kept[kept.clone()]);
+            let range = shown.clone();
+            report.same_bits(&of, &after.trajectory[range.clone()], &before.trajectory[range]);
+            report.equal(&of, &[is.output], &[was.output]);
+        };
+        if was.status != RUNNING {
+            report.equal(&format!("{name}: at rest"), &[*is], &[*was]);
+            stays(report);
+            continue;
+        }
+        let (step, margin) = flight.attempt(field, before, row);
+        let limits = (flight.interval.1, flight.most_steps);
+        check_decision(report, tally, &name, (was, is), limits, (step.err, margin));
+        if is.accepted == was.accepted {
+            stays(report);
+            continue;
+        }
+        // Its coefficients are of either sign: Σ |b_j| is 1.6, and h at most 1.
+        let extent = [&step.y1[..], &step.k[0]].concat();
+        let allowed = flight.roundings(&extent);
+        report.close(&format!("{name}: y1"), &after.state[state.clone()], &step.y1, |i| 1.6 * allowed[i]);
+        let y1 = wide(&after.state[state.clone()]);
+        let k7 = field.slopes(&y1, plainly(is.t.into()), FIRST_ROW + word(row));
+        let allowed = flight.roundings(&k7);
+        report.close(&format!("{name}: k_7"), &after.kept[kept.clone()], &k7, |i| 2.0 * allowed[i]);
+        // Everything up to the end of the step has been written, and nothing beyond it.
+        let direction = (flight.interval.1 - flight.interval.0).signum();
+        let reached = times.iter().filter(|t| (**t - is.t) * direction <= 0.0).count();
+        report.equal(&format!("{name}: outputs"), &[is.output as usize], &[reached]);
+        for (output, time) in times.iter().enumerate() {
+            let at = shown.start + output * dim..shown.start + (output + 1) * dim;
+            let got = &after.trajectory[at.clone()];
+            if (was.output as usize..reached).contains(&output) {
+                let theta = (f64::from(*time) - f64::from(was.t)) / step.h;
+                let want = step.dense(theta.min(1.0));
+                report.near(&format!("{name}: at {time}"), got, &want[..dim], 4e-6 * magnitude(&extent));
+            } else {
+                report.same_bits(&format!("{name}: not at {time}"), got, &before.trajectory[at]);
+            }
+        }
+    }
+    let running = after.particles.iter().filter(|particle| particle.status == RUNNING).count();
+    report.equal(&format!("{}: unfinished", flight.name()), &[after.unfinished as usize], &[running]);
+}
+
 #[test]
 fn every_attempt_is_the_twin_s() {
     let mut report = Report::new();
     let mut tally = Tally::default();
     for case in cases() {
-        let smooth = !matches!(case.activation.name(), "relu" | "selu");
+        let smooth = !matches!(case.activation, Activation::Relu | Activation::Selu);
         let traces = if smooth { traces(&case) } else { vec![None] };
         let case = Case { cut: (case.cut.0, case.cut.1.min(2), case.cut.2), ..case };
-        for flight in flights(&case, &traces) {
-            let name = format!("{}, {:?}, {:?}", case.name(), flight.trace, flight.interval);
-            let (dim, width, padded) = (case.dim, flight.width(), flight.padded());
+        for (i, flight) in flights(&case, &traces).into_iter().enumerate() {
+            let (name, dim, width) = (flight.name(), case.dim, flight.width());
             let field = case.field(flight.trace);
-            let v = |y: &[f64], t: f64, row: usize| field.slopes(y, plainly(t), FIRST_ROW + word(row));
             let x: Vec<f32> = random(70, case.rows * dim).iter().map(|x| 2.0 * x).collect();
-            let mut swarm = flight.start(&x);
-            flight.dispatch(&mut report, &mut swarm, 0, 0);
-            report.equal(&format!("{name}: unfinished"), &[swarm.unfinished], &[word(case.rows)]);
-            let interval = (flight.interval.0.into(), flight.interval.1.into());
-            for row in 0..case.rows {
-                let y = wide(&swarm.state[row * width..(row + 1) * width]);
-                let k1 = v(&y, interval.0, row);
-                let allowed = flight.roundings(&k1);
-                let kept = &swarm.kept[row * padded..row * padded + width];
-                report.close(&format!("{name}: k_1 of {row}"), kept, &k1, |i| allowed[i]);
-                // Of the k_1 that is there, as few roundings as a sum of squares has.
-                let h = first_step(&y, &wide(kept), interval, flight.tolerance());
-                let got = swarm.particles[row].h.abs();
-                report.near(
-                    &format!("{name}: the first step of {row}"),
-                    &[got],
-                    &[h],
-                    (padded as f64 + 10.0) * UNIT * h,
-                );
-            }
+            let [mut swarm, checked] = flight.dispatch_both(&mut report, &flight.start(&x), 0, 0);
+            check_start(&mut report, &flight, &field, &swarm);
+            check_start(&mut report, &flight, &field, &checked);
+            // In every other one something makes some of the steps too long, now and then: smooth as these networks
+            // are, hardly any would be rejected otherwise.
+            let disturbed = i % 2 == 1;
             for number in 1..200u32 {
-                let before = swarm.clone();
-                flight.dispatch(&mut report, &mut swarm, number, 1);
-                for row in 0..case.rows {
-                    let (was, is) = (before.particles[row], swarm.particles[row]);
-                    let name = format!("{name}: attempt {number} of {row}");
-                    let state = row * width..(row + 1) * width;
-                    let kept = row * padded..row * padded + width;
-                    let shown = row * flight.outputs.len() * dim..(row + 1) * flight.outputs.len() * dim;
-                    let same = |report: &mut Report, what: &str| {
-                        report.same_bits(
-                            &format!("{name}: {what}"),
-                            &swarm.state[state.clone()],
-                            &before.state[state.clone()],
-                        );
-                        report.same_bits(
-                            &format!("{name}: {what}, k"),
-                            &swarm.kept[kept.clone()],
-                            &before.kept[kept.clone()],
-                        );
-                        report.same_bits(
-                            &format!("{name}: {what}, shown"),
-                            &swarm.trajectory[shown.clone()],
-                            &before.trajectory[shown.clone()],
-                        );
-                    };
-                    if was.status != RUNNING {
-                        report.equal(&format!("{name}: at rest"), &[is], &[was]);
-                        same(&mut report, "at rest");
-                        continue;
-                    }
-                    let (step, margin) = flight.attempt(&field, &before, row);
-                    let limits = (flight.interval.1, flight.most_steps);
-                    check_decision(&mut report, &mut tally, &name, (&was, &is), limits, (step.err, margin));
-                    if is.accepted == was.accepted {
-                        report.equal(&format!("{name}: outputs"), &[is.output], &[was.output]);
-                        same(&mut report, "rejected");
-                        continue;
-                    }
-                    // Its coefficients are of either sign: Σ |b_j| is 1.6, and h at most 1.
-                    let allowed = flight.roundings(&[&step.y1[..], &step.k[0]].concat());
-                    report.close(&format!("{name}: y1"), &swarm.state[state.clone()], &step.y1, |i| {
-                        1.6 * allowed[i]
-                    });
-                    let y1 = wide(&swarm.state[state.clone()]);
-                    let k7 = v(&y1, is.t.into(), row);
-                    let allowed = flight.roundings(&k7);
-                    report
-                        .close(&format!("{name}: k_7"), &swarm.kept[kept.clone()], &k7, |i| 2.0 * allowed[i]);
-                    // Everything up to the end of the step has been written, and nothing beyond it.
-                    let direction = (flight.interval.1 - flight.interval.0).signum();
-                    let reached = flight.outputs.iter().filter(|t| (**t - is.t) * direction <= 0.0).count();
-                    report.equal(&format!("{name}: outputs"), &[is.output as usize], &[reached]);
-                    let (from, to) = (was.output as usize, reached);
-                    for (output, time) in flight.outputs.iter().enumerate() {
-                        let at = shown.start + output * dim..shown.start + (output + 1) * dim;
-                        if (from..to).contains(&output) {
-                            let theta = (f64::from(*time) - f64::from(was.t)) / step.h;
-                            let want = step.dense(theta.min(1.0));
-                            let allowed = 4e-6 * magnitude(&[&step.y1[..], &step.k[0]].concat());
-                            report.near(
-                                &format!("{name}: at {time}"),
-                                &swarm.trajectory[at],
-                                &want[..dim],
-                                allowed,
-                            );
-                        } else {
-                            report.same_bits(
-                                &format!("{name}: not at {time}"),
-                                &swarm.trajectory[at.clone()],
-                                &before.trajectory[at],
-                            );
-                        }
-                    }
+                if disturbed && number < 13 && number.is_multiple_of(3) {
+                    swarm.particles.iter_mut().step_by(2).for_each(|particle| particle.h *= 12.0);
                 }
-                let running = swarm.particles.iter().filter(|particle| particle.status == RUNNING).count();
-                report.equal(&format!("{name}: unfinished"), &[swarm.unfinished as usize], &[running]);
-                if running == 0 {
+                let [trusted, checked] = flight.dispatch_both(&mut report, &swarm, number, 1);
+                check_attempt(&mut report, &mut tally, &flight, &field, (number, &swarm, &trusted));
+                check_attempt(&mut report, &mut tally, &flight, &field, (number, &swarm, &checked));
+                swarm = trusted;
+                if swarm.unfinished == 0 {
                     break;
                 }
             }
@@ -394,19 +401,14 @@ fn every_attempt_is_the_twin_s() {
                 format!("{name}: {:?}", swarm.particles)
             });
             // The last state of a trajectory is the state.
-            if !flight.outputs.is_empty() {
-                let ends: Vec<f32> = swarm
-                    .trajectory
-                    .chunks(flight.outputs.len() * dim)
-                    .flat_map(|row| &row[row.len() - dim..])
-                    .copied()
-                    .collect();
-                let states: Vec<f32> =
-                    swarm.state.chunks(width).flat_map(|row| &row[..dim]).copied().collect();
+            if flight.outputs.last() == Some(&flight.interval.1) {
+                let rows = swarm.trajectory.chunks(flight.outputs.len() * dim);
+                let ends: Vec<f32> = rows.flat_map(|row| &row[row.len() - dim..]).copied().collect();
+                let states: Vec<f32> = unpad(&swarm.state, dim, width, case.rows);
                 report.same_bits(&format!("{name}: the end of the trajectory"), &ends, &states);
             }
             // However the attempts are spread over dispatches.
-            for steps in [1000, 3] {
+            for steps in if disturbed { vec![] } else { vec![1000, 3] } {
                 let whole = flight.carry(&mut report, &x, steps);
                 let name = format!("{name}: {steps} attempts at once");
                 report.same_bits(&format!("{name}, state"), &whole.state, &swarm.state);
@@ -416,7 +418,7 @@ fn every_attempt_is_the_twin_s() {
         }
     }
     println!("{tally:?}");
-    report.holds(tally.accepted > 1000 && tally.rejected > 20, || format!("{tally:?}"));
+    report.holds(tally.accepted > 1000 && tally.rejected > 300, || format!("{tally:?}"));
     // Where the estimate is too near to 1 for float32 to tell.
     report.holds(tally.either * 50 < tally.accepted + tally.rejected, || format!("{tally:?}"));
     report.finish();
@@ -426,7 +428,9 @@ fn every_attempt_is_the_twin_s() {
 #[test]
 fn errors_are_those_that_were_asked_for() {
     let mut report = Report::new();
-    for case in cases() {
+    // At a kink no step is as exact as it believes to be.
+    let kinks = |case: &Case| matches!(case.activation, Activation::Relu | Activation::Selu);
+    for case in cases().into_iter().filter(|case| !kinks(case)) {
         for (absolute, relative) in [(1e-2, 0.0), (1e-4, 1e-3), (1e-5, 1e-5)] {
             let flight = Flight {
                 case: &case,
@@ -488,20 +492,18 @@ fn particles_that_do_not_arrive_say_so() {
         }
         report.equal("unfinished", &[swarm.unfinished], &[0]);
     }
-    // A tolerance beyond float32: steps shrink until they no longer change the time.
-    let impossible =
-        Flight { absolute: 1e-12, relative: 0.0, most_steps: 1000, interval: (0.5, 1.0), ..flight.clone() };
-    let swarm = impossible.carry(&mut report, &x, 100);
-    report.holds(swarm.particles.iter().all(|particle| particle.status == STUCK), || {
-        format!("{:?}", swarm.particles)
-    });
-    // A velocity that is not finite: no step is ever accepted, and the state stays where it was.
-    let far = vec![3e38f32; case.rows * case.dim];
-    let swarm = Flight { interval: (0.5, 1.0), most_steps: 1000, ..flight }.carry(&mut report, &far, 100);
-    for particle in &swarm.particles {
-        report.holds(particle.status != DONE && particle.status != RUNNING && particle.t.is_finite(), || {
-            format!("{particle:?}")
-        });
+    // On the way to what float32 does not hold, and there: no step is accepted that leaves the finite numbers, and
+    // nobody goes on for ever.
+    for value in [3e38, f32::INFINITY, f32::NAN] {
+        let far = vec![value; case.rows * case.dim];
+        let swarm =
+            Flight { interval: (0.5, 1.0), most_steps: 1000, ..flight.clone() }.carry(&mut report, &far, 100);
+        for particle in &swarm.particles {
+            let gave_up = [OUT_OF_STEPS, STUCK].contains(&particle.status) && particle.t < 1.0;
+            report.holds(gave_up, || format!("from {value}: {particle:?}"));
+        }
+        let finite = swarm.state.iter().all(|x| x.is_finite());
+        report.holds(finite == value.is_finite(), || format!("from {value}: {:?}", swarm.state));
     }
     report.finish();
 }
@@ -540,14 +542,14 @@ fn control_decides_as_the_twin() {
                     }
                 })
                 .collect();
-            let tolerance = Tolerance { atol: f64::from(3e-2f32), rtol: f64::from(1e-2f32) };
+            let tolerance = Tolerance { atol: f64::from(3e-3f32), rtol: f64::from(1e-3f32) };
             let constants = Tableau {
                 most_steps: 7,
                 outputs: word(outputs.len()),
                 t0,
                 t1,
-                absolute: 3e-2,
-                relative: 1e-2,
+                absolute: 3e-3,
+                relative: 1e-3,
                 stride: word(stride / 4),
                 ..constants(dopri5(), rows)
             };
