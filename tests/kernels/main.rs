@@ -18,7 +18,9 @@ mod common;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod adaptive;
 mod draw;
+mod fused;
 mod integrator;
 mod linear;
 mod loss;
@@ -26,4 +28,5 @@ mod marginal;
 mod optimizer;
 mod path;
 mod random;
+mod stage;
 mod structs;

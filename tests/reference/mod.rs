@@ -21,6 +21,9 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod adaptive;
+pub mod conversions;
+pub mod divergence;
 pub mod draw;
 #[rustfmt::skip]
 pub mod golden;
