@@ -15,8 +15,8 @@
 //! Source: Song et al., "Score-based generative modeling through stochastic differential equations",
 //! 2021; Albergo et al., "Stochastic interpolants", 2023; Karras et al. 2022 for the schedules.
 
-use super::path::Coefficients;
 use super::integrator::Transform;
+use super::path::Coefficients;
 use super::philox::{self, DIFFUSION};
 
 /// a·b' − a'·b
@@ -151,9 +151,9 @@ impl Gaussian {
 mod tests {
     use super::*;
     use crate::reference::adaptive::{Tolerance, adaptive};
-    use crate::reference::path::ot;
     use crate::reference::integrator::{cosine, integrate_over, tableau, transformed, uniform};
     use crate::reference::mismatches;
+    use crate::reference::path::ot;
     use crate::reference::philox::normal_rows;
     use std::f64::consts::FRAC_PI_2;
 
