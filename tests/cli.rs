@@ -144,9 +144,15 @@ fn help_is_made_of_the_tables() {
     for name in names.chain(windfield::data::built_in().map(|entry| entry.0)) {
         assert!(help.contains(name), "{name}");
     }
-    for flag in
-        ["--time-frequencies", "--weight-decay", "--no-standardize", "--sigma-min", "--log-every", "--warmup"]
-    {
+    for flag in [
+        "--time-frequencies",
+        "--weight-decay",
+        "--no-standardize",
+        "--sigma-min",
+        "--log-every",
+        "--warmup",
+        "--let",
+    ] {
         assert!(help.contains(flag), "{flag}");
     }
     let help = place.done("sample --help");
@@ -433,7 +439,56 @@ fn a_write_that_fails_leaves_nothing_half_written() {
     assert_eq!(checkpoint_step(&place.path("full")), Some(3000), "the weights could be written, and were");
 }
 
+/// Every path trains, and its model says which it was; its batches hold what the path says.
 #[test]
+fn every_path_can_be_chosen() {
+    let place = Place::new();
+    let custom = "custom --mean t^p --std sqrt(1-t)*(1+c*t) --let p=1.5 --let c=-0.25";
+    for (number, flags) in
+        ["ot --sigma-min 0.1", "vp --beta-max 15", "ve --sigma-max 5", "cosine", "poly:3", custom]
+            .into_iter()
+            .enumerate()
+    {
+        let out = format!("run{number}");
+        let said = place.done(&format!("train {SMALL} --path {flags} --steps 3 --out {out}"));
+        let model = Model::load(place.path(&format!("{out}/model.safetensors"))).unwrap();
+        let path = &model.path;
+        assert!(flags.starts_with(&path.name()), "{flags}: {path:?}");
+        for note in path.notes() {
+            assert!(said.contains(&note), "{said}");
+        }
+        place.done(&format!("train --resume {out} --steps 5"));
+        place.done(&format!("sample {out}/model.safetensors -n 10 --steps 2 --out samples.npy"));
+
+        place.done(&format!("batch --data moons:500 --path {flags} --batch 200 --out b.safetensors"));
+        let bytes = fs::read(place.path("b.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let floats =
+            |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
+        let (x0, x1, xt, ut, t) = (floats("x0"), floats("x1"), floats("xt"), floats("ut"), floats("t"));
+        assert!(t.iter().all(|t| f64::from(*t) <= path.t_max()));
+        for i in 0..x0.len() {
+            let [a, b, da, db] = path.schedule(t[i / 2].into());
+            let (x0, x1) = (f64::from(x0[i]), f64::from(x1[i]));
+            for (got, first, second) in [(xt[i], b * x0, a * x1), (ut[i], db * x0, da * x1)] {
+                let allowed = 2e-5 * (first.abs() + second.abs());
+                assert!((f64::from(got) - first - second).abs() <= allowed, "{flags} at {}", t[i / 2]);
+            }
+        }
+    }
+    // A run that begins with a model goes on with its path, unless another one is asked for.
+    let path = |run: &str| Model::load(place.path(&format!("{run}/model.safetensors"))).unwrap().path;
+    let init = "train --data moons:2000 --batch 64 --steps 0 --no-pictures --init run4/model.safetensors";
+    place.done(&format!("{init} --out same"));
+    place.done(&format!("{init} --sigma-min 0 --out other"));
+    assert_eq!(
+        (path("run4").name(), path("same"), path("other").name()),
+        ("poly:3".into(), path("run4"), "ot".into())
+    );
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_failure_is_one_line() {
     let place = Place::new();
     place.model();
@@ -444,6 +499,10 @@ fn every_failure_is_one_line() {
     fs::write(place.path("nan.csv"), "a,b\n1,2\n3,nan\n").unwrap();
     fs::write(place.path("words.csv"), "a,b\n1,2\n3,four\n").unwrap();
     fs::write(place.path("three.csv"), "a,b,c\n1,2,3\n").unwrap();
+    fs::write(place.path("two.csv"), "a,b\n1,2\n").unwrap();
+    fs::write(place.path("times.csv"), "t\n0\n0.5\n1\n").unwrap();
+    fs::write(place.path("back.csv"), "t\n0\n0.5\n0.25\n1\n").unwrap();
+    place.done(&format!("train {SMALL} --source moons:100 --steps 5 --out source"));
     fs::write(place.path("file"), "").unwrap();
     let train = "train --hidden 16 --batch 64 --steps 5";
     let sample = "sample run/model.safetensors";
@@ -495,16 +554,87 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons --lr nan"), 2, &["--lr"]),
         (format!("{train} --data moons --ema 1"), 2, &["--ema"]),
         (format!("{train} --data moons --sigma-min 2"), 2, &["--sigma-min"]),
+        (format!("{train} --data moons --path poly:2.5"), 2, &["poly:2.5", "integer"]),
+        (format!("{train} --data moons --path poly:0"), 2, &["poly:0", "1 to 32"]),
+        (format!("{train} --data moons --path poly:x"), 2, &["poly:x"]),
+        (format!("{train} --data moons --path vp:2"), 2, &["vp:2"]),
+        (format!("{train} --data moons --path cosine --sigma-min 0.1"), 2, &["--sigma-min", "`cosine`"]),
+        (format!("{train} --data moons --beta-max 5"), 2, &["--beta-max", "`ot`", "--sigma-min"]),
+        (format!("{train} --data moons --path vp --beta-max -1"), 2, &["--beta-max -1"]),
+        (
+            format!("{train} --data moons --path ve --sigma-max 0.01"),
+            2,
+            &["--sigma-max 0.01", "--sigma-min 0.01"],
+        ),
+        (format!("{train} --data moons --path custom"), 2, &["--mean"]),
+        (format!("{train} --data moons --path custom --mean t"), 2, &["--std"]),
+        (format!("{train} --data moons --mean t --std 1-t"), 2, &["--path custom"]),
+        (format!("{train} --data moons --let k=2"), 2, &["--path custom"]),
+        (format!("{train} --data moons --path custom --mean t+ --std 1-t"), 2, &["`t+`, column 3"]),
+        (format!("{train} --data moons --path custom --mean t --std 1-q"), 2, &["`1-q`, column 3", "`q`"]),
+        (format!("{train} --data moons --path custom --mean t --std -t"), 2, &["`-t`", "positive", "t = 0"]),
+        (
+            format!("{train} --data moons --path custom --mean t --std 1-t --let k"),
+            2,
+            &["--let", "NAME=NUMBER"],
+        ),
+        (format!("{train} --data moons --path custom --mean t --std 1-t --let k=x"), 2, &["--let", "`x`"]),
+        (format!("{train} --data moons --path custom --mean t --std 1-t --let t=1"), 2, &["`t`"]),
+        (
+            format!("{train} --data moons --path custom --mean t --std 1-t --let k=1 --let k=2"),
+            2,
+            &["`k`", "twice"],
+        ),
         (format!("{train} --data moons --checkpoint-every -1"), 2, &["--checkpoint-every"]),
         ("train --data moons --batch 0".into(), 2, &["--batch"]),
         ("train --data moons --batch 2000000000".into(), 2, &["--batch"]),
-        (format!("{sample} --solver dopri5"), 2, &["dopri5", "euler, midpoint, heun, rk4"]),
+        (format!("{sample} --solver leapfrog"), 2, &["leapfrog", "euler, midpoint, heun, rk4", "dopri5"]),
+        (format!("{sample} --rtol 1e-3"), 2, &["--rtol", "dopri5", "midpoint"]),
+        (format!("{sample} --solver dopri5 --rtol 0"), 2, &["--rtol 0"]),
+        (format!("{sample} --solver dopri5 --atol nan"), 2, &["--atol NaN"]),
+        (
+            format!("{sample} --solver dopri5 --max-steps 2 -n 3"),
+            1,
+            &["particle 0", "--max-steps 2", "--rtol"],
+        ),
+        (format!("{sample} --solver dopri5 --path vp"), 2, &["dopri5", "fixed steps"]),
+        (format!("{sample} --grid cosinus"), 2, &["cosinus", "uniform, cosine, power:p"]),
+        (format!("{sample} --grid power:x"), 2, &["power:x", "0.05"]),
+        (format!("{sample} --grid nowhere.npy"), 1, &["nowhere.npy"]),
+        (format!("{sample} --grid three.csv"), 1, &["three.csv", "one column"]),
+        (format!("{sample} --grid back.csv"), 1, &["0.5", "0.25", "time 3"]),
+        (format!("{sample} --grid times.csv --steps 3"), 2, &["--steps", "times.csv"]),
+        (format!("{sample} --diffusion 1-t"), 2, &["--diffusion", "midpoint", "euler-maruyama"]),
+        (format!("{sample} --solver euler-maruyama --diffusion 1-q"), 2, &["`1-q`, column 3"]),
+        (format!("{sample} --solver euler-maruyama --diffusion t-1"), 2, &["-1", "t = 0", "negative"]),
+        (format!("{sample} --solver euler-maruyama --log-density d.npy"), 2, &["stochastic"]),
+        (format!("{sample} --probes 3"), 2, &["--probes", "--log-density"]),
+        (format!("{sample} --log-density d.npy --probes 3"), 2, &["--probes", "hutchinson"]),
+        (format!("{sample} --log-density d.npy --divergence hutchinson --probes 0"), 2, &["--probes 0"]),
+        (format!("{sample} --log-density d.npy --from three.csv --t0 1 --t1 0"), 2, &["likelihood"]),
+        (format!("{sample} --path winding"), 2, &["winding", "ot"]),
+        ("likelihood nowhere.safetensors --data moons".into(), 1, &["nowhere.safetensors"]),
+        ("likelihood run/model.safetensors".into(), 2, &["--data"]),
+        ("likelihood run/model.safetensors --data three.csv".into(), 1, &["three.csv", "3", "2"]),
+        ("likelihood run/model.safetensors --data nan.csv".into(), 1, &["nan.csv", "b"]),
+        ("likelihood run/model.safetensors --data moons --standard-error e.npy".into(), 2, &["hutchinson"]),
+        (
+            "likelihood run/model.safetensors --data moons --solver euler-maruyama".into(),
+            2,
+            &["euler-maruyama", "--diffusion"],
+        ),
+        ("likelihood run/model.safetensors --data moons --grid times.csv".into(), 2, &["from 0 to 1"]),
+        ("likelihood source/model.safetensors --data moons".into(), 1, &["source/model", "Gaussian"]),
+        (
+            "field run/model.safetensors --points two.csv --time 0 --quantity wind".into(),
+            2,
+            &["wind", "score"],
+        ),
         (format!("{sample} --steps 0"), 2, &["--steps"]),
         (format!("{sample} --t1 2"), 2, &["--t1"]),
         (format!("{sample} --t0 1 --t1 0"), 2, &["--from"]),
         (format!("{sample} -n 0"), 2, &["-n"]),
-        (format!("{sample} -n 5 --from three.csv --rtol 1e-3"), 2, &["--rtol"]),
-        ("field --data moons --points three.csv --time 0".into(), 2, &["not in this version"]),
+        ("field --data moons --points three.csv --time 0".into(), 1, &["three.csv", "3 values"]),
         ("field run/model.safetensors --points three.csv --time 1.5".into(), 2, &["--time"]),
         ("field run/model.safetensors --time 0.5".into(), 2, &["--points"]),
         ("shaders --target cuda --out x".into(), 2, &["cuda", "spirv"]),
@@ -648,6 +778,111 @@ fn there_and_back_again() {
 }
 
 #[test]
+fn densities_of_samples_are_their_likelihoods() {
+    let place = Place::new();
+    // Units that differ from the network's, so that a forgotten volume shows: log(100·0.01) is 0, log(100·1) is not.
+    let rows: Vec<String> = (0..200).map(|i| format!("{},{}", 500 + 30 * (i % 13), i % 7)).collect();
+    fs::write(place.path("far.csv"), format!("long,short\n{}\n", rows.join("\n"))).unwrap();
+    place.done("train --data far.csv --hidden 16,16 --batch 64 --steps 200 --no-pictures --out run");
+    let model = "run/model.safetensors";
+    place.done(&format!(
+        "sample {model} -n 300 --solver dopri5 --rtol 1e-5 --atol 1e-5 --out x.npy --log-density forth.npy"
+    ));
+    let summary = place.json(&format!("likelihood {model} --data x.npy --out back.npy --bits-per-dim"));
+    let (shape, forth) = array(place.path("forth.npy"));
+    let (_, back) = array(place.path("back.npy"));
+    assert_eq!(shape[0], 300);
+    assert!(farthest(&forth, &back) < 5e-3, "{}", farthest(&forth, &back));
+    let mean = back.iter().map(|x| f64::from(*x)).sum::<f64>() / 300.0;
+    assert!((summary["mean"].as_f64().unwrap() - mean).abs() < 1e-4, "{summary}");
+    let bits = summary["bits_per_dim"].as_f64().unwrap();
+    assert!((bits + mean / (2.0 * std::f64::consts::LN_2)).abs() < 1e-4, "{summary}");
+    assert!(summary["evaluations"]["most"].as_u64() >= summary["evaluations"]["least"].as_u64());
+    // In standardised coordinates a density is larger by the volume of the data's units.
+    let standardization = Model::load(place.path(model)).unwrap().standardization.unwrap();
+    let mut points = array(place.path("x.npy")).1;
+    standardization.apply(&mut points);
+    let lines: Vec<String> = points.chunks(2).map(|point| format!("{},{}", point[0], point[1])).collect();
+    fs::write(place.path("raw.csv"), format!("a,b\n{}\n", lines.join("\n"))).unwrap();
+    place.done(&format!("likelihood {model} --data raw.csv --raw --out raw.npy"));
+    let volume = standardization.log_volume();
+    let shifted: Vec<f32> = back.iter().map(|x| (f64::from(*x) + volume) as f32).collect();
+    assert!(farthest(&array(place.path("raw.npy")).1, &shifted) < 5e-3);
+    // Random probes are off by what they say.
+    place.done(&format!(
+        "likelihood {model} --data x.npy --divergence hutchinson --probes 32 --out guess.npy --standard-error error.npy"
+    ));
+    let (guess, error) = (array(place.path("guess.npy")).1, array(place.path("error.npy")).1);
+    let inside = (0..300).filter(|&i| (guess[i] - back[i]).abs() <= 3.0 * error[i] + 1e-2).count();
+    assert!(inside >= 285, "{inside} of 300 within three standard errors");
+    assert!(error.iter().any(|error| *error > 1e-3), "the probes' error is not zero");
+}
+
+#[test]
+fn grids_and_adaptive_steps_lead_to_the_same_place() {
+    let place = Place::new();
+    place.model();
+    fs::write(place.path("times.csv"), "t\n0\n0.2\n0.4\n0.55\n0.7\n0.8\n0.9\n1\n").unwrap();
+    let sample = "sample run/model.safetensors -n 200";
+    place.done(&format!("{sample} --solver rk4 --steps 100 --out exact.npy"));
+    let (_, exact) = array(place.path("exact.npy"));
+    for flags in [
+        "--solver rk4 --grid times.csv",
+        "--solver rk4 --grid cosine --steps 12",
+        "--solver ab2 --grid power:1.5 --steps 80",
+        "--solver dopri5",
+        "--path cosine --solver rk4 --steps 60",
+        "--solver euler-maruyama --diffusion 0*t --steps 1500",
+    ] {
+        place.done(&format!("{sample} {flags} --out other.npy"));
+        let far = farthest(&array(place.path("other.npy")).1, &exact);
+        assert!(far < 5e-3, "{flags}: {far}");
+    }
+    // The states of an adaptive solver at the times of a grid.
+    place.done(&format!("{sample} --solver dopri5 --grid times.csv --trajectory paths.npy --out end.npy"));
+    place.done(&format!("{sample} --solver rk4 --grid times.csv --trajectory fixed.npy --out fixed-end.npy"));
+    let (shape, paths) = array(place.path("paths.npy"));
+    assert_eq!(shape, [200, 8, 2]);
+    assert!(farthest(&paths, &array(place.path("fixed.npy")).1) < 5e-3);
+    let ends: Vec<f32> = paths.chunks(16).flat_map(|path| &path[14..]).copied().collect();
+    assert_eq!(ends, array(place.path("end.npy")).1);
+    let summary = place.json(&format!("{sample} --solver dopri5"));
+    let evaluations = &summary["evaluations"];
+    let (least, total) = (evaluations["least"].as_u64().unwrap(), evaluations["total"].as_u64().unwrap());
+    // One, and six for every attempt.
+    assert!(least % 6 == 1 && least > 6, "{summary}");
+    let attempts = evaluations["accepted"].as_u64().unwrap() + evaluations["rejected"].as_u64().unwrap();
+    assert_eq!(total, 200 + 6 * attempts, "{summary}");
+}
+
+#[test]
+fn quantities_of_a_model_fit_each_other() {
+    let place = Place::new();
+    place.model();
+    fs::write(place.path("x.csv"), "a,b\n0.5,1\n-1,0.25\n2,-0.5\n").unwrap();
+    let mut values = Vec::new();
+    for name in ["velocity", "score", "denoised", "noise"] {
+        place.done(&format!(
+            "field run/model.safetensors --points x.csv --time 0.25 --raw --quantity {name} --out {name}.npy"
+        ));
+        values.push(array(place.path(&format!("{name}.npy"))).1);
+    }
+    let x = array(place.path("x.csv")).1;
+    for i in 0..6 {
+        let [velocity, score, denoised, noise] = [0, 1, 2, 3].map(|which: usize| f64::from(values[which][i]));
+        // The path `ot` at t = 1/4: x = x1/4 + b·x0, v = x1 − x0.
+        let b = 0.75 + 0.25e-5;
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-5, "{a} and {b} at {i}");
+        close(0.25 * denoised + b * noise, x[i].into());
+        close(denoised - (1.0 - 1e-5) * noise, velocity);
+        close(-noise / b, score);
+    }
+    place.done("field --data moons:500 --points x.csv --time 0.25 --quantity denoised --out exact.npy");
+    let (_, exact) = array(place.path("exact.npy"));
+    assert!(exact.iter().all(|x| (-5.0..5.0).contains(x)), "a mean of the data lies among them");
+}
+
+#[test]
 fn a_source_takes_the_place_of_noise() {
     let place = Place::new();
     let rows: Vec<String> = (0..50).map(|i| format!("{},{}", 100 + i, 200 - i)).collect();
@@ -784,4 +1019,110 @@ fn theorems_are_verified() {
     let wrong = complaint(line, &place.run(line), 2);
     assert!(wrong.contains("gravity") && wrong.contains("velocity"), "{wrong}");
     assert!(place.listing().is_empty());
+}
+
+#[test]
+fn the_field_of_data_is_what_a_model_of_them_learns() {
+    let place = Place::new();
+    fs::write(place.path("data.csv"), "x,y\n1,10\n3,10\n1,30\n3,30\n").unwrap();
+    fs::write(place.path("points.csv"), "x,y\n2,20\n2.5,13\n").unwrap();
+    let flags = "field --data data.csv --points points.csv --time 0.4";
+    let summary = place.json(&format!("{flags} --out v.csv --log-density log.csv"));
+    assert_eq!((&summary["rows"], &summary["points"], &summary["dim"]), (&4.into(), &2.into(), &2.into()));
+    assert!(fs::read_to_string(place.path("log.csv")).unwrap().starts_with("log_density\n"));
+    let ((_, v), (_, log)) = (array(place.path("v.csv")), array(place.path("log.csv")));
+    // In the middle nothing decides; the standardised corners are (±1, ±1).
+    assert!(v[0].abs() < 1e-5 && v[1].abs() < 1e-4, "{v:?}");
+    let (t, b) = (0.4f64, 1.0 - (1.0 - 1e-5) * 0.4);
+    let one = -t * t / (2.0 * b * b) - (b * (2.0 * std::f64::consts::PI).sqrt()).ln();
+    // Deviations of 1 and 10.
+    assert!((f64::from(log[0]) - (2.0 * one - 10f64.ln())).abs() < 1e-5, "{log:?}");
+    // The same in standardised coordinates: velocities scale, and densities with the volume.
+    fs::write(place.path("raw.csv"), "x,y\n0,0\n0.5,-0.7\n").unwrap();
+    place.done(
+        "field --data data.csv --points raw.csv --time 0.4 --raw --out raw_v.npy --log-density raw_log.npy",
+    );
+    let ((_, raw), (shape, raw_log)) = (array(place.path("raw_v.npy")), array(place.path("raw_log.npy")));
+    assert_eq!(shape, [2, 1], "one column, as it is read");
+    assert!((raw[2] - v[2]).abs() < 1e-5 && (10.0 * raw[3] - v[3]).abs() < 1e-4, "{raw:?} {v:?}");
+    assert!((raw_log[1] - log[1] - 10f32.ln()).abs() < 1e-5);
+    // As they are, it is another flow.
+    place.done(&format!("{flags} --no-standardize --out plain.npy"));
+    let (_, plain) = array(place.path("plain.npy"));
+    assert!((plain[3] - v[3]).abs() > 1.0, "{plain:?} {v:?}");
+    place.done(&format!("{flags} --path cosine --out cosine.npy"));
+
+    fs::write(place.path("wide.csv"), "x,y,z\n1,2,3\n").unwrap();
+    fs::write(place.path("nan.csv"), "x,y\n1,nan\n").unwrap();
+    fs::write(place.path("none.csv"), "x,y\n").unwrap();
+    fs::write(place.path("far.csv"), "x,y\n1e30,1\n").unwrap();
+    let before = place.listing();
+    for (line, status, word) in [
+        ("field --data data.csv --points wide.csv --time 0.5 --out o.npy", 1, "3 values"),
+        ("field --data data.csv --points nan.csv --time 0.5 --out o.npy", 1, "nan.csv"),
+        ("field --data data.csv --points none.csv --time 0.5 --out o.npy", 1, "none.csv"),
+        ("field --data data.csv --points far.csv --time 0.5 --out o.npy", 1, "far from all data"),
+        ("field --data data.csv --points points.csv --time 1.5 --out o.npy", 2, "--time 1.5"),
+        ("field --data data.csv --points points.csv --time nan --out o.npy", 2, "--time NaN"),
+        ("field --data data.csv --points points.csv --time 1 --path cosine --out o.npy", 1, "b(t) is 0"),
+        (
+            "field --data data.csv --points points.csv --time 0.5 --out o.npy --log-density o.npy",
+            2,
+            "same file",
+        ),
+        ("field --data nowhere --points points.csv --time 0.5 --out o.npy", 1, "nowhere"),
+        ("field --points points.csv --time 0.5 --out o.npy", 2, "MODEL"),
+        ("field model.safetensors --data data.csv --points points.csv --time 0.5", 2, "--data"),
+        ("field model.safetensors --path ot --points points.csv --time 0.5", 2, "--path"),
+    ] {
+        let complaint = complaint(line, &place.run(line), status);
+        assert!(complaint.contains(word), "{line}: {complaint}");
+        assert_eq!(place.listing(), before, "{line}");
+    }
+}
+
+#[test]
+fn the_exact_loss_is_in_the_history() {
+    let place = Place::new();
+    place.done(&format!("train {SMALL} --steps 50 --out plain"));
+    let flags = format!("train {SMALL} --exact-every 20 --exact-rows 500");
+    let summary = place.json(&format!("{flags} --steps 50 --out whole"));
+    let exact = &summary["exact"];
+    let number = |name: &str| exact[name].as_f64().unwrap();
+    let gap = number("l_cfm") - number("l_fm") - number("crossing_energy");
+    assert!(gap.abs() < 0.5 && number("crossing_energy_error") < 0.3 && exact["rows"] == 500, "{exact}");
+    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("plain"), model("whole"), "measuring changes nothing");
+    let rows = |run: &str| -> Vec<Vec<String>> {
+        let text = fs::read_to_string(place.path(run).join("metrics.csv")).unwrap();
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let whole = rows("whole");
+    assert_eq!(whole[0][4..], ["seconds", "l_fm", "l_cfm"]);
+    let measured: Vec<&str> =
+        whole[1..].iter().filter(|row| !row[5].is_empty()).map(|row| row[0].as_str()).collect();
+    assert_eq!(measured, ["19", "39", "49"]);
+    assert!(whole.iter().all(|row| row.len() == 7 && row[5].is_empty() == row[6].is_empty()));
+
+    // Stopped and resumed, it is the same history but for the clock, and its pictures are drawn.
+    place.done(&format!("{flags} --steps 33 --out parts"));
+    assert!(rows("parts").last().unwrap()[0] == "32" && !rows("parts").last().unwrap()[5].is_empty());
+    place.done("train --resume parts --steps 50 --no-pictures");
+    let timeless = |run: &str| -> Vec<Vec<String>> {
+        rows(run).into_iter().map(|row| [&row[..4], &row[5..]].concat()).collect()
+    };
+    assert_eq!(timeless("parts"), timeless("whole"));
+    assert_eq!(model("parts"), model("whole"));
+    let again = place.json("train --resume parts --no-pictures");
+    assert_eq!(again["exact"], summary["exact"], "a look at it changes nothing");
+    place.done("train --data moons:500 --hidden 8 --steps 4 --exact-every 2 --exact-rows 100 --out drawn");
+    let tall = image::open(place.path("drawn/loss.png")).unwrap().height();
+    place.done("train --data moons:500 --hidden 8 --steps 4 --out low");
+    assert!(tall > image::open(place.path("low/loss.png")).unwrap().height());
+
+    let line = format!("train {SMALL} --steps 5 --source moons:10 --exact-every 2 --out refused");
+    assert!(complaint(&line, &place.run(&line), 1).contains("--exact-every"));
+    let line = format!("train {SMALL} --steps 5 --exact-rows 0 --out refused");
+    assert!(complaint(&line, &place.run(&line), 2).contains("--exact-rows"));
+    assert!(!place.path("refused").exists());
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, read_array};
-use windfield::flow::Marginal;
+use windfield::flow::{Marginal, QUANTITIES, Quantity};
 use windfield::model::Model;
 use windfield::report::count;
 use windfield::sample::{Kernels, SampleOptions, Sampler};
@@ -50,7 +50,10 @@ pub struct Args {
     /// The time, from 0 (noise) to 1 (data)
     #[arg(long, short, value_name = "T", help_heading = "Points")]
     time: f64,
-    /// The file for the velocities: .npy, .csv, .tsv or .parquet
+    /// What of the field: its velocity, the score ∇ log p_t, the denoised point E[x1 | x], or the noise E[x0 | x]
+    #[arg(long, value_name = "NAME", help_heading = "Output", value_parser = flags::quantities(), default_value = QUANTITIES[0].0)]
+    quantity: String,
+    /// The file for the velocities, or what --quantity says: .npy, .csv, .tsv or .parquet
     #[arg(long, short, value_name = "FILE", help_heading = "Output", default_value = "velocities.npy")]
     out: PathBuf,
     /// A file for log p_t at the points, in nats, with --data: shape [n], or a column `log_density`
@@ -64,7 +67,8 @@ pub struct Args {
 }
 
 /// Beside a model, these flags have a meaning; all others say how a path to data is laid.
-const WITH_MODEL: [&str; 9] = ["model", "points", "time", "out", "raw", "quiet", "json", "seed", "adapter"];
+const WITH_MODEL: [&str; 10] =
+    ["model", "points", "time", "quantity", "out", "raw", "quiet", "json", "seed", "adapter"];
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -79,6 +83,7 @@ struct Summary<'a> {
     points: usize,
     dim: usize,
     time: f64,
+    quantity: &'a str,
     out: &'a Path,
     log_density: Option<&'a Path>,
     adapter: Adapter,
@@ -102,6 +107,7 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
         ))
         .into());
     }
+    let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
     let model = Model::load(path)?;
     let points = sample::points(&args.points, &model)?;
@@ -120,11 +126,11 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
         if !args.raw {
             sampler.to_network_units(&mut chunk);
         }
-        let mut velocities = sampler.velocity(&chunk, time)?;
-        if !args.raw {
-            sampler.velocities_to_data_units(&mut velocities);
+        let mut values = sampler.quantity(&chunk, time, quantity)?;
+        if let Some(standardization) = model.standardization.as_ref().filter(|_| !args.raw) {
+            quantity.to_data_units(&mut values, standardization);
         }
-        out.write_rows(&velocities)?;
+        out.write_rows(&values)?;
         done += chunk.len() / dim;
         progress.show(done as u64, String::new);
     }
@@ -139,6 +145,7 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
         points: points.rows(),
         dim,
         time: args.time,
+        quantity: &args.quantity,
         out: &args.out,
         log_density: None,
         adapter: Adapter::of(&device),
@@ -151,6 +158,7 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     if args.log_density.as_ref() == Some(&args.out) {
         return Err(Usage("--out and --log-density name the same file; give two".into()).into());
     }
+    let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
     let data = Dataset::open(name)?;
     let points = points(&args.points, &data)?;
@@ -179,11 +187,11 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
             convert.apply(&mut chunk);
         }
         let begun = std::time::Instant::now();
-        let field = marginal.field(&chunk, args.time);
+        let field = marginal.quantity(&chunk, args.time, quantity);
         interrupt::check("nothing was written")?;
         let mut field = field?;
         if let Some(convert) = convert {
-            convert.undo_scale(&mut field.velocities);
+            quantity.to_data_units(&mut field.velocities, convert);
         }
         out.write_rows(&field.velocities)?;
         if let Some(densities) = &mut densities {
@@ -212,6 +220,7 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
         points: points.rows(),
         dim,
         time: args.time,
+        quantity: &args.quantity,
         out: &args.out,
         log_density: args.log_density.as_deref(),
         adapter: Adapter::of(&device),
@@ -220,7 +229,13 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
 
 fn say(args: &Args, context: &Context, points: usize) {
     let (points, time) = (count(points), args.time);
-    context.say(&format!("wrote     {}: {points} velocities at t = {time}", args.out.display()));
+    let what = match args.quantity.as_str() {
+        "velocity" => "velocities",
+        "score" => "scores",
+        "denoised" => "denoised points",
+        _ => "noises",
+    };
+    context.say(&format!("wrote     {}: {points} {what} at t = {time}", args.out.display()));
     if let Some(path) = &args.log_density {
         context.say(&format!("          {}: their log densities, in nats", path.display()));
     }

@@ -16,7 +16,7 @@ use windfield::report::{
 use windfield::train::{Checkpoint, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
-use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::flags::{self, FlowArgs, PathArgs, StandardizeArgs};
 use super::terminal::{typed, warn};
 use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
@@ -61,7 +61,8 @@ pub struct Args {
     time_frequencies: usize,
     /// Begin with the weights of this model
     ///
-    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out.
+    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out. So may
+    /// the path: without any of its flags, it is the model's too.
     #[arg(long, value_name = "MODEL", help_heading = "Network")]
     init: Option<PathBuf>,
 
@@ -342,6 +343,9 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         if !context.typed("time-frequencies") {
             options.time_frequencies = architecture.time_frequencies;
         }
+        if !PathArgs::NAMES.iter().any(|name| context.typed(name)) {
+            options.path = model.path.clone();
+        }
     }
     options.validate().map_err(Usage::of)?;
     Ok(options)
@@ -563,7 +567,7 @@ impl Run<'_> {
                 }
                 seen = now;
                 rate.push(begun.elapsed(), news.step);
-                progress.show(news.step, || describe(metrics, smoothed, &rate, steps - news.step));
+                progress.show(news.step, || describe(metrics, smoothed, *exact, &rate, steps - news.step));
                 if metrics.pending() >= PENDING {
                     failed = metrics.flush().err();
                 }
@@ -726,11 +730,18 @@ impl Run<'_> {
 }
 
 /// The line beside the bar.
-fn describe(metrics: &Metrics, smoothed: &Smoothed, rate: &Rate, left: u64) -> String {
+fn describe(
+    metrics: &Metrics,
+    smoothed: &Smoothed,
+    exact: Option<ExactLoss>,
+    rate: &Rate,
+    left: u64,
+) -> String {
     let loss = metrics.last().map_or(0.0, |row| row.loss);
     let smoothed = smoothed.value().unwrap_or_default();
     let speed =
         rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
     let left = rate.time_for(left).map_or_else(String::new, |left| format!("  {} left", duration(left)));
-    format!("loss {loss:.4}  smoothed {smoothed:.4}{speed}{left}")
+    let excess = exact.map_or_else(String::new, |exact| format!("  excess {:.4}", exact.fm));
+    format!("loss {loss:.4}  smoothed {smoothed:.4}{excess}{speed}{left}")
 }

@@ -320,7 +320,7 @@ impl Sampler {
         let by_time = usize::try_from(habits.dispatch_flops / flops).unwrap_or(usize::MAX);
         let mut rows = habits.particles.min(by_memory).min(by_time).max(tile);
         if tiles.is_none() {
-            let within = layered::rows_within(largest_rows(device, &layout), options.solver, load);
+            let within = layered::rows_within(largest_rows(device, &layout), by_memory, options.solver, load);
             rows = rows.min(within).max(tile);
         }
         let points = device.buffer(
@@ -524,8 +524,10 @@ impl Sampler {
         let mut density =
             LogDensity::new(noise, dim, self.source_std().into(), &flow.divergence, divergence, sign);
         if let Some(standardization) = self.model.standardization.as_ref().filter(|_| !raw) {
-            let shift: f64 = standardization.std.iter().map(|std| f64::from(*std).ln()).sum();
-            density.values.iter_mut().for_each(|value| *value -= shift);
+            let shift = standardization.log_volume();
+            for value in &mut density.values {
+                *value -= shift;
+            }
         }
         Ok(density)
     }
@@ -701,7 +703,7 @@ impl Sampler {
     ) -> Result<()> {
         let SampleOptions { solver, tolerance, t0, t1, .. } = &self.options;
         let base = Tableau { seed, first_row, ..Tableau::new(solver) };
-        let tableau = adaptive::tableau(base, tolerance, (*t0, *t1), self.outputs.len());
+        let tableau = adaptive::tableau(&base, tolerance, (*t0, *t1), self.outputs.len());
         let particles = match &mut self.engine {
             Engine::Fused(fused) => fused.adapt(rows, &tableau, self.stop)?,
             Engine::Layered(layered) => layered.adapt(rows, &tableau, self.stop)?,

@@ -1,195 +1,298 @@
-//! Carrying particles along the flow: integrator.wgsl, stage.wgsl.
+//! Carrying particles along the flow in steps that are known beforehand: integrator.wgsl.
 
-use bytemuck::Zeroable;
-use windfield::flow::{SOLVERS, Solver};
-use windfield::gpu::Variant;
-use windfield::sample::{NetworkTable, Stage, Tableau};
+use windfield::flow::{Method, SOLVERS, Solver};
 
-use super::draw::wave_error;
-use crate::common::{Launch, Report, UNIT, narrow, pad, padding, random, unpad, wide, word};
+use super::fused::{CASES, CUTS, Case, FIRST_ROW, SEED, Trace, constants, magnitude, plainly};
+use crate::common::{Report, UNIT, narrow, random, wide};
 use crate::reference::activation::Activation;
-use crate::reference::draw::features;
-use crate::reference::integrator::{integrate, tableau};
-use crate::reference::mlp::Mlp;
+use crate::reference::conversions::stochastic;
+use crate::reference::divergence::Probe;
+use crate::reference::integrator::{Transform, cosine, power, solve, uniform};
+use crate::reference::path::{Coefficients, ot};
 
-/// Lanes of a workgroup, particles of a lane, whether the weights are a texture: those of software drivers, then those
-/// of GPUs.
-type Cut = (usize, usize, bool);
-const CUTS: [Cut; 8] = [
-    (8, 4, true),
-    (8, 3, true),
-    (8, 2, false),
-    (8, 1, true),
-    (4, 1, true),
-    (64, 1, false),
-    (32, 1, false),
-    (16, 1, false),
-];
-
-struct Case {
-    dim: usize,
-    hidden: &'static [usize],
-    frequencies: usize,
-    activation: Activation,
-    cut: Cut,
-    rows: usize,
+/// One way over a timetable.
+struct Way<'a> {
+    case: &'a Case,
+    solver: &'a Solver,
+    trace: Option<Trace>,
+    /// t_0, …, t_n
+    times: &'a [f64],
+    /// What an evaluation at a time is transformed by.
+    transform: &'a dyn Fn(f64) -> Transform,
+    /// What ξ is multiplied by in the step that begins at a time, with its length.
+    noise: &'a dyn Fn(f64, f64) -> f64,
 }
 
-const fn case(
-    dim: usize,
-    hidden: &'static [usize],
-    frequencies: usize,
-    activation: Activation,
-    cut: Cut,
-    rows: usize,
-) -> Case {
-    Case { dim, hidden, frequencies, activation, cut, rows }
-}
-
-/// Dimensions, widths that are no multiples of a tile, one layer to many, every activation, every cut.
-const CASES: [Case; 9] = [
-    case(1, &[], 0, Activation::Silu, CUTS[0], 1),
-    case(2, &[16], 0, Activation::Silu, CUTS[0], 77),
-    case(3, &[5, 17], 2, Activation::Gelu, CUTS[1], 25),
-    case(5, &[31], 0, Activation::Softplus, CUTS[2], 33),
-    case(17, &[9, 20], 1, Activation::Tanh, CUTS[3], 19),
-    case(2, &[1, 1, 1, 1], 3, Activation::Selu, CUTS[4], 9),
-    case(2, &[24, 24], 0, Activation::Relu, CUTS[5], 130),
-    case(3, &[7], 0, Activation::Silu, CUTS[6], 31),
-    case(9, &[13, 3], 1, Activation::Gelu, CUTS[7], 48),
-];
-
-impl Case {
-    fn mlp(&self) -> Mlp {
-        let mut widths = vec![self.dim + 1 + 2 * self.frequencies];
-        widths.extend(self.hidden);
-        widths.push(self.dim);
-        let mut mlp = Mlp::random(&widths, self.activation, 11);
-        // To what the device holds.
-        mlp.parameters.iter_mut().for_each(|tensor| *tensor = wide(&narrow(tensor)));
-        mlp
+impl Way<'_> {
+    fn multistep(&self) -> bool {
+        self.solver.method == Method::Multistep
     }
 
-    fn widths(&self) -> Vec<usize> {
-        self.mlp().widths.iter().map(|width| width.next_multiple_of(8)).collect()
-    }
-
-    fn variant(&self, stages: usize) -> Variant {
-        let widths = self.widths();
-        Variant::new("integrator")
-            .with("DIM", word(self.dim))
-            .with("FREQUENCIES", word(self.frequencies))
-            .with("WIDTH_IN", word(widths[0]))
-            .with("WIDTH_OUT", word(widths[widths.len() - 1]))
-            .with("WIDTH", word(widths.iter().copied().max().unwrap_or(0)))
-            .with("STAGES", word(stages))
-            .with("TILE_ROWS", word(self.cut.1))
-            .with("TILE_COLUMNS", 8)
-            .with("LANES", word(self.cut.0))
-            .part("ACTIVATION", self.activation.name())
-            .flag("TEXTURES", self.cut.2)
-    }
-
-    /// Where each layer lies, all parameters, and the texture of all weights, as the model lays them out.
-    fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
-        let (mlp, widths) = (self.mlp(), self.widths());
-        let mut table = NetworkTable { layers: word(mlp.layers()), ..NetworkTable::zeroed() };
-        let (mut parameters, mut texture): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
-        let texture_width = self.texture_width();
-        for layer in 0..mlp.layers() {
-            parameters.resize(parameters.len().next_multiple_of(64), 0.0);
-            let at = parameters.len();
-            let (inputs, outputs) = (mlp.widths[layer], mlp.widths[layer + 1]);
-            let (width_in, width_out) = (widths[layer], widths[layer + 1]);
-            let weight = pad(&narrow(mlp.weight(layer)), inputs, width_in, width_out, 0.0);
-            table.outputs[layer] = [word(outputs), word(texture.len() / texture_width), 0, 0];
-            for row in weight.chunks_exact(width_in) {
-                texture.extend(row);
-                texture.resize(texture.len().next_multiple_of(texture_width), f32::NAN);
+    /// (h, noise, w0, w1), then (t, c, α, β) of each stage, for every step.
+    fn timetable(&self) -> Vec<f32> {
+        let mut table = vec![];
+        for (i, pair) in self.times.windows(2).enumerate() {
+            let (t, h) = (pair[0], pair[1] - pair[0]);
+            let omega = if i == 0 { 0.0 } else { h / (t - self.times[i - 1]) };
+            table.extend([h, (self.noise)(t, h), 1.0 + omega / 2.0, -omega / 2.0]);
+            for c in self.solver.c {
+                let Transform { alpha, beta, scale, time } = (self.transform)(t + c * h);
+                table.extend([time, scale, alpha, beta]);
             }
-            parameters.extend(weight);
-            let bias = parameters.len();
-            parameters.extend(pad(&narrow(mlp.bias(layer)), outputs, width_out, 1, 0.0));
-            table.shape[layer] = [word(width_in / 4), word(width_out), word(at / 4), word(bias / 4)];
         }
-        (table, parameters, texture)
+        narrow(&table)
     }
 
-    fn texture_width(&self) -> usize {
-        let widths = self.widths();
-        widths[..widths.len() - 1].iter().copied().max().unwrap_or(8)
-    }
-
-    /// One dispatch.
-    fn launch(&self, constants: &Tableau, points: &[f32], stages: usize) -> Launch {
-        let (table, parameters, texture) = self.network();
-        let launch = Launch::new(self.variant(stages))
-            .uniform(0, constants)
-            .uniform(1, &table)
-            .input(2, &parameters)
-            .output(3, points);
-        if self.cut.2 { launch.matrix(4, &texture, self.texture_width(), true) } else { launch }
-    }
-
-    /// Carries x [rows, dim] over the given runs of steps, one dispatch each.
-    fn run(
-        &self,
-        report: &mut Report,
-        solver: &Solver,
-        x: &[f32],
-        (t0, h): (f32, f32),
-        runs: &[u32],
-    ) -> Vec<f32> {
-        let rows = x.len() / self.dim;
-        let groups = word(rows.div_ceil(self.cut.0 * self.cut.1));
-        let mut points = x.to_vec();
+    /// Carries states [rows, state], a dispatch for each of the given numbers of steps.
+    fn run(&self, report: &mut Report, state: &[f32], runs: &[usize]) -> Vec<f32> {
+        let (case, width) = (self.case, self.case.state(self.trace));
+        let stages = self.solver.stages();
+        let rows = state.len() / width;
+        let timetable = self.timetable();
+        let kept = usize::from(self.multistep());
+        let variant = case
+            .variant("integrator", stages, kept, self.trace)
+            .flag("MULTISTEP", self.multistep())
+            .flag("STOCHASTIC", self.solver.method == Method::Stochastic);
+        let mut state = state.to_vec();
+        // There is no step before the first one: its weight is 0, and what it is multiplied with is a number.
+        let mut before = vec![0.5f32; rows * width.next_multiple_of(4)];
         let mut first_step = 0;
         for (i, &steps) in runs.iter().enumerate() {
-            let constants = Tableau { t0, h, first_step, steps, rows: word(rows), ..Tableau::new(solver) };
-            let launch = self.launch(&constants, &points, solver.stages());
-            // Every other one on a folded grid with groups to spare.
-            let grid = if i % 2 == 0 { [groups, 1, 1] } else { [groups.div_ceil(2), 3, 1] };
-            points = launch.run(report, grid).get(3);
+            let mut constants = constants(self.solver, rows);
+            (constants.first_step, constants.steps) = (first_step as u32, steps as u32);
+            let row = 4 * (1 + stages);
+            // An empty dispatch is given what it does not read.
+            let table = &timetable[first_step.min(self.times.len() - 2) * row..];
+            let mut launch = case.launch(variant.clone(), &constants, &state).input(5, table);
+            if self.multistep() {
+                launch = launch.output(6, &before);
+            }
+            let outputs = launch.run(report, case.groups(rows, i));
+            state = outputs.get(3);
+            if self.multistep() {
+                before = outputs.get(6);
+            }
             first_step += steps;
         }
-        points
+        state
     }
+
+    /// What the twin makes of it: the states at all times.
+    fn twin(&self, state: &[f32]) -> Vec<Vec<f64>> {
+        let twin = self.case.field(self.trace);
+        let field = |y: &[f64], t: f64| twin.slopes(y, (self.transform)(t), FIRST_ROW);
+        let name = if self.solver.method == Method::Stochastic { "euler" } else { self.solver.name };
+        solve(name, field, &wide(state), self.times)
+    }
+}
+
+fn fixed_steps() -> impl Iterator<Item = &'static Solver> + Clone {
+    SOLVERS.iter().filter(|solver| matches!(solver.method, Method::RungeKutta | Method::Multistep))
+}
+
+fn named(name: &str) -> &'static Solver {
+    Solver::named(name).unwrap_or_else(|error| panic!("{error}"))
 }
 
 #[test]
 fn particles_are_carried_as_the_twins() {
     let mut report = Report::new();
     for case in &CASES {
-        let mlp = case.mlp();
-        for solver in SOLVERS {
-            for (t0, t1, steps) in [(0.0f32, 1.0f32, 8), (1.0, 0.0, 8), (0.25, 0.5, 3)] {
+        for solver in fixed_steps() {
+            for (grid, times) in [
+                ("uniform", uniform((0.0, 1.0), 8)),
+                ("cosine, backwards", cosine((1.0, 0.0), 8)),
+                ("square", power(2.0, (0.25, 0.5), 3)),
+                ("irregular", vec![0.0, 0.3, 0.35, 0.7, 1.0]),
+            ] {
+                let way =
+                    Way { case, solver, trace: None, times: &times, transform: &plainly, noise: &|_, _| 0.0 };
+                let steps = times.len() - 1;
                 let x = random(12, case.rows * case.dim);
-                let h = (t1 - t0) / steps as f32;
-                let name = format!(
-                    "{} over {:?} {} from {t0} to {t1}",
-                    solver.name,
-                    mlp.widths,
-                    case.activation.name()
-                );
-                let whole = case.run(&mut report, solver, &x, (t0, h), &[steps]);
-                let velocity = |x: &[f64], t: f64| mlp.velocity(x, t, case.frequencies);
-                let trajectory = integrate(
-                    tableau(solver.name),
-                    velocity,
-                    &wide(&x),
-                    (t0.into(), t1.into()),
-                    steps as usize,
-                );
+                let name = format!("{} over {}, {grid}", solver.name, case.name());
+                let whole = way.run(&mut report, &x, &[steps]);
+                let want = &way.twin(&x)[steps];
                 // A velocity is a sum of some 30 products of magnitude 1, off by at most 30·UNIT = 2·10⁻⁶ and by a
                 // fifth of it as a rule, since roundings have either sign; so is its integral over unit time, which
                 // such a flow stretches by less than e. The largest coordinates set the scale.
-                let scale = trajectory[steps as usize].iter().fold(1.0f64, |scale, x| scale.max(x.abs()));
-                report.near(&name, &whole, &trajectory[steps as usize], 1e-6 * scale);
+                report.near(&name, &whole, want, 1e-6 * magnitude(want));
 
-                let split = case.run(&mut report, solver, &x, (t0, h), &[1, 0, steps - 1]);
+                let split = way.run(&mut report, &x, &[1, 0, steps - 1]);
                 report.same_bits(&format!("{name}, in several dispatches"), &split, &whole);
             }
         }
+    }
+    report.finish();
+}
+
+#[test]
+fn evaluations_are_transformed() {
+    let mut report = Report::new();
+    // Nothing of it is like anything else: the time runs backwards, and everything has its own factor.
+    let transform = |t: f64| Transform {
+        alpha: 0.4 * (3.0 * t).cos(),
+        beta: 1.3 - t,
+        scale: 0.6 + 0.5 * t,
+        time: 1.0 - 0.75 * t,
+    };
+    // Every network with one solver, and every solver with at least one network.
+    for (case, solver) in CASES.iter().zip(fixed_steps().cycle()) {
+        let times = cosine((0.0, 1.0), 5);
+        let way = Way { case, solver, trace: None, times: &times, transform: &transform, noise: &|_, _| 0.0 };
+        let x = random(13, case.rows * case.dim);
+        let want = &way.twin(&x)[5];
+        let got = way.run(&mut report, &x, &[2, 3]);
+        // As above; α, β, c and t round once more.
+        report.near(&format!("{} over {}", solver.name, case.name()), &got, want, 1.5e-6 * magnitude(want));
+    }
+    report.finish();
+}
+
+/// Smooth networks, and as many tangents at once as the workgroup's memory holds (32 KiB) at least in one of the ways.
+fn traces(case: &Case) -> Vec<Trace> {
+    let exact = |tangents| Trace { probe: None, accumulators: 1, tangents };
+    let random = |probe, accumulators, tangents| Trace { probe: Some(probe), accumulators, tangents };
+    vec![
+        exact(1),
+        exact(case.dim.min(3)),
+        random(Probe::Rademacher, 1, 1),
+        random(Probe::Rademacher, 5, 2),
+        random(Probe::Gaussian, 3, 3),
+    ]
+}
+
+/// Where a slope jumps a tangent cannot be compared: what is left is smooth.
+fn smooth_cases() -> impl Iterator<Item = Case> {
+    CASES.into_iter().filter(|case| !matches!(case.activation, Activation::Relu | Activation::Selu)).map(
+        |case| {
+            // A tile small enough for its tangents.
+            let cut = if case.cut.0 * case.cut.1 > 16 { CUTS[2] } else { case.cut };
+            Case { cut: (cut.0, cut.1.min(2), case.cut.2), ..case }
+        },
+    )
+}
+
+#[test]
+fn divergences_are_integrated_beside() {
+    let mut report = Report::new();
+    let transform =
+        |t: f64| Transform { alpha: 0.3 - t, beta: 1.0 + 0.2 * t, scale: 1.2 - 0.4 * t, time: 0.9 * t };
+    let ways: [(&str, &dyn Fn(f64) -> Transform); 3] =
+        [("rk4", &plainly), ("ab2", &plainly), ("heun", &transform)];
+    // Drivers take a second to compile one: every network with two of the traces, and with one solver each.
+    for (i, case) in smooth_cases().enumerate() {
+        for j in [2 * i, 2 * i + 1] {
+            let (trace, (solver, transform)) = (traces(&case)[j % 5], ways[j % 3]);
+            let times = power(1.5, (1.0, 0.0), 6);
+            let way = Way {
+                case: &case,
+                solver: named(solver),
+                trace: Some(trace),
+                times: &times,
+                transform,
+                noise: &|_, _| 0.0,
+            };
+            let x = case.with_accumulators(&random(14, case.rows * case.dim), Some(trace));
+            let want = &way.twin(&x)[6];
+            let whole = way.run(&mut report, &x, &[6]);
+            let name = format!("{solver} over {}, {trace:?}", case.name());
+            // A trace is a sum of d·d products ε_i·J_ij·ε_j, or of d, each J_ij as exact as a velocity and its
+            // roundings of either sign; a Gaussian's |ε_i·ε_j| are larger than 1 now and then.
+            let factor = if trace.probe == Some(Probe::Gaussian) { 4.0 } else { 2.0 };
+            let allowed = 1e-6 * magnitude(want);
+            let width = case.state(Some(trace));
+            report.close(&name, &whole, want, |i| {
+                if i % width < case.dim { allowed } else { factor * case.dim as f64 * allowed }
+            });
+            let split = way.run(&mut report, &x, &[1, 3, 2]);
+            report.same_bits(&format!("{name}, in several dispatches"), &split, &whole);
+        }
+    }
+    report.finish();
+}
+
+/// At a kink the slope is what the activation says: one evaluation at points that are away from all of them.
+#[test]
+fn divergences_of_activations_with_kinks() {
+    let mut report = Report::new();
+    for activation in [Activation::Relu, Activation::Selu] {
+        let case = Case { activation, cut: CUTS[2], rows: 40, ..CASES[2] };
+        let trace = Trace { probe: None, accumulators: 1, tangents: 3 };
+        let x = random(15, case.rows * case.dim);
+        let mlp = case.mlp();
+        let features =
+            crate::reference::draw::features(&wide(&x), &vec![0.5; case.rows], case.dim, case.frequencies);
+        let outputs = mlp.layer_outputs(&features);
+        let times = [0.5, 1.5];
+        let way = Way {
+            case: &case,
+            solver: named("euler"),
+            trace: Some(trace),
+            times: &times,
+            transform: &plainly,
+            noise: &|_, _| 0.0,
+        };
+        let state = case.with_accumulators(&x, Some(trace));
+        let (got, want) = (way.run(&mut report, &state, &[1]), &way.twin(&state)[1]);
+        let mut compared = 0;
+        for row in 0..case.rows {
+            let near = (outputs[..outputs.len() - 1].iter()).any(|layer| {
+                layer
+                    .z
+                    .chunks(layer.z.len() / case.rows)
+                    .nth(row)
+                    .is_some_and(|z| z.iter().any(|z| z.abs() < 1e-5))
+            });
+            if !near {
+                let at = row * 4..(row + 1) * 4;
+                report.near(
+                    &format!("{} row {row}", case.name()),
+                    &got[at.clone()],
+                    &want[at],
+                    5e-6 * magnitude(want),
+                );
+                compared += 1;
+            }
+        }
+        report.holds(compared > 30, || format!("{compared} rows away from kinks"));
+    }
+    report.finish();
+}
+
+#[test]
+fn noise_is_added_at_its_address() {
+    let mut report = Report::new();
+    let path = ot(1e-3);
+    let g = |t: f64| 0.8 - 0.5 * t;
+    // v + g²/2·score as α·x + β·v, score = −(a·v − a'·x)/(D·b), D = a·b' − a'·b.
+    let drift = |t: f64| {
+        let Coefficients { a, b, da, db } = path(t);
+        let factor = g(t).powi(2) / 2.0 / ((a * db - da * b) * b);
+        Transform { alpha: factor * da, beta: 1.0 - factor * a, ..plainly(t) }
+    };
+    for case in &CASES {
+        let times = cosine((0.0, 0.9), 6);
+        let way = Way {
+            case,
+            solver: named("euler-maruyama"),
+            trace: None,
+            times: &times,
+            transform: &drift,
+            noise: &|t, h| g(t) * h.sqrt(),
+        };
+        let x = random(16, case.rows * case.dim);
+        let twin = case.field(None);
+        let velocity = |x: &[f64], t: f64| twin.slopes(x, plainly(t), FIRST_ROW);
+        let want = &stochastic(velocity, &path, g, &wide(&x), case.dim, &times, (SEED, FIRST_ROW))[6];
+        let whole = way.run(&mut report, &x, &[6]);
+        // As without noise, and a normal is within 2⁻²⁰ of the twin's (tests/kernels/random.rs).
+        report.near(&case.name(), &whole, want, 3e-6 * magnitude(want));
+        let split = way.run(&mut report, &x, &[2, 1, 3]);
+        report.same_bits(&format!("{}, in several dispatches", case.name()), &split, &whole);
+        let still = Way { noise: &|_, _| 0.0, ..way };
+        let (got, want) = (still.run(&mut report, &x, &[6]), &still.twin(&x)[6]);
+        report.near(&format!("{} without noise", case.name()), &got, want, 1.5e-6 * magnitude(want));
     }
     report.finish();
 }
@@ -201,10 +304,15 @@ fn particles_beyond_the_rows_stay() {
     let case = &CASES[1];
     let x = random(12, 64 * case.dim);
     for rows in [1, 31, 32, 33, 63] {
-        let constants = Tableau { h: 0.5, steps: 2, rows, ..Tableau::new(&SOLVERS[0]) };
-        let launch = case.launch(&constants, &x, 1);
+        let mut constants = constants(&SOLVERS[0], rows);
+        constants.steps = 2;
+        let timetable = [0.5, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0].repeat(2);
+        let variant = case.variant("integrator", 1, 0, None);
+        let launch = case
+            .launch(variant, &constants, &x)
+            .input(5, &timetable.iter().map(|t| *t as f32).collect::<Vec<_>>());
         let points: Vec<f32> = launch.run(&mut report, [2, 1, 1]).get(3);
-        let moved = rows as usize * case.dim;
+        let moved = rows * case.dim;
         report.same_bits(&format!("beyond {rows}"), &points[moved..], &x[moved..]);
         report.holds(points[..moved].iter().zip(&x).all(|(a, b)| a != b), || {
             format!("some of {rows} did not move")
@@ -213,91 +321,30 @@ fn particles_beyond_the_rows_stay() {
     report.finish();
 }
 
+/// Rounding of the steps' lengths alone: a network without hidden layers, v = −x, in very many steps.
 #[test]
-fn stages_are_combined_as_the_formula_says() {
+fn many_steps_round_as_they_should() {
     let mut report = Report::new();
-    for (i, (dim, frequencies)) in
-        [(1usize, 0usize), (2, 0), (3, 2), (5, 1), (17, 0), (64, 3), (65, 0)].into_iter().enumerate()
-    {
-        let textures = i % 2 == 0;
-        let (width_in, width_out) =
-            ((dim + 1 + 2 * frequencies).next_multiple_of(8), dim.next_multiple_of(8));
-        for rows in [1usize, 3, 64, 257] {
-            for (terms, t, h) in
-                [(0, 0.0f32, 0.25f32), (1, 0.3, 0.1), (3, 0.97, -0.05), (4, 1.0, 0.01), (8, 0.5, -1.0)]
-            {
-                let padded = rows.next_multiple_of(16);
-                // The slopes of a stage end where they end; the next ones begin at a multiple of 256 bytes.
-                let stride = (padded * width_out).next_multiple_of(64);
-                let slopes: Vec<f32> = (0..8)
-                    .flat_map(|j| {
-                        pad(&random(20 + j, rows * dim), dim, width_out, stride / width_out, f32::NAN)
-                    })
-                    .collect();
-                let coefficients: [f32; 8] = random(19, 8).try_into().expect("eight");
-                let x = random(18, rows * dim);
-                let constants = Stage {
-                    t,
-                    h,
-                    terms,
-                    rows: word(rows),
-                    stride: word(stride / 4),
-                    coefficients,
-                    ..Stage::zeroed()
-                };
-                let variant = |update: bool| {
-                    let variant = Variant::new("stage")
-                        .with("DIM", word(dim))
-                        .with("WIDTH_IN", word(width_in))
-                        .with("WIDTH_OUT", word(width_out))
-                        .with("LANES", 64)
-                        .flag("UPDATE", update);
-                    if update {
-                        variant
-                    } else {
-                        variant.with("FREQUENCIES", word(frequencies)).flag("TEXTURES", textures)
-                    }
-                };
-                let groups = word((rows * width_in / 4).div_ceil(64));
-                let grid = [groups.div_ceil(2), 3, 1];
-                let launch = |update| Launch::new(variant(update)).uniform(0, &constants).input(1, &slopes);
-                let got: Vec<f32> = launch(false)
-                    .input(2, &x)
-                    .output_matrix(3, &vec![-7.0f32; padded * width_in], width_in, textures)
-                    .run(&mut report, grid)
-                    .get(3);
-                let updated: Vec<f32> = launch(true).output(2, &x).run(&mut report, grid).get(2);
-
-                let sum = |i: usize, f: fn(f64) -> f64| -> f64 {
-                    let k = |j: usize| f64::from(slopes[j * stride + i / dim * width_out + i % dim]);
-                    let terms =
-                        (0..terms as usize).map(|j| f(f64::from(coefficients[j]) * k(j))).sum::<f64>();
-                    f(x[i].into()) + f(h.into()) * terms
-                };
-                let want: Vec<f64> = (0..x.len()).map(|i| sum(i, |x| x)).collect();
-                let allowed = |i: usize| (f64::from(terms) + 3.0) * UNIT * sum(i, f64::abs);
-                let name = format!("{terms} terms, {rows} rows of dimension {dim}");
-                report.close(&format!("{name}: update"), &updated, &want, allowed);
-
-                let columns = dim + 1 + 2 * frequencies;
-                let want = features(&want, &vec![t.into(); rows], dim, frequencies);
-                report.close(
-                    &format!("{name}: features"),
-                    &unpad(&got, columns, width_in, rows),
-                    &want,
-                    |i| match (i % columns).checked_sub(dim) {
-                        None => allowed(i / columns * dim + i % columns),
-                        Some(0) => 0.0,
-                        Some(_) => wave_error(frequencies),
-                    },
-                );
-                let zeros = padding(&got, columns, width_in, rows);
-                report.same_bits(&format!("{name}: padding"), &zeros, &vec![0.0; zeros.len()]);
-                report.holds(got[rows * width_in..].iter().all(|&x| x == -7.0), || {
-                    format!("{name}: rows beyond")
-                });
-            }
-        }
+    let case = Case { hidden: &[], rows: 3, ..CASES[0] };
+    let mlp = case.mlp();
+    let (w, t_slope, bias) = (mlp.weight(0)[0], mlp.weight(0)[1], mlp.bias(0)[0]);
+    let times = uniform((0.0, 1.0), 2000);
+    let way = Way {
+        case: &case,
+        solver: &SOLVERS[0],
+        trace: None,
+        times: &times,
+        transform: &plainly,
+        noise: &|_, _| 0.0,
+    };
+    let x = [1.0f32, -0.5, 2.0];
+    // As few in a dispatch as every driver's loops go through.
+    let got = way.run(&mut report, &x, &[200; 10]);
+    let mut want = wide(&x);
+    for t in &times[..2000] {
+        want.iter_mut().for_each(|x| *x += (w * *x + t_slope * t + bias) / 2000.0);
     }
+    // Each step rounds the state once: at most 2000·UNIT of its size.
+    report.close("2000 steps", &got, &want, |i| 2000.0 * UNIT * want[i].abs().max(1.0));
     report.finish();
 }

@@ -18,11 +18,15 @@ mod common;
 #[path = "../reference/mod.rs"]
 mod reference;
 
+mod adaptive;
 mod draw;
+mod fused;
 mod integrator;
 mod linear;
 mod loss;
 mod marginal;
 mod optimizer;
+mod path;
 mod random;
+mod stage;
 mod structs;

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 use windfield::gpu::Variant;
 use windfield::sample::Noise;
 
-use crate::common::{Launch, Report, UNIT, random, wide, word};
+use crate::common::{Launch, Report, UNIT, padding, random, unpad, wide, word};
 use crate::reference::noise::noise;
 use crate::reference::philox::{self, KNOWN_ANSWERS};
 
@@ -92,7 +92,10 @@ fn noise_is_the_twins() {
     let seed = 0x0123_4567_89ab_cdef_u64;
     for dim in [1, 2, 3, 4, 5, 7, 64, 65, 784] {
         let source = random(9, 23 * dim);
-        for from_source in [false, true] {
+        // Accumulators behind the point begin at zero; a path may begin with wider noise.
+        for (from_source, extra, std) in
+            [(false, 0, 1.0f32), (true, 0, 1.0), (false, 3, 25.5), (true, 1, 2.0)]
+        {
             // The first row of the last one only just leaves room for the others.
             for (first_row, rows) in [(0, 1), (0, 3), (61, 64), (1000, 257), (u32::MAX - 130, 130)] {
                 let constants = Noise {
@@ -100,24 +103,26 @@ fn noise_is_the_twins() {
                     first_row,
                     rows,
                     source_rows: 23,
+                    deviation: std,
                     ..Noise::zeroed()
                 };
                 let variant = Variant::new("noise")
                     .with("DIM", word(dim))
+                    .with("EXTRA", word(extra))
                     .with("LANES", 64)
                     .flag("SOURCE", from_source);
-                let rows = rows as usize;
+                let (rows, state) = (rows as usize, dim + extra);
                 let mut launch =
-                    Launch::new(variant).uniform(0, &constants).output(1, &vec![f32::NAN; rows * dim]);
+                    Launch::new(variant).uniform(0, &constants).output(1, &vec![f32::NAN; rows * state]);
                 if from_source {
                     launch = launch.input(2, &source);
                 }
-                let groups = word((rows * dim.div_ceil(4)).div_ceil(64));
+                let groups = word((rows * state.div_ceil(4)).div_ceil(64));
                 // Once in a line, and once folded into two dimensions with groups to spare.
                 let points = launch.run(&mut report, [groups, 1, 1]);
                 let folded = launch.run(&mut report, [groups.div_ceil(3), 4, 1]);
                 let name = format!(
-                    "{} rows {first_row}..+{rows} of dimension {dim}",
+                    "{} rows {first_row}..+{rows} of dimension {dim} + {extra}",
                     if from_source { "source" } else { "noise" }
                 );
                 report.same_bits(&format!("{name} on a folded grid"), &folded.get(1), &points.get(1));
@@ -131,7 +136,17 @@ fn noise_is_the_twins() {
                 let errors: Vec<f64> = (first_row..first_row + constants.rows)
                     .flat_map(|row| normal_row_error(seed, row, 0, philox::SAMPLE, dim))
                     .collect();
-                report.close(&name, &points.get(1), &wanted, |i| if from_source { 0.0 } else { errors[i] });
+                let got: Vec<f32> = points.get(1);
+                let drawn = unpad(&got, dim, state, rows);
+                if from_source {
+                    report.near(&name, &drawn, &wanted, 0.0);
+                } else {
+                    let std = f64::from(std);
+                    let wanted: Vec<f64> = wanted.iter().map(|x| std * x).collect();
+                    report.close(&name, &drawn, &wanted, |i| std * errors[i] + UNIT * wanted[i].abs());
+                }
+                let zeros = padding(&got, dim, state, rows);
+                report.same_bits(&format!("{name}: accumulators"), &zeros, &vec![0.0; rows * extra]);
             }
         }
     }

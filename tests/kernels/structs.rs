@@ -6,7 +6,7 @@ use std::mem::{offset_of, size_of};
 use windfield::flow::Slices;
 use windfield::gpu::Variant;
 use windfield::model::{Atlas, Rows};
-use windfield::sample::{NetworkTable, Noise, Stage, Tableau};
+use windfield::sample::{NetworkTable, Noise, Particle, Stage, Tableau};
 use windfield::train::{Chunk, Record, ScheduleConstants, State};
 
 use crate::common::Report;
@@ -102,24 +102,68 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("marginal_merge"),
             "Slices",
-            members!(Slices { first_row, rows, count, queries, begun, padding }),
+            members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
         ),
-        (Variant::new("noise"), "Noise", members!(Noise { seed, first_row, rows, source_rows, padding })),
+        (
+            Variant::new("noise"),
+            "Noise",
+            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
+        ),
         (
             Variant::new("stage"),
             "Stage",
-            members!(Stage { t, h, terms, rows, stride, padding, coefficients }),
+            members!(Stage {
+                moment,
+                h,
+                noise,
+                terms,
+                rows,
+                stride,
+                output,
+                node,
+                step,
+                seed,
+                first_row,
+                first_probe,
+                period,
+                padding,
+                coefficients
+            }),
+        ),
+        (
+            Variant::new("adaptive").part("ACTIVATION", "silu"),
+            "Particle",
+            members!(Particle { t, h, error, status, accepted, rejected, output, after_rejection }),
         ),
         (
             integrator.clone(),
             "Tableau",
-            members!(Tableau { t0, h, first_step, steps, rows, stages, padding, weights, nodes, matrix }),
+            members!(Tableau {
+                seed,
+                first_row,
+                rows,
+                first_step,
+                steps,
+                most_steps,
+                outputs,
+                t0,
+                t1,
+                relative,
+                absolute,
+                stride,
+                padding,
+                weights,
+                nodes,
+                error,
+                dense,
+                matrix
+            }),
         ),
         (integrator, "Network", members!(NetworkTable { layers, padding, shape, outputs })),
         (
             Variant::new("linear_backward_input"),
             "Rows",
-            members!(Rows { count, first_weight, slice_rows, slice_stride }),
+            members!(Rows { count, first_weight, slice_rows, slice_stride, period, padding }),
         ),
         (Variant::new("adamw").flag("TEXTURES", true), "Atlas", members!(Atlas { layers, padding, entries })),
     ];

@@ -21,6 +21,9 @@
 
 pub mod activation;
 pub mod adamw;
+pub mod adaptive;
+pub mod conversions;
+pub mod divergence;
 pub mod draw;
 #[rustfmt::skip]
 pub mod golden;
@@ -33,6 +36,7 @@ pub mod loss;
 pub mod marginal;
 pub mod mlp;
 pub mod noise;
+pub mod path;
 pub mod philox;
 pub mod train;
 

@@ -17,6 +17,10 @@ pub const PICK: u32 = 0;
 pub const SOURCE: u32 = 1;
 /// Stream of the sampler's x0, with the step word 0; otherwise as SOURCE.
 pub const SAMPLE: u32 = 2;
+/// Stream of the probes of a trace: block j holds columns 4j..4j+3, the step word is the probe.
+pub const PROBE: u32 = 3;
+/// Stream of a stochastic sampler's noise, the step word is the step.
+pub const DIFFUSION: u32 = 4;
 
 const M0: u32 = 0xD251_1F53;
 const M1: u32 = 0xCD9E_8D57;
