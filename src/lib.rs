@@ -59,6 +59,7 @@ pub mod error;
 pub mod files;
 pub mod flow;
 pub mod gpu;
+pub mod guide;
 pub mod measure;
 pub mod model;
 pub mod report;
