@@ -6,7 +6,7 @@
 //! | what happens | module | shaders |
 //! | --- | --- | --- |
 //! | a **data set** is opened: a built-in density, a table, images | [`data`] | |
-//! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `shared/philox`, `shared/path/*` |
+//! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `path`, `shared/philox`, `shared/path/*`, `shared/expression` |
 //! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `shared/activation/*` |
 //! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
 //! | the **gradient** goes back through the layers | [`model`] | `linear_backward_input`, `linear_backward_weight`, `gradient_reduce` |

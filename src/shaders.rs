@@ -9,7 +9,7 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS};
+use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS, Solver, marginal_variants};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -51,12 +51,18 @@ pub fn catalogue() -> Vec<Variant> {
             add(noise_variant(dim, 0, source));
         }
         add(noise_variant(dim, 1, false));
+        for habits in HABITS {
+            marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+        }
         for width in WIDTHS {
             let architecture =
                 Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
-            // Derivatives at one width of every dimension, and at every activation below.
-            let divergences = if width == 17 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
-            integrators(&architecture, divergences, &mut add);
+            // Everything at one width of every dimension; the widths change nothing but sizes.
+            if width == 17 {
+                integrators(&architecture, SOLVERS.iter(), &DIVERGENCES, &mut add);
+            } else {
+                integrators(&architecture, [&SOLVERS[0], &SOLVERS[3]], &DIVERGENCES[..1], &mut add);
+            }
         }
     }
     for (name, ..) in ACTIVATIONS {
@@ -69,7 +75,7 @@ pub fn catalogue() -> Vec<Variant> {
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
         }
-        integrators(&architecture, &DIVERGENCES[..2], &mut add);
+        integrators(&architecture, [&SOLVERS[3]], &DIVERGENCES[..2], &mut add);
     }
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
@@ -158,15 +164,16 @@ fn layered(
     }
 }
 
-/// The fused integrators for every solver and divergence, as far as the network is narrow enough for them.
+/// The fused integrators, as far as the network is narrow enough for them.
 fn integrators(
     architecture: &Architecture,
+    solvers: impl IntoIterator<Item = &'static Solver> + Clone,
     divergences: &[Option<Divergence>],
     add: &mut impl FnMut(Variant),
 ) {
     let layout = Layout::new(architecture);
     for habits in HABITS {
-        for solver in SOLVERS {
+        for solver in solvers.clone() {
             for divergence in divergences.iter().copied() {
                 // With a divergence, one solver of each kind of step.
                 if divergence.is_some() && matches!(solver.name, "euler" | "midpoint" | "euler-maruyama") {

@@ -144,9 +144,15 @@ fn help_is_made_of_the_tables() {
     for name in names.chain(windfield::data::built_in().map(|entry| entry.0)) {
         assert!(help.contains(name), "{name}");
     }
-    for flag in
-        ["--time-frequencies", "--weight-decay", "--no-standardize", "--sigma-min", "--log-every", "--warmup"]
-    {
+    for flag in [
+        "--time-frequencies",
+        "--weight-decay",
+        "--no-standardize",
+        "--sigma-min",
+        "--log-every",
+        "--warmup",
+        "--let",
+    ] {
         assert!(help.contains(flag), "{flag}");
     }
     let help = place.done("sample --help");
@@ -433,7 +439,56 @@ fn a_write_that_fails_leaves_nothing_half_written() {
     assert_eq!(checkpoint_step(&place.path("full")), Some(3000), "the weights could be written, and were");
 }
 
+/// Every path trains, and its model says which it was; its batches hold what the path says.
 #[test]
+fn every_path_can_be_chosen() {
+    let place = Place::new();
+    let custom = "custom --mean t^p --std sqrt(1-t)*(1+c*t) --let p=1.5 --let c=-0.25";
+    for (number, flags) in
+        ["ot --sigma-min 0.1", "vp --beta-max 15", "ve --sigma-max 5", "cosine", "poly:3", custom]
+            .into_iter()
+            .enumerate()
+    {
+        let out = format!("run{number}");
+        let said = place.done(&format!("train {SMALL} --path {flags} --steps 3 --out {out}"));
+        let model = Model::load(place.path(&format!("{out}/model.safetensors"))).unwrap();
+        let path = &model.path;
+        assert!(flags.starts_with(&path.name()), "{flags}: {path:?}");
+        for note in path.notes() {
+            assert!(said.contains(&note), "{said}");
+        }
+        place.done(&format!("train --resume {out} --steps 5"));
+        place.done(&format!("sample {out}/model.safetensors -n 10 --steps 2 --out samples.npy"));
+
+        place.done(&format!("batch --data moons:500 --path {flags} --batch 200 --out b.safetensors"));
+        let bytes = fs::read(place.path("b.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let floats =
+            |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
+        let (x0, x1, xt, ut, t) = (floats("x0"), floats("x1"), floats("xt"), floats("ut"), floats("t"));
+        assert!(t.iter().all(|t| f64::from(*t) <= path.t_max()));
+        for i in 0..x0.len() {
+            let [a, b, da, db] = path.schedule(t[i / 2].into());
+            let (x0, x1) = (f64::from(x0[i]), f64::from(x1[i]));
+            for (got, first, second) in [(xt[i], b * x0, a * x1), (ut[i], db * x0, da * x1)] {
+                let allowed = 2e-5 * (first.abs() + second.abs());
+                assert!((f64::from(got) - first - second).abs() <= allowed, "{flags} at {}", t[i / 2]);
+            }
+        }
+    }
+    // A run that begins with a model goes on with its path, unless another one is asked for.
+    let path = |run: &str| Model::load(place.path(&format!("{run}/model.safetensors"))).unwrap().path;
+    let init = "train --data moons:2000 --batch 64 --steps 0 --no-pictures --init run4/model.safetensors";
+    place.done(&format!("{init} --out same"));
+    place.done(&format!("{init} --sigma-min 0 --out other"));
+    assert_eq!(
+        (path("run4").name(), path("same"), path("other").name()),
+        ("poly:3".into(), path("run4"), "ot".into())
+    );
+}
+
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn every_failure_is_one_line() {
     let place = Place::new();
     place.model();
@@ -495,6 +550,37 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons --lr nan"), 2, &["--lr"]),
         (format!("{train} --data moons --ema 1"), 2, &["--ema"]),
         (format!("{train} --data moons --sigma-min 2"), 2, &["--sigma-min"]),
+        (format!("{train} --data moons --path poly:2.5"), 2, &["poly:2.5", "integer"]),
+        (format!("{train} --data moons --path poly:0"), 2, &["poly:0", "1 to 32"]),
+        (format!("{train} --data moons --path poly:x"), 2, &["poly:x"]),
+        (format!("{train} --data moons --path vp:2"), 2, &["vp:2"]),
+        (format!("{train} --data moons --path cosine --sigma-min 0.1"), 2, &["--sigma-min", "`cosine`"]),
+        (format!("{train} --data moons --beta-max 5"), 2, &["--beta-max", "`ot`", "--sigma-min"]),
+        (format!("{train} --data moons --path vp --beta-max -1"), 2, &["--beta-max -1"]),
+        (
+            format!("{train} --data moons --path ve --sigma-max 0.01"),
+            2,
+            &["--sigma-max 0.01", "--sigma-min 0.01"],
+        ),
+        (format!("{train} --data moons --path custom"), 2, &["--mean"]),
+        (format!("{train} --data moons --path custom --mean t"), 2, &["--std"]),
+        (format!("{train} --data moons --mean t --std 1-t"), 2, &["--path custom"]),
+        (format!("{train} --data moons --let k=2"), 2, &["--path custom"]),
+        (format!("{train} --data moons --path custom --mean t+ --std 1-t"), 2, &["`t+`, column 3"]),
+        (format!("{train} --data moons --path custom --mean t --std 1-q"), 2, &["`1-q`, column 3", "`q`"]),
+        (format!("{train} --data moons --path custom --mean t --std -t"), 2, &["`-t`", "positive", "t = 0"]),
+        (
+            format!("{train} --data moons --path custom --mean t --std 1-t --let k"),
+            2,
+            &["--let", "NAME=NUMBER"],
+        ),
+        (format!("{train} --data moons --path custom --mean t --std 1-t --let k=x"), 2, &["--let", "`x`"]),
+        (format!("{train} --data moons --path custom --mean t --std 1-t --let t=1"), 2, &["`t`"]),
+        (
+            format!("{train} --data moons --path custom --mean t --std 1-t --let k=1 --let k=2"),
+            2,
+            &["`k`", "twice"],
+        ),
         (format!("{train} --data moons --checkpoint-every -1"), 2, &["--checkpoint-every"]),
         ("train --data moons --batch 0".into(), 2, &["--batch"]),
         ("train --data moons --batch 2000000000".into(), 2, &["--batch"]),

@@ -10,17 +10,23 @@ fn guarded_sqrt(x: f32) -> f32 {
 }
 
 // x^y = exp(y·log x) for x > 0, and at x = 0 its limit, as far as float32 holds it; 0 for x < 0. The product's rounding
-// counts: relatively within (|y·log x|·8 + 4)·2^−24.
+// counts: relatively within (8·|y·log x| + 4)·2^−24.
 fn power(x: f32, y: f32) -> f32 {
     let general = exponential(y * logarithm(x));
     let at_zero = select(select(1.0, 0.0, y > 0.0), general, y < 0.0);
-    return select(at_zero, general, x > 0.0);
+    return select(select(0.0, at_zero, x == 0.0), general, x > 0.0);
 }
 
-// (sin, cos) of an angle in radians, within (|x| + 2)·2^−24 for |x| < 2^20: its multiple of a turn is taken off first
+// 2π in three parts; the first two have so few bits that their products with a count of turns are exact (Cephes, Moshier).
+const TWO_PI_HIGH: f32 = 6.28125;
+const TWO_PI_MIDDLE: f32 = 1.93500518798828125e-3;
+const TWO_PI_LOW: f32 = 3.019915981956752864e-7;
+
+// (sin, cos) of an angle in radians, within 12·2^−24 for |x| < 10⁴; beyond, whole turns are lost, but never the range
 fn sine_cosine(x: f32) -> vec2f {
-    let turns = x * (1.0 / TWO_PI);
-    let both = sin_cos_turns(vec2f(turns - round(turns)));
+    let turns = round(x * (1.0 / TWO_PI));
+    let angle = ((x - turns * TWO_PI_HIGH) - turns * TWO_PI_MIDDLE) - turns * TWO_PI_LOW;
+    let both = sin_cos_turns(vec2f(clamp(angle, -4.0, 4.0) * (1.0 / TWO_PI)));
     return both.xz;
 }
 

@@ -271,6 +271,10 @@ pub struct PathArgs {
 }
 
 impl PathArgs {
+    /// The names of these flags.
+    pub const NAMES: [&str; 8] =
+        ["path", "sigma-min", "sigma-max", "beta-min", "beta-max", "mean", "std", "let"];
+
     /// Whether a path was named, or anything said of one.
     pub fn is_given(&self) -> bool {
         let values = [self.sigma_min, self.sigma_max, self.beta_min, self.beta_max];

@@ -13,10 +13,10 @@ use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, duration,
     pictures,
 };
-use windfield::train::{Checkpoint, Outcome, SCHEDULES, TrainOptions, Trainer};
+use windfield::train::{Checkpoint, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
-use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::flags::{self, FlowArgs, PathArgs, StandardizeArgs};
 use super::terminal::{typed, warn};
 use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
@@ -61,7 +61,8 @@ pub struct Args {
     time_frequencies: usize,
     /// Begin with the weights of this model
     ///
-    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out.
+    /// The network's shape is then the model's; --hidden, --activation and --time-frequencies may be left out. So may
+    /// the path: without any of its flags, it is the model's too.
     #[arg(long, value_name = "MODEL", help_heading = "Network")]
     init: Option<PathBuf>,
 
@@ -109,6 +110,17 @@ pub struct Args {
     #[arg(long, value_name = "STEPS", help_heading = "Output", default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(1..))]
     log_every: u64,
+    /// Steps between measurements of the exact loss L_FM, how far the model is from the best field that there is; 0: off
+    ///
+    /// L_CFM, the loss that is trained on, is L_FM plus the floor C that no model can fall below (the crossing energy of
+    /// data and path). All three are measured over one held-out batch, under the weights that are saved (the average,
+    /// where averaging is on). They become the columns l_fm and l_cfm of metrics.csv, in the row of the step just made,
+    /// and the lower panel of loss.png. Training itself is not changed in any bit.
+    #[arg(long, value_name = "STEPS", help_heading = "Output", default_value_t = 0)]
+    exact_every: u64,
+    /// Rows of the held-out batch; its exact velocities are computed once, at the cost of these rows times those of the data
+    #[arg(long, value_name = "ROWS", help_heading = "Output", default_value_t = TrainOptions::default().exact_rows)]
+    exact_rows: usize,
     /// Seconds between checkpoints; 0: only at the end
     ///
     /// Large models are saved less often, so that saving takes no more than a twentieth of the time.
@@ -174,6 +186,8 @@ struct Run<'a> {
     every: Option<Duration>,
     pictures: bool,
     smoothed: Smoothed,
+    /// The last measurement of the exact loss.
+    exact: Option<ExactLoss>,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -199,6 +213,10 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
     let data = Dataset::open(name)?;
     let source = flags::open_source(args.source.as_deref())?;
     let device = context.device()?;
+    if options.exact_every > 0 {
+        context
+            .say(&format!("exact     the marginal field of {} held-out points", count(options.exact_rows)));
+    }
     let trainer = match &init {
         Some(model) => Trainer::from_model(&device, &data, source.as_ref(), options, model)?,
         None => Trainer::new(&device, &data, source.as_ref(), options)?,
@@ -212,7 +230,8 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         folder.clear()?;
     }
     config(&device, &data, source.as_ref(), &trainer, args.log_every).save(folder.config())?;
-    let metrics = Metrics::new(folder.metrics(), args.log_every);
+    let exact_every = trainer.options().exact_every;
+    let metrics = Metrics::new(folder.metrics(), args.log_every).with_exact(exact_every);
     Run {
         context,
         device,
@@ -225,6 +244,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         every: every(args),
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
+        exact: None,
     }
     .go()
 }
@@ -269,6 +289,8 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
     }
     folder.sweep()?;
     let (metrics, before) = Metrics::resume(folder.metrics(), log_every, checkpoint.step())?;
+    let metrics = metrics.with_exact(trainer.options().exact_every);
+    let exact = metrics.last().and_then(|row| row.exact);
     interrupt::check("the run is as it was")?;
     context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
     config(&device, &data, source.as_ref(), &trainer, log_every).save(folder.config())?;
@@ -284,6 +306,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         every: every(args),
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
+        exact,
     }
     .go()
 }
@@ -306,6 +329,8 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         ema: args.ema,
         seed: context.seed(),
         standardize: args.standardize.wanted(),
+        exact_every: if args.explain { 0 } else { args.exact_every },
+        exact_rows: args.exact_rows,
     };
     if let Some(model) = init {
         let architecture = &model.architecture;
@@ -317,6 +342,9 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         }
         if !context.typed("time-frequencies") {
             options.time_frequencies = architecture.time_frequencies;
+        }
+        if !PathArgs::NAMES.iter().any(|name| context.typed(name)) {
+            options.path = model.path.clone();
         }
     }
     options.validate().map_err(Usage::of)?;
@@ -455,6 +483,8 @@ struct Summary<'a> {
     /// By this call.
     steps_made: u64,
     loss: Loss,
+    /// With --exact-every.
+    exact: Option<Exact>,
     /// Of training, by this call.
     seconds: f64,
     steps_per_second: Option<f64>,
@@ -463,6 +493,18 @@ struct Summary<'a> {
     parameters: usize,
     seed: u64,
     files: Vec<String>,
+}
+
+/// Over the held-out batch, under the weights of the model.
+#[derive(Serialize)]
+struct Exact {
+    /// The distance from the best field. Null where no step was made.
+    l_fm: Option<f64>,
+    l_cfm: Option<f64>,
+    /// The floor of `l_cfm`, and its standard error.
+    crossing_energy: f64,
+    crossing_energy_error: f64,
+    rows: usize,
 }
 
 /// Null where no step was made.
@@ -511,14 +553,16 @@ impl Run<'_> {
         let mut next = self.every.and_then(|every| begun.checked_add(every));
         loop {
             let mut failed = None;
-            let Self { trainer, metrics, smoothed, before, .. } = self;
+            let Self { trainer, metrics, smoothed, before, exact, .. } = self;
             let outcome = trainer.run(|news| {
                 let now = begun.elapsed().as_secs_f64();
                 #[allow(clippy::cast_precision_loss, reason = "few records")]
                 let each = (now - seen) / news.records.len().max(1) as f64;
                 for (step, record) in news.records {
                     seen += each;
-                    metrics.push(*step, record, *before + seen);
+                    let measured = news.exact.filter(|_| step + 1 == news.step);
+                    *exact = measured.or(*exact);
+                    metrics.push(*step, record, *before + seen, measured);
                     smoothed.push(record.loss.into());
                 }
                 seen = now;
@@ -596,7 +640,11 @@ impl Run<'_> {
         };
         if self.trainer.step() > 0 {
             let curve = Metrics::curve(self.folder.metrics(), 20_000);
-            save("loss.png", curve.and_then(|curve| pictures::loss(&curve)).map(Some));
+            let exact = Metrics::exact(self.folder.metrics());
+            let picture = curve.and_then(|curve| {
+                exact.and_then(|exact| pictures::loss(&curve, &exact, self.trainer.floor()))
+            });
+            save("loss.png", picture.map(Some));
         }
         let go_on = || !interrupt::requested();
         let mut progress = self.context.progress(0, 0);
@@ -637,6 +685,13 @@ impl Run<'_> {
             steps: self.trainer.step(),
             steps_made: made,
             loss: Loss { last: self.metrics.last().map(|row| row.loss), smoothed: self.smoothed.value() },
+            exact: self.trainer.floor().map(|floor| Exact {
+                l_fm: self.exact.map(|exact| exact.fm),
+                l_cfm: self.exact.map(|exact| exact.cfm),
+                crossing_energy: floor.crossing_energy,
+                crossing_energy_error: floor.error,
+                rows: floor.rows,
+            }),
             seconds,
             steps_per_second: speed,
             adapter: Adapter::of(&self.device),
@@ -651,6 +706,15 @@ impl Run<'_> {
                 count(made),
                 duration(Duration::from_secs_f64(seconds)),
                 approximately(speed),
+            ));
+        }
+        if let (Some(exact), Some(floor)) = (self.exact, self.trainer.floor()) {
+            context.say(&format!(
+                "exact     excess L_FM {:.4} over the floor C {:.3} ± {:.3} ({} held-out points)",
+                exact.fm,
+                floor.crossing_energy,
+                floor.error,
+                count(floor.rows)
             ));
         }
         context.say(&format!("wrote     {}: {}", self.folder.path().display(), summary.files.join(", ")));

@@ -2,6 +2,7 @@
 //! stochastic flow, or one of the quantities that a velocity stands for. All of them are α·x + β·v(c·x, t).
 
 use super::Path;
+use crate::data::Standardization;
 use crate::{Error, Result};
 
 /// α·x + β·v(c·x, t), in double precision on the host.
@@ -122,6 +123,28 @@ impl Quantity {
         }
     }
 
+    /// From the network's coordinates to data units, in place: velocities are scaled, denoised points moved as well,
+    /// scores scaled the other way, and noise is what it is.
+    pub fn to_data_units(self, values: &mut [f32], standardization: &Standardization) {
+        match self {
+            Self::Velocity => standardization.undo_scale(values),
+            Self::Score => standardization.undo_gradient(values),
+            Self::Denoised => standardization.undo(values),
+            Self::Noise => {}
+        }
+    }
+
+    /// What it is of the marginals of a data set, by factors of r = E[x − a·x1 | x] and of m = E[x1 | x] (eq. 6).
+    #[must_use]
+    pub fn of_moments(self, [_, b, da, db]: [f64; 4]) -> (f64, f64) {
+        match self {
+            Self::Velocity => (db / b, da),
+            Self::Score => (-1.0 / (b * b), 0.0),
+            Self::Denoised => (0.0, 1.0),
+            Self::Noise => (1.0 / b, 0.0),
+        }
+    }
+
     /// The evaluation that gives it at time `t` of a model of that path.
     ///
     /// # Errors
@@ -168,6 +191,8 @@ mod tests {
         ] {
             let (alpha, beta) = quantity.factors(schedule);
             assert!((alpha * x + beta * v - want).abs() < 1e-12, "{quantity:?}");
+            let (of_r, of_m) = quantity.of_moments(schedule);
+            assert!((of_r * (x - a * x1) + of_m * x1 - want).abs() < 1e-12, "{quantity:?} of moments");
         }
     }
 }

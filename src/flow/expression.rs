@@ -11,8 +11,8 @@ const LONGEST: usize = 1000;
 const DEEPEST: usize = 64;
 /// The most operations, numbers and variables, each counted once however often it occurs.
 const LARGEST: usize = 256;
-/// Integer exponents up to here are products.
-const LARGEST_PRODUCT: f64 = 64.0;
+/// Integer exponents up to here are products of squares.
+const LARGEST_PRODUCT: f64 = 65_536.0;
 
 /// A function of one argument. All are smooth where they are defined: abs, min and max are left out for that reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -179,6 +179,41 @@ impl Expression {
             });
         }
         values.last().copied().unwrap_or((f64::NAN, f64::NAN))
+    }
+
+    /// The value at `t` in float32, by the operations that [`Expression::to_wgsl`] writes.
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    pub(super) fn evaluate_f32(&self, t: f32) -> f32 {
+        let exp = |x: f32| x.clamp(-87.0, 88.0).exp();
+        let log = |x: f32| x.max(f32::MIN_POSITIVE).ln();
+        let mut values: Vec<f32> = Vec::with_capacity(self.nodes.len());
+        for node in &self.nodes {
+            let at = |id: u32| values[id as usize];
+            values.push(match *node {
+                Node::Number(bits) => float(f64::from_bits(bits)),
+                Node::Time => t,
+                Node::Negate(x) => -at(x),
+                Node::Apply(function, x) => match function {
+                    Function::Sqrt => at(x).max(0.0).sqrt(),
+                    Function::Exp => exp(at(x)),
+                    Function::Log => log(at(x)),
+                    Function::Sin => at(x).sin(),
+                    Function::Cos => at(x).cos(),
+                    Function::Tan => at(x).tan(),
+                    Function::Tanh => at(x).tanh(),
+                },
+                Node::Combine(operator, x, y) => match (operator, at(x), at(y)) {
+                    (Operator::Add, x, y) => x + y,
+                    (Operator::Subtract, x, y) => x - y,
+                    (Operator::Multiply, x, y) => x * y,
+                    (Operator::Divide, x, y) => x / y,
+                    (Operator::Power, x, y) if y.fract() == 0.0 => x.powi(y as i32),
+                    (Operator::Power, x, y) if x > 0.0 || y < 0.0 => exp(y * log(x)),
+                    (Operator::Power, ..) => 0.0,
+                },
+            });
+        }
+        values.last().copied().unwrap_or(f32::NAN)
     }
 
     /// The derivative by t, lightly simplified.
@@ -553,6 +588,19 @@ impl Graph {
             Node::Number(bits) => self.number(-f64::from_bits(bits)),
             Node::Negate(inner) => inner,
             Node::Combine(Operator::Subtract, a, b) => self.combine(Operator::Subtract, b, a),
+            Node::Combine(operator @ (Operator::Multiply | Operator::Divide), a, b) => {
+                match (self.number_at(a), self.number_at(b)) {
+                    (Some(number), _) => {
+                        let a = self.number(-number);
+                        self.combine(operator, a, b)
+                    }
+                    (None, Some(number)) => {
+                        let b = self.number(-number);
+                        self.combine(operator, a, b)
+                    }
+                    (None, None) => self.intern(Node::Negate(x)),
+                }
+            }
             _ => self.intern(Node::Negate(x)),
         }
     }
@@ -735,6 +783,11 @@ impl Graph {
                         products(&mut body, id, x, exponent)
                     }
                     Some(0.5) => format!("guarded_sqrt(v{x})"),
+                    // Even and odd powers of what may be negative.
+                    Some(exponent) if exponent % 2.0 == 0.0 => format!("power(abs(v{x}), v{y})"),
+                    Some(exponent) if exponent.fract() == 0.0 => {
+                        format!("sign(v{x}) * power(abs(v{x}), v{y})")
+                    }
                     _ => format!("power(v{x}, v{y})"),
                 },
             };
@@ -770,12 +823,16 @@ fn products(body: &mut String, id: usize, x: u32, exponent: f64) -> String {
     if exponent < 0.0 { format!("1e0f / ({product})") } else { product }
 }
 
-/// A number as WGSL accepts it: what float32 cannot hold becomes the nearest that it can, and what is too small for
-/// its normal numbers zero.
-fn literal(value: f64) -> String {
+/// What float32 cannot hold becomes the nearest that it can, and what is too small for its normal numbers zero.
+fn float(value: f64) -> f32 {
     #[allow(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
     let value = value.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
-    if value.is_normal() { format!("{value:e}f") } else { "0e0f".to_owned() }
+    if value.is_normal() { value } else { 0.0 }
+}
+
+/// A number as WGSL accepts it.
+fn literal(value: f64) -> String {
+    format!("{:e}f", float(value))
 }
 
 /// In the notation that [`Expression::parse`] reads, with constants by value and no more parentheses than needed.
@@ -815,5 +872,363 @@ impl fmt::Display for Expression {
             texts.push(text);
         }
         f.write_str(texts.last().map_or("", |(text, _)| text))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::float_cmp, reason = "values are compared on purpose")]
+mod tests {
+    use std::cell::Cell;
+
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+
+    use super::*;
+    use crate::shaders::{TARGETS, Target};
+
+    fn parse(text: &str) -> Result<Expression> {
+        let constants = BTreeMap::from([("k".to_owned(), 3.0), ("beta_1".to_owned(), -0.5)]);
+        Expression::parse(text, &constants)
+    }
+
+    #[test]
+    fn precedence_is_the_ordinary_one() {
+        for (text, value) in [
+            ("1 + 2*3", 7.0),
+            ("(1 + 2)*3", 9.0),
+            ("7 - 4 - 2", 1.0),
+            ("8/4/2", 1.0),
+            ("2^3^2", 512.0),
+            ("-2^2", -4.0),
+            ("(-2)^2", 4.0),
+            ("2^-1", 0.5),
+            ("2^-t", 2f64.powf(-0.5)),
+            ("-t^2", -0.25),
+            ("--t", 0.5),
+            ("2*-t", -1.0),
+            ("6/2*3", 9.0),
+            ("1 - -1", 2.0),
+            (" \t1\n+ t ", 1.5),
+            ("1e2 + 1.5e-1 + .5 + 2.", 102.65),
+            ("2*e^1", 2.0 * std::f64::consts::E),
+            ("sin(pi*t)", 1.0),
+            ("k*t + beta_1", 1.0),
+            ("sqrt(t)^2", 0.5f64.sqrt() * 0.5f64.sqrt()),
+            ("log(e^t)", 0.5),
+            (
+                "tanh(t) - tan(t) + cos(t) + exp(t)",
+                0.5f64.tanh() - 0.5f64.tan() + 0.5f64.cos() + 0.5f64.exp(),
+            ),
+            ("0^0 + 0^t", 1.0),
+        ] {
+            let got = parse(text).unwrap_or_else(|error| panic!("{error}")).evaluate(0.5);
+            assert!((got - value).abs() < 1e-14 * (1.0 + value.abs()), "{text}: {got}, expected {value}");
+        }
+    }
+
+    #[test]
+    fn errors_point_at_the_character() {
+        let long = format!("t{}", " ".repeat(1000));
+        let large = (0..200).map(|i| i.to_string()).collect::<Vec<_>>().join("+");
+        for (text, column, words) in [
+            ("", 1, "ends too early"),
+            ("1 +", 4, "ends too early"),
+            ("1 + * 2", 5, "`*`"),
+            ("2t", 2, "`t`"),
+            ("2 t", 3, "+ - * / ^"),
+            ("(1 + t", 7, "the `(` of column 1 is not closed"),
+            ("(1 + t]", 7, "`]`"),
+            ("1 + t)", 6, "closes nothing"),
+            ("sin t", 5, "expected `(`"),
+            ("sin", 4, "expected `(`"),
+            ("2*sinus(t)", 3, "no function is called `sinus`"),
+            ("abs(t)", 1, "`abs` has no derivative everywhere"),
+            ("1 - q*t", 5, "t, pi, e, beta_1, k and the functions sqrt"),
+            ("t**2", 2, "written with ^"),
+            ("1e999", 1, "too large"),
+            ("1..2", 3, "`.` is unexpected"),
+            (".", 1, "no number"),
+            ("π·t", 1, "`π`"),
+            ("t + \u{7}", 5, "\\u{7}"),
+            ("t\n\n,", 4, "`t\\n\\n,`"),
+            ("t;}", 2, "`;`"),
+            (&"(".repeat(900), 66, "nests too deeply"),
+            (&"-".repeat(900), 66, "nests too deeply"),
+            (&"t^".repeat(400), 131, "nests too deeply"),
+            (&"exp(".repeat(200), 261, "nests too deeply"),
+            (&large, 402, "too large"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            let place = format!("column {column}:");
+            assert!(error.contains(&place) && error.contains(words), "{text:?}: {error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+        }
+        assert!(parse(&long).unwrap_err().to_string().contains("1001 characters"));
+        for (name, value, word) in [
+            ("t", 1.0, "meaning of its own"),
+            ("exp", 1.0, "meaning of its own"),
+            ("2x", 1.0, "cannot name"),
+            ("", 1.0, "cannot name"),
+            ("a b", 1.0, "cannot name"),
+            ("x", f64::NAN, "NaN"),
+            ("x", f64::INFINITY, "inf"),
+        ] {
+            let error = Expression::parse("t", &BTreeMap::from([(name.to_owned(), value)])).unwrap_err();
+            assert!(error.to_string().contains(word), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn derivatives_are_simplified() {
+        for (text, derivative) in [
+            ("3", "0.0"),
+            ("t", "1.0"),
+            ("1 - t", "-1.0"),
+            ("t^2", "2.0*t"),
+            ("t^3/3", "3.0*t^2.0/3.0"),
+            ("-t", "-1.0"),
+            ("sin(k*t)", "cos(3.0*t)*3.0"),
+            ("exp(-t)", "-exp(-t)"),
+            ("sqrt(1 - t)", "-1.0/(2.0*sqrt(1.0 - t))"),
+            ("k^2 + pi", "0.0"),
+            ("e^t", "2.718281828459045^t"),
+        ] {
+            assert_eq!(parse(text).unwrap().derivative().to_string(), derivative, "{text}");
+        }
+    }
+
+    /// Constants cannot make WGSL that a compiler refuses, nor can what is read twice make it long.
+    #[test]
+    fn wgsl_is_small_and_has_numbers_that_it_accepts() {
+        let wgsl = parse("1e300*t + 1e-300 - 1e-40 + 0.1").unwrap().to_wgsl("f");
+        assert!(
+            wgsl.contains("= 3.4028235e38f;") && wgsl.contains("= 0e0f;") && wgsl.contains("1e-1f"),
+            "{wgsl}"
+        );
+        assert_eq!(parse("sin(t^2) + sin(t^2)*sin(t^2)").unwrap().to_wgsl("f").matches("sine(").count(), 1);
+        assert_eq!(parse("t^100").unwrap().to_wgsl("f").matches('*').count(), 8);
+        // However long, names of its own and helpers alone.
+        let wgsl = parse("tanh(beta_1*t)^k").unwrap().to_wgsl("f");
+        assert!(!wgsl.contains("beta") && !wgsl.contains('k'), "{wgsl}");
+    }
+
+    /// Trees as the parser could have made them.
+    #[derive(Clone, Debug)]
+    enum Tree {
+        Number(f64),
+        Time,
+        Negate(Box<Tree>),
+        Apply(Function, Box<Tree>),
+        Combine(Operator, Box<Tree>, Box<Tree>),
+    }
+
+    impl Tree {
+        fn build(&self, graph: &mut Graph) -> u32 {
+            let node = match self {
+                Self::Number(number) => Node::Number(number.to_bits()),
+                Self::Time => Node::Time,
+                Self::Negate(x) => {
+                    let x = x.build(graph);
+                    graph.number_at(x).map_or(Node::Negate(x), |number| Node::Number((-number).to_bits()))
+                }
+                Self::Apply(function, x) => Node::Apply(*function, x.build(graph)),
+                Self::Combine(operator, x, y) => {
+                    let x = x.build(graph);
+                    Node::Combine(*operator, x, y.build(graph))
+                }
+            };
+            graph.intern(node)
+        }
+
+        fn expression(&self) -> Expression {
+            let mut graph = Graph::default();
+            let root = self.build(&mut graph);
+            graph.extract(root)
+        }
+    }
+
+    fn tree(numbers: impl Strategy<Value = f64> + 'static) -> impl Strategy<Value = Tree> {
+        use Operator::{Add, Divide, Multiply, Power, Subtract};
+        let leaf = prop_oneof![numbers.prop_map(Tree::Number), Just(Tree::Time), Just(Tree::Time)];
+        leaf.prop_recursive(6, 60, 2, |inner| {
+            let functions = (0..FUNCTIONS.len()).prop_map(|i| FUNCTIONS[i].1);
+            let operators = prop::sample::select(vec![Add, Subtract, Multiply, Divide, Power]);
+            prop_oneof![
+                1 => inner.clone().prop_map(|x| Tree::Negate(Box::new(x))),
+                2 => (functions, inner.clone()).prop_map(|(function, x)| Tree::Apply(function, Box::new(x))),
+                4 => (operators, inner.clone(), inner)
+                    .prop_map(|(operator, x, y)| Tree::Combine(operator, Box::new(x), Box::new(y))),
+            ]
+        })
+    }
+
+    fn any_number() -> impl Strategy<Value = f64> {
+        use proptest::num::f64::{NORMAL, SUBNORMAL, ZERO};
+        prop_oneof![-3.0..3.0, (-4i8..6).prop_map(f64::from), NORMAL | SUBNORMAL | ZERO]
+    }
+
+    fn run<S: Strategy>(cases: u32, strategy: &S, check: impl Fn(S::Value) -> Result<(), TestCaseError>) {
+        let config = Config { cases, failure_persistence: None, ..Config::default() };
+        TestRunner::new_with_rng(
+            config,
+            proptest::test_runner::TestRng::deterministic_rng(proptest::test_runner::RngAlgorithm::ChaCha),
+        )
+        .run(strategy, check)
+        .unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    #[test]
+    fn what_is_printed_is_read_back() {
+        run(2000, &tree(any_number()), |tree| {
+            let expression = tree.expression();
+            let text = expression.to_string();
+            if text.chars().count() > LONGEST {
+                return Ok(());
+            }
+            let again = Expression::parse(&text, &BTreeMap::new())
+                .map_err(|error| TestCaseError::fail(format!("{text}: {error}")))?;
+            prop_assert_eq!(&again, &expression, "{}", text);
+            // Spaces mean nothing.
+            let spaced: String = text
+                .chars()
+                .flat_map(|c| match c {
+                    '(' | ')' | '*' | '/' | '^' => vec![' ', c, '\t'],
+                    c => vec![c],
+                })
+                .collect();
+            if spaced.chars().count() <= LONGEST {
+                prop_assert_eq!(parse(&spaced).unwrap(), expression);
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn symbolic_derivatives_are_those_of_dual_numbers() {
+        let compared = Cell::new(0);
+        let numbers = prop_oneof![-3.0..3.0, (-4i8..6).prop_map(f64::from)];
+        run(3000, &tree(numbers), |tree| {
+            let expression = tree.expression();
+            let derivative = expression.derivative();
+            for t in [0.03, 0.25, 0.6, 0.99] {
+                let (value, slope) = expression.evaluate_dual(t);
+                let plain = expression.evaluate(t);
+                prop_assert!(value == plain || value.is_nan() && plain.is_nan());
+                // Where no step is so large or so small that rounding matters.
+                let tame = |expression: &Expression| {
+                    (1..=expression.nodes.len()).all(|end| {
+                        let value = Expression { nodes: expression.nodes[..end].to_vec() }.evaluate(t).abs();
+                        value == 0.0 || (1e-4..1e4).contains(&value)
+                    })
+                };
+                if slope.is_finite() && tame(&expression) && tame(&derivative) {
+                    compared.set(compared.get() + 1);
+                    let symbolic = derivative.evaluate(t);
+                    let allowed = 1e-8 * (1.0 + slope.abs());
+                    prop_assert!(
+                        (symbolic - slope).abs() <= allowed,
+                        "{} at {}: {} = {}, not {}",
+                        expression,
+                        t,
+                        derivative,
+                        symbolic,
+                        slope
+                    );
+                }
+            }
+            Ok(())
+        });
+        assert!(compared.get() > 2000, "only {} were compared", compared.get());
+    }
+
+    #[test]
+    fn wgsl_of_random_trees_is_valid() {
+        let spirv = Target::named("spirv").unwrap();
+        run(300, &(tree(any_number()), tree(any_number())), |(mean, std)| {
+            let source = schedule_wgsl(&mean.expression(), &std.expression());
+            let both = format!("{source}{}", mean.expression().to_wgsl("mean"));
+            let variant = crate::gpu::Variant::new("path").text("PATH", "custom", both);
+            for target in TARGETS.iter().filter(|target| ["wgsl", spirv.name].contains(&target.name)) {
+                if let Err(error) = target.translate(&variant) {
+                    return Err(TestCaseError::fail(format!("{error}\n{source}")));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        let token = prop::sample::select(vec![
+            "t",
+            "pi",
+            "e",
+            "k",
+            "1",
+            "2.5",
+            "1e-3",
+            "1e",
+            ".",
+            "+",
+            "-",
+            "*",
+            "/",
+            "^",
+            "(",
+            ")",
+            "sin",
+            "exp(",
+            "sqrt(",
+            "log(",
+            " ",
+            "√",
+            ",",
+            "=",
+            "\\",
+            "\"",
+            "//#include",
+            "\n",
+            "0",
+            "}",
+            ";",
+            "π",
+            "\u{202e}",
+        ]);
+        let few = prop::collection::vec(token.clone(), 0..6);
+        let tokens = prop_oneof![few, prop::collection::vec(token, 0..40)].prop_map(|tokens| tokens.concat());
+        let parsed = Cell::new(0);
+        run(5000, &prop_oneof![tokens, ".{0,80}"], |text| {
+            match parse(&text) {
+                Ok(expression) => {
+                    parsed.set(parsed.get() + 1);
+                    let derivative = expression.derivative();
+                    let _ = (derivative.evaluate(0.0), derivative.derivative().to_string());
+                    let wgsl = derivative.to_wgsl("f");
+                    let allowed = |c: char| c.is_ascii_alphanumeric() || " \n_():->{}=*/+,.;".contains(c);
+                    prop_assert!(wgsl.chars().all(allowed), "{}", wgsl);
+                    let _ = crate::flow::Path::custom(&text, &text, &BTreeMap::new());
+                }
+                Err(error) => prop_assert_eq!(error.to_string().lines().count(), 1, "{}", error),
+            }
+            Ok(())
+        });
+        assert!(parsed.get() > 50, "only {} were expressions", parsed.get());
+    }
+
+    /// Derivatives of derivatives neither overflow the stack nor take long.
+    #[test]
+    fn higher_derivatives_are_worked_out() {
+        let mut expression = parse("exp(sin(t)*t)/(1 + t^2)").unwrap();
+        for _ in 0..4 {
+            expression = expression.derivative();
+        }
+        assert!(expression.evaluate(0.3).is_finite());
+        let mut sine = parse("sin(t)").unwrap();
+        for _ in 0..40 {
+            sine = sine.derivative();
+        }
+        assert_eq!(sine.to_string(), "sin(t)");
+        let deep = format!("{}t{}", "exp(sin(".repeat(30), "))".repeat(30));
+        assert!(parse(&deep).unwrap().derivative().evaluate(0.1).is_finite());
     }
 }

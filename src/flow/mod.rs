@@ -1,5 +1,5 @@
 //! The mathematics of flow matching as types and tables: probability paths, couplings, solvers and their time grids,
-//! what a velocity stands for, its divergence.
+//! what a velocity stands for, its divergence; and the exact marginals of a data set.
 
 mod coupling;
 mod diffusion;
@@ -7,6 +7,7 @@ mod divergence;
 mod evaluation;
 mod expression;
 mod grid;
+mod marginal;
 mod path;
 mod solver;
 
@@ -16,5 +17,7 @@ pub use divergence::{DIVERGENCES, Divergence, PROBE_DISTRIBUTIONS, ProbeDistribu
 pub use evaluation::{Evaluation, QUANTITIES, Quantity};
 pub use expression::Expression;
 pub use grid::{GRIDS, Grid};
+pub(crate) use marginal::marginal_variants;
+pub use marginal::{Field, Marginal, SLICE_ROWS, Slices};
 pub use path::{PATHS, Path, PathFamily, PathParameter};
 pub use solver::{Method, SOLVERS, Solver};

@@ -238,6 +238,8 @@ struct Custom {
     schedule: [Expression; 4],
     t_max: f32,
     wgsl: String,
+    /// What its float32 is worth.
+    note: Option<String>,
 }
 
 /// How a path is written in model files.
@@ -374,7 +376,7 @@ impl Path {
     ///
     /// # Errors
     /// [`Error::Config`] if an expression cannot be read (see [`Expression::parse`]), if a, b, a' or b' is not finite
-    /// somewhere in [0, 1), or if b is not positive there: both are checked on a grid.
+    /// somewhere in [0, 1), in double precision or on the device, or if b is not positive there: all on a grid.
     ///
     /// # Examples
     /// ```
@@ -396,14 +398,9 @@ impl Path {
         let [da, db] = schedule;
         let schedule = [a, b, da, db];
         let t_max = check(&schedule, mean, std)?;
-        let custom = Custom {
-            mean: mean.into(),
-            std: std.into(),
-            constants: constants.clone(),
-            schedule,
-            t_max,
-            wgsl,
-        };
+        let note = check_f32(&schedule, t_max)?;
+        let (mean, std, constants) = (mean.to_owned(), std.to_owned(), constants.clone());
+        let custom = Custom { mean, std, constants, schedule, t_max, wgsl, note };
         Ok(Self { family: PATHS.len() - 1, parameters: vec![], custom: Some(Arc::new(custom)) })
     }
 
@@ -553,7 +550,7 @@ impl Path {
         let off = |value: f64, from: f64| (value - from).abs() > 1e-3;
         let [a0, b0, ..] = self.schedule(0.0);
         let [a1, b1, ..] = self.schedule(1.0);
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = self.custom.iter().filter_map(|custom| custom.note.clone()).collect();
         if self.t_max() < 1.0 {
             notes.push(format!(
                 "the velocity is singular at t = 1: times are drawn on [0, {}]",
@@ -607,18 +604,13 @@ fn check(schedule: &[Expression; 4], mean: &str, std: &str) -> Result<f32> {
     // Where the derivatives are singular at the very end, the times stop before it.
     let singular = schedule[2..].iter().any(|slope| !finite(slope.evaluate(1.0)));
     let t_max = if singular { BEFORE_THE_END } else { 1.0 };
-    let near = [1e-30, 1e-12, 1e-7, 1e-6, 1e-5, 1e-4];
-    let grid = (0..=4096).map(|i| f64::from(i) / 4096.0);
-    let mut times: Vec<f64> = grid.chain(near).chain(near.map(|s| 1.0 - s)).collect();
-    times.push(1.0 - 2f64.powi(-24));
-    times.sort_by(f64::total_cmp);
     let named = [
         "the mean",
         "the standard deviation",
         "the derivative of the mean",
         "the derivative of the standard deviation",
     ];
-    for t in times {
+    for t in grid() {
         for (place, (expression, what)) in schedule.iter().zip(named).enumerate() {
             if place >= 2 && t > f64::from(t_max) {
                 continue;
@@ -636,6 +628,50 @@ fn check(schedule: &[Expression; 4], mean: &str, std: &str) -> Result<f32> {
         }
     }
     Ok(t_max)
+}
+
+/// The times at which a custom path is checked: all over [0, 1], and close to its ends.
+fn grid() -> Vec<f64> {
+    let near = [1e-30, 1e-12, 1e-7, 1e-6, 1e-5, 1e-4];
+    let even = (0..=4096).map(|i| f64::from(i) / 4096.0);
+    let mut times: Vec<f64> = even.chain(near).chain(near.map(|s| 1.0 - s)).collect();
+    times.push(1.0 - 2f64.powi(-24));
+    times.sort_by(f64::total_cmp);
+    times
+}
+
+/// Checks the same as the device computes it: what it cannot hold is an error, a loss of digits a note.
+fn check_f32(schedule: &[Expression; 4], t_max: f32) -> Result<Option<String>> {
+    let mut worst = (0.01, None);
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
+    for t in grid().into_iter().map(|t| t as f32).filter(|t| *t <= t_max) {
+        for (expression, what) in schedule.iter().zip(["a", "b", "a'", "b'"]) {
+            let (there, exact) = (f64::from(expression.evaluate_f32(t)), expression.evaluate(f64::from(t)));
+            if !there.is_finite() {
+                return Err(Error::config(
+                    format!(
+                        "{what}(t) is {there} at t = {} in float32, though {exact:e} exactly",
+                        at(t.into())
+                    ),
+                    "rewrite the expression so that no step of it is beyond 3e38 or divides by what rounds to 0",
+                ));
+            }
+            // Coefficients by their size, down to a thousandth; slopes by theirs, down to 1.
+            let size = exact.abs().max(if what.len() == 1 { 1e-3 } else { 1.0 });
+            let off = (there - exact).abs() / size;
+            if off > worst.0 {
+                let text = format!(
+                    "float32 keeps few digits of {what}(t) at t = {}: {} instead of {}; rewrite the expression if that \
+                     matters, so that nothing is subtracted from what is almost the same",
+                    at(t.into()),
+                    short(there),
+                    short(exact)
+                );
+                worst = (off, Some(text));
+            }
+        }
+    }
+    Ok(worst.1)
 }
 
 /// A time in a sentence.
@@ -701,6 +737,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::cast_possible_truncation, reason = "rounding is the purpose")]
     fn ends_are_those_of_the_definitions() {
         for path in variations() {
             let [a0, b0, da0, db0] = path.schedule(0.0);
@@ -795,6 +832,8 @@ mod tests {
         let root = custom("t", "2*sqrt(1 - t)").unwrap();
         assert!(root.t_max() < 1.0 && root.source_std() == 2.0);
         assert_eq!(root.notes().len(), 2, "{:?}", root.notes());
+        let lossy = custom("t", "sqrt(1 - exp((t - 1)/20))").unwrap();
+        assert!(lossy.notes()[0].contains("float32 keeps few digits of b"), "{:?}", lossy.notes());
         let notes = custom("0.5 + t/4", "1 - t/2").unwrap().notes();
         for (note, word) in notes.iter().zip(["a(0) = 0.5", "a(1) = 0.75", "b(1) = 0.5"]) {
             assert!(note.contains(word), "{note}");
@@ -810,6 +849,7 @@ mod tests {
             ("t/(1 - t)", "1 - t", "at t = 1;"),
             ("sqrt(t - 0.5)", "1 - t", "NaN"),
             ("t/(1.0000001 - t)^3", "1 - t", "1 − "),
+            ("1e30*t*1e30/1e60", "1 - t", "a(t) is inf at t = "),
         ] {
             let error = custom(mean, std).unwrap_err().to_string();
             assert!(error.contains(words) && error.lines().count() == 1, "{mean}, {std}: {error}");

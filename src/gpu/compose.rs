@@ -364,6 +364,26 @@ mod tests {
     }
 
     #[test]
+    fn text_takes_the_place_of_a_file() {
+        let schedule = |value: &str| {
+            let text = format!(
+                "//#include \"shared/turns.wgsl\"\nconst K: f32 = 1.0;\nfn path_schedule(t: f32) -> vec4f {{ return vec4f({value}); }}"
+            );
+            Variant::new("path").text("PATH", "custom", text)
+        };
+        let source = schedule("t").with_float("K", 0.5).source().unwrap();
+        assert!(
+            source.contains("vec4f(t)")
+                && source.contains("fn sin_cos_turns")
+                && source.contains("K: f32 = 5e-1f")
+        );
+        assert!(!source.contains("{PATH}") && !source.contains("//#"), "{source}");
+        let label = schedule("t").label();
+        assert!(label.starts_with("path-custom") && label.len() == "path-custom".len() + 16, "{label}");
+        assert!(label != schedule("2.0 * t").label() && label == schedule("t").label());
+    }
+
+    #[test]
     fn a_misspelt_constant_is_refused() {
         let error = Variant::new("noise").with("DMI", 3).source().unwrap_err();
         assert!(error.to_string().contains("DMI"), "{error}");

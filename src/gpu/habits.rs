@@ -31,6 +31,8 @@ pub struct Habits {
     pub integrator_tiles: &'static [(u32, u32)],
     /// The widest network for which the fused integrator beats the layered one.
     pub fused_width: usize,
+    /// Coordinates of queries that one invocation of `marginal` keeps in registers, about.
+    pub marginal_coordinates: u32,
 }
 
 impl Habits {
@@ -48,6 +50,7 @@ impl Habits {
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         fused_width: 64,
+        marginal_coordinates: 16,
     };
 
     /// Of GPUs.
@@ -64,6 +67,7 @@ impl Habits {
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
         fused_width: usize::MAX,
+        marginal_coordinates: 4,
     };
 
     /// The habits of an adapter.

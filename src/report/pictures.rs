@@ -15,6 +15,7 @@ use crate::data::Dataset;
 use crate::gpu::Device;
 use crate::model::Model;
 use crate::sample::{Kernels, SampleOptions, Sampler};
+use crate::train::{ExactLoss, Floor};
 
 /// Samples beside the data, at most. Slow devices make fewer.
 const SAMPLES: usize = 100_000;
@@ -33,20 +34,24 @@ const PATH_STEPS: u32 = 60;
 /// Grid points of the field per side.
 const GRID: usize = 64;
 
-/// The loss over the steps of a run, `(step, loss, smoothed)`.
+/// The loss over the steps of a run, `(step, loss, smoothed)`; and where the exact loss was measured, `(step, loss)`,
+/// what it has above its floor.
 ///
 /// # Errors
 /// When it cannot be drawn.
-pub fn loss(curve: &[(u64, f32, f64)]) -> Result<RgbImage> {
+pub fn loss(curve: &[(u64, f32, f64)], exact: &[(u64, ExactLoss)], floor: Option<Floor>) -> Result<RgbImage> {
     #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
     let steps: Vec<f64> = curve.iter().map(|row| row.0 as f64).collect();
     let loss: Vec<f64> = curve.iter().map(|row| row.1.into()).collect();
     let smoothed: Vec<f64> = curve.iter().map(|row| row.2).collect();
+    #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
+    let excess: Vec<(f64, f64)> = exact.iter().map(|(step, loss)| (*step as f64, loss.fm)).collect();
     let curve = LossCurve {
         steps: &steps,
         loss: &loss,
         smoothed: &smoothed,
-        floor: None,
+        floor: floor.map(|floor| (floor.crossing_energy, "floor C")),
+        excess: &excess,
         title: "Conditional flow matching loss",
     };
     loss_curve(&curve, &Theme::default())

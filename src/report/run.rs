@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::files::{write_atomically, write_bytes, write_error};
-use crate::train::{Record, TrainOptions};
+use crate::train::{ExactLoss, Record, TrainOptions};
 use crate::{Error, Result};
 
 /// The version of `config.toml` that this program writes, and the newest that it reads.
@@ -229,28 +229,46 @@ pub struct Row {
     pub gradient_norm: f32,
     /// Seconds of training up to there, those before an interruption included.
     pub seconds: f64,
+    /// The exact loss after update n, where it was measured.
+    pub exact: Option<ExactLoss>,
 }
 
 impl Row {
     const HEADER: &str = "step,loss,learning_rate,gradient_norm,seconds";
+    /// Further columns of a run that measures the exact loss.
+    const EXACT: &str = ",l_fm,l_cfm";
 
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split(',');
-        let row = Self {
+        let mut row = Self {
             step: fields.next()?.parse().ok()?,
             loss: fields.next()?.parse().ok()?,
             learning_rate: fields.next()?.parse().ok()?,
             gradient_norm: fields.next()?.parse().ok()?,
             seconds: fields.next()?.parse().ok()?,
+            exact: None,
+        };
+        row.exact = match (fields.next(), fields.next()) {
+            (None, None) | (Some(""), Some("")) => None,
+            (Some(fm), Some(cfm)) => Some(ExactLoss { fm: fm.parse().ok()?, cfm: cfm.parse().ok()? }),
+            _ => return None,
         };
         fields.next().is_none().then_some(row)
+    }
+
+    /// The row with the columns of the exact loss, empty where it was not measured.
+    fn with_exact(&self) -> String {
+        match self.exact {
+            Some(ExactLoss { fm, cfm }) => format!("{self},{fm:?},{cfm:?}"),
+            None => format!("{self},,"),
+        }
     }
 }
 
 impl std::fmt::Display for Row {
-    /// Floats are written in the fewest digits that read back to the same bits.
+    /// The columns that every run has. Floats are written in the fewest digits that read back to the same bits.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { step, loss, learning_rate, gradient_norm, seconds } = self;
+        let Self { step, loss, learning_rate, gradient_norm, seconds, exact: _ } = self;
         write!(f, "{step},{loss:?},{learning_rate:?},{gradient_norm:?},{seconds:.3}")
     }
 }
@@ -263,6 +281,8 @@ impl std::fmt::Display for Row {
 pub struct Metrics {
     path: PathBuf,
     every: u64,
+    /// Steps between measurements of the exact loss; 0: off.
+    exact_every: u64,
     kept: Kept,
     pending: Vec<Row>,
     last: Option<Row>,
@@ -272,7 +292,7 @@ pub struct Metrics {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kept {
     Nothing,
-    /// The rows of earlier steps that are multiples of `every`: what an uninterrupted run would have written.
+    /// The regular rows of earlier steps: what an uninterrupted run would have written.
     Below(u64),
     Everything,
 }
@@ -280,7 +300,32 @@ enum Kept {
 impl Metrics {
     /// The history of a new run, with a row for every `every`-th step and for the last one.
     pub fn new(path: impl Into<PathBuf>, every: u64) -> Self {
-        Self { path: path.into(), every: every.max(1), kept: Kept::Nothing, pending: vec![], last: None }
+        Self {
+            path: path.into(),
+            every: every.max(1),
+            exact_every: 0,
+            kept: Kept::Nothing,
+            pending: vec![],
+            last: None,
+        }
+    }
+
+    /// The same run measures the exact loss after every `every`-th step; 0: never. Steps after which it is measured
+    /// have rows of their own, whatever [`new`](Self::new) says.
+    #[must_use]
+    pub fn with_exact(mut self, every: u64) -> Self {
+        self.exact_every = every;
+        self
+    }
+
+    /// Whether an uninterrupted run, however long, has a row of this step.
+    fn is_regular(&self, step: u64) -> bool {
+        step.is_multiple_of(self.every) || self.is_measured(step)
+    }
+
+    /// Whether an uninterrupted run, however long, has its exact loss.
+    fn is_measured(&self, step: u64) -> bool {
+        self.exact_every > 0 && (step + 1).is_multiple_of(self.exact_every)
     }
 
     /// The history of a run that goes on from `step`, and the seconds that it took to get there. Rows at and beyond
@@ -307,17 +352,20 @@ impl Metrics {
         Ok((metrics, seconds))
     }
 
-    /// Takes a step's record in, `seconds` after the run began.
-    pub fn push(&mut self, step: u64, record: &Record, seconds: f64) {
+    /// Takes a step's record in, `seconds` after the run began, with the exact loss where it was measured.
+    pub fn push(&mut self, step: u64, record: &Record, seconds: f64, exact: Option<ExactLoss>) {
         let row = Row {
             step,
             loss: record.loss,
             learning_rate: record.learning_rate,
             gradient_norm: record.gradient_norm,
             seconds,
+            exact,
         };
-        if step.is_multiple_of(self.every) {
-            self.pending.push(row);
+        if self.is_regular(step) {
+            // That the run stopped here is no reason for a measurement: it may go on.
+            let exact = exact.filter(|_| self.is_measured(step));
+            self.pending.push(Row { exact, ..row });
         }
         self.last = Some(row);
     }
@@ -342,12 +390,13 @@ impl Metrics {
         let path = &self.path;
         write_atomically(path, |file| {
             let failed = |error| write_error(path, error);
-            writeln!(file, "{}", Row::HEADER).map_err(failed)?;
-            self.each_kept(|line, _| writeln!(file, "{line}").map_err(failed))?;
-            for row in &self.pending {
-                writeln!(file, "{row}").map_err(failed)?;
+            if self.exact_every == 0 {
+                writeln!(file, "{}", Row::HEADER).map_err(failed)?;
+                self.each_row(|row| writeln!(file, "{row}").map_err(failed))
+            } else {
+                writeln!(file, "{}{}", Row::HEADER, Row::EXACT).map_err(failed)?;
+                self.each_row(|row| writeln!(file, "{}", row.with_exact()).map_err(failed))
             }
-            Ok(())
         })?;
         self.kept = Kept::Everything;
         self.pending.clear();
@@ -359,23 +408,41 @@ impl Metrics {
     /// # Errors
     /// As of [`flush`](Self::flush).
     pub fn finish(&mut self) -> Result<()> {
-        self.pending.extend(self.last.filter(|row| !row.step.is_multiple_of(self.every)));
+        if let Some(last) = self.last {
+            self.pending.retain(|row| row.step < last.step);
+            self.pending.push(last);
+        }
         self.flush()
     }
 
-    /// The lines of the present file that stay.
-    fn each_kept(&self, mut each: impl FnMut(&str, &Row) -> Result<()>) -> Result<()> {
-        if self.kept == Kept::Nothing {
-            return Ok(());
+    /// The rows of the present file that stay, and then the new ones, which replace any of the same steps.
+    fn each_row(&self, mut each: impl FnMut(&Row) -> Result<()>) -> Result<()> {
+        let new = self.pending.first().map_or(u64::MAX, |row| row.step);
+        if self.kept != Kept::Nothing {
+            each_row(&self.path, |_, row| {
+                let row = match self.kept {
+                    Kept::Nothing => return Ok(()),
+                    Kept::Below(step) if row.step >= step || !self.is_regular(row.step) => return Ok(()),
+                    Kept::Below(_) => Row { exact: row.exact.filter(|_| self.is_measured(row.step)), ..*row },
+                    Kept::Everything => *row,
+                };
+                if row.step < new { each(&row) } else { Ok(()) }
+            })?;
         }
-        each_row(&self.path, |line, row| {
-            let stays = match self.kept {
-                Kept::Nothing => false,
-                Kept::Below(step) => row.step < step && row.step.is_multiple_of(self.every),
-                Kept::Everything => true,
-            };
-            if stays { each(line, row) } else { Ok(()) }
-        })
+        self.pending.iter().try_for_each(each)
+    }
+
+    /// The measurements of the exact loss in a history: `(step, loss)`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn exact(path: impl AsRef<Path>) -> Result<Vec<(u64, ExactLoss)>> {
+        let mut losses = vec![];
+        each_row(path.as_ref(), |_, row| {
+            losses.extend(row.exact.map(|exact| (row.step, exact)));
+            Ok(())
+        })?;
+        Ok(losses)
     }
 
     /// Reads a history in at most `most` rows, evenly thinned out, each with the loss smoothed over all rows before
@@ -434,7 +501,9 @@ mod tests {
         for step in steps {
             let record =
                 Record { loss: 1.0 / (step + 3) as f32, learning_rate: 1e-3, gradient_norm: 1e-9, halted: 0 };
-            metrics.push(step, &record, step as f64);
+            // As if every run ended here.
+            let exact = ExactLoss { fm: 1.0 / (step + 7) as f64, cfm: 1.0 };
+            metrics.push(step, &record, step as f64, (metrics.exact_every > 0).then_some(exact));
         }
     }
 
@@ -469,11 +538,41 @@ mod tests {
     }
 
     #[test]
+    fn exact_losses_are_those_of_a_whole_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, parts) = (folder.path().join("whole.csv"), folder.path().join("parts.csv"));
+        let mut metrics = Metrics::new(&whole, 10).with_exact(7);
+        push(&mut metrics, 0..25);
+        metrics.finish().unwrap();
+        let mut metrics = Metrics::new(&parts, 10).with_exact(7);
+        push(&mut metrics, 0..11);
+        metrics.finish().unwrap(); // it ends with the regular row of step 10, which has a measurement of its own
+        let end = |path: &Path| Metrics::exact(path).unwrap().last().map(|last| last.0);
+        assert_eq!(end(&parts), Some(10));
+        Metrics::resume(&parts, 10, 11).unwrap().0.with_exact(7).finish().unwrap();
+        assert_eq!(end(&parts), Some(10), "a look at it changes nothing");
+        let mut metrics = Metrics::resume(&parts, 10, 11).unwrap().0.with_exact(7);
+        push(&mut metrics, 11..25);
+        metrics.flush().unwrap();
+        metrics.finish().unwrap();
+        let whole_text = fs::read_to_string(&whole).unwrap();
+        assert_eq!(fs::read_to_string(&parts).unwrap(), whole_text);
+        assert!(whole_text.starts_with("step,loss,learning_rate,gradient_norm,seconds,l_fm,l_cfm\n"));
+        let steps: Vec<u64> = Metrics::exact(&whole).unwrap().iter().map(|loss| loss.0).collect();
+        assert_eq!(steps, [6, 13, 20, 24]);
+        assert_eq!(Metrics::curve(&whole, 100).unwrap().len(), 6, "0, 6, 10, 13, 20, 24 and nothing twice");
+    }
+
+    #[test]
     fn floats_read_back_to_the_same_bits() {
         for bits in [0x3eaa_aaab_u32, 0x0000_0001, 0x7f7f_ffff, 0x3f80_0000, 0x3f7f_ffff] {
             let x = f32::from_bits(bits);
-            let row = Row { step: 1, loss: x, learning_rate: x, gradient_norm: x, seconds: 1.5 };
+            let exact = Some(ExactLoss { fm: f64::from(x) / 3.0, cfm: f64::from(x) });
+            let row = Row { step: 1, loss: x, learning_rate: x, gradient_norm: x, seconds: 1.5, exact: None };
             assert_eq!(Row::parse(&row.to_string()), Some(row));
+            assert_eq!(Row::parse(&row.with_exact()), Some(row));
+            let row = Row { exact, ..row };
+            assert_eq!(Row::parse(&row.with_exact()), Some(row));
         }
     }
 

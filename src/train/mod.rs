@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod exact;
 mod layout;
 mod options;
 mod trainer;
@@ -9,6 +10,7 @@ mod trainer;
 pub(crate) use batch::draw_variant;
 pub use batch::{Batch, BatchOptions};
 pub use checkpoint::Checkpoint;
+pub use exact::{ExactLoss, Floor};
 pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State};
 pub use options::{SCHEDULES, Schedule, TrainOptions};
 pub use trainer::{Outcome, Progress, Trainer, mean_loss};

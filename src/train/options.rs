@@ -71,6 +71,11 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Whether columns are brought to mean 0 and deviation 1.
     pub standardize: bool,
+    /// Steps between measurements of the exact loss ([`ExactLoss`](super::ExactLoss)); 0: off. The result of training
+    /// does not depend on it.
+    pub exact_every: u64,
+    /// Rows of the held-out batch that it is measured over.
+    pub exact_rows: usize,
 }
 
 impl Default for TrainOptions {
@@ -91,6 +96,8 @@ impl Default for TrainOptions {
             ema: 0.999,
             seed: 0,
             standardize: true,
+            exact_every: 0,
+            exact_rows: 4096,
         }
     }
 }
@@ -121,6 +128,9 @@ impl TrainOptions {
         }
         if !(self.clip.is_finite() && self.clip >= 0.0) {
             return refuse("--clip", &self.clip, "a number that is not negative; 0 switches it off");
+        }
+        if self.exact_rows == 0 || self.exact_rows > 1 << 24 {
+            return refuse("--exact-rows", &self.exact_rows, "a number from 1 to 2^24");
         }
         if !(0.0..1.0).contains(&self.ema) {
             return refuse("--ema", &self.ema, "a number in [0, 1); 0 switches it off");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::{DeviceData, DrawTargets, draw};
 use super::checkpoint::Checkpoint;
+use super::exact::{self, Exact, ExactLoss, Floor};
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
@@ -62,6 +63,8 @@ pub struct Trainer {
     step: u64,
     pace: Pace,
     landings: Vec<Buffer>,
+    exact: Option<Exact>,
+    exact_landings: Vec<Buffer>,
 }
 
 /// What a run remembers of its data.
@@ -145,8 +148,19 @@ pub struct Progress<'a> {
     pub steps: u64,
     /// The steps since the last report, in order: (step, record).
     pub records: &'a [(u64, Record)],
+    /// The exact loss after the last of them, where it was measured: under the weights that [`Trainer::model`] would
+    /// give then (the average, where averaging is on).
+    pub exact: Option<ExactLoss>,
     /// The wall-clock time since the run began.
     pub elapsed: Duration,
+}
+
+/// Steps handed over, and the measurement after them.
+struct Flight {
+    submission: Submission,
+    first: u64,
+    steps: u64,
+    exact: Option<Submission>,
 }
 
 /// How a call of [`Trainer::run`] ended.
@@ -253,6 +267,9 @@ impl Trainer {
         start: &Start<'_>,
     ) -> Result<Self> {
         options.validate()?;
+        if options.exact_every > 0 {
+            exact::defined(&options, source)?;
+        }
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let layout = Layout::new(&architecture);
@@ -298,6 +315,17 @@ impl Trainer {
             ));
         }
         let plan = plan(device, &architecture, &layout, &options, &device_data, &buffers, start.frozen)?;
+        let exact = if options.exact_every > 0 && !start.frozen {
+            let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
+            let scale = facts.standardization.as_ref();
+            Some(Exact::new(device, data, scale, &device_data, &options, &architecture, saved)?)
+        } else {
+            None
+        };
+        let exact_landings = exact
+            .iter()
+            .flat_map(|exact| (0..IN_FLIGHT).map(|_| device.landing(exact.bytes())))
+            .collect::<Result<_>>()?;
         let pace = Pace::new(device, &plan);
         let landing = u64::from(RING / 2) * size_of::<Record>() as u64;
         let landings = (0..IN_FLIGHT).map(|_| device.landing(landing)).collect::<Result<_>>()?;
@@ -312,6 +340,8 @@ impl Trainer {
             step,
             pace,
             landings,
+            exact,
+            exact_landings,
         })
     }
 
@@ -339,6 +369,12 @@ impl Trainer {
         &self.plan
     }
 
+    /// The loss that no field can fall below, where the exact loss is measured.
+    #[must_use]
+    pub fn floor(&self) -> Option<Floor> {
+        self.exact.as_ref().map(|exact| exact.floor)
+    }
+
     /// Caps the steps of a submission. The result does not depend on it.
     pub fn limit_submission(&mut self, steps: u64) {
         self.pace.target = Duration::ZERO;
@@ -354,24 +390,32 @@ impl Trainer {
     pub fn run(&mut self, mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
         let begun = Instant::now();
         let fixed = self.pace.target.is_zero();
-        let mut flights: VecDeque<(Submission, u64, u64)> = VecDeque::new();
+        let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut outcome = Outcome::Finished;
         let mut turn = 0;
         loop {
             while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps
             {
-                let steps = self.pace.steps.min(self.options.steps - self.step);
+                let steps = self.pace.steps.min(self.until_exact());
                 let submission = self.submit(steps, turn % IN_FLIGHT)?;
-                flights.push_back((submission, self.step, steps));
+                let first = self.step;
                 self.step += steps;
+                let exact = match &self.exact {
+                    Some(exact) if self.is_measured() => {
+                        Some(exact.submit(&self.device, &self.exact_landings[turn % IN_FLIGHT])?)
+                    }
+                    _ => None,
+                };
+                flights.push_back(Flight { submission, first, steps, exact });
                 turn += 1;
             }
-            let Some((submission, first, steps)) = flights.pop_front() else { break };
+            let Some(Flight { submission, first, steps, exact }) = flights.pop_front() else { break };
             self.device.wait(Some(&submission))?;
             if !fixed {
                 self.pace.learn(&submission, steps, self.plan.len());
             }
-            let landing = &self.landings[(turn - flights.len() - 1) % IN_FLIGHT];
+            let place = (turn - flights.len() - 1) % IN_FLIGHT;
+            let landing = &self.landings[place];
             let records: Vec<Record> = self.device.fetch(landing, 0..steps * size_of::<Record>() as u64)?;
             let records: Vec<(u64, Record)> = (first..).zip(records).collect();
             if let Some(good) = records.iter().position(|(_, record)| record.halted != 0) {
@@ -380,14 +424,33 @@ impl Trainer {
                 self.device.wait(None)?;
                 // The history up to there tells what went wrong; whether to go on is no question any more.
                 let records = &records[..good];
-                let _ =
-                    observe(&Progress { step, steps: self.options.steps, records, elapsed: begun.elapsed() });
+                let _ = observe(&Progress {
+                    step,
+                    steps: self.options.steps,
+                    records,
+                    exact: None,
+                    elapsed: begun.elapsed(),
+                });
                 return Err(non_finite(what, step));
             }
+            let exact = match (&self.exact, exact) {
+                (Some(exact), Some(submission)) => {
+                    self.device.wait(Some(&submission))?;
+                    // The next steps began no earlier.
+                    self.pace.last_done = Some(Instant::now());
+                    let loss = exact.fetch(&self.device, &self.exact_landings[place])?;
+                    if !(loss.fm.is_finite() && loss.cfm.is_finite()) {
+                        return Err(non_finite("the exact loss", first + steps));
+                    }
+                    Some(loss)
+                }
+                _ => None,
+            };
             let progress = Progress {
                 step: first + steps,
                 steps: self.options.steps,
                 records: &records,
+                exact,
                 elapsed: begun.elapsed(),
             };
             if observe(&progress).is_break() {
@@ -398,6 +461,21 @@ impl Trainer {
             outcome = Outcome::Finished;
         }
         Ok(outcome)
+    }
+
+    /// Steps up to the next measurement of the exact loss, or to the end.
+    fn until_exact(&self) -> u64 {
+        let left = self.options.steps - self.step;
+        match self.options.exact_every {
+            0 => left,
+            every => left.min(every - self.step % every),
+        }
+    }
+
+    /// Whether the exact loss is measured where the run is now.
+    fn is_measured(&self) -> bool {
+        let every = self.options.exact_every;
+        every > 0 && (self.step.is_multiple_of(every) || self.step == self.options.steps)
     }
 
     /// Hands over `steps` steps and the copy of their records to a landing.
@@ -574,7 +652,12 @@ fn describe(architecture: &Architecture) -> String {
 }
 
 /// How the batch is cut: rows of a part, and slices of a weight gradient within it.
-fn chunk_rows(device: &Device, architecture: &Architecture, layout: &Layout, batch: usize) -> Result<usize> {
+pub(crate) fn chunk_rows(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    batch: usize,
+) -> Result<usize> {
     let habits = device.habits();
     let by_memory = largest_rows(device, layout);
     if by_memory == 0 {

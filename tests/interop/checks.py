@@ -5,6 +5,7 @@ Each figure is a difference between windfield and a float64 computation made fro
   field    velocities of `windfield field` are those of the network that has loaded model.safetensors,
            for every activation, in the network's own units (--raw) and in data units
   written  a model that PyTorch wrote with the safetensors package is taken by `field` and by `sample`
+  paths    the points and velocities of `windfield batch` are those of the documented formula of every path
   replay   Adam in PyTorch, over the batches that `windfield batch` writes, gives the losses of metrics.csv
            and the weights of model.safetensors
 
@@ -136,6 +137,24 @@ class Checks:
         grain = float(np.max(np.abs(mean) / std)) * 2.0**-23
         self.table.figure(f"{name}: {steps} Euler steps", distance((np.load(out) - mean) / std, x), 1e-5 + grain)
 
+    # -- paths --
+
+    def paths(self):
+        print("\npaths: batches against the formulas, in float64")
+        for name, (flags, schedule) in reference_numpy.PATHS.items():
+            file = self.work / "path.safetensors"
+            try:
+                self.windfield("batch", "--data", "checkerboard", "--batch", 5000, "--path", *flags, "--out", file)
+            except Failed:
+                continue
+            batch = {key: value.astype(np.float64) for key, value in reference_numpy.load_file(file).items()}
+            t = batch["t"][:, None]
+            a, b, da, db = schedule(t)
+            for key, first, second in (("xt", b * batch["x0"], a * batch["x1"]), ("ut", db * batch["x0"], da * batch["x1"])):
+                off = np.abs(batch[key] - first - second) / (np.abs(first) + np.abs(second) + 1e-30)
+                self.table.figure(f"{name}: {key}, of its terms", float(np.max(off)), 5e-6)
+            self.table.fact(f"{name}: times end at {t.max():.5f}", 0.999 < t.max() < 1.0)
+
     # -- replay --
 
     def replay(self, steps=20):
@@ -220,6 +239,7 @@ def main(binary, work, with_torch):
     checks = Checks(binary, work, reference)
     checks.field()
     checks.written()
+    checks.paths()
     if with_torch:
         checks.replay()
     else:

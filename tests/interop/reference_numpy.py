@@ -18,6 +18,38 @@ ACTIVATIONS = {
 }
 
 
+def vp(t, low=0.1, high=20.0):
+    s = 1.0 - t
+    integral, beta = low * s + (high - low) * s**2 / 2.0, low + (high - low) * s
+    a, b = np.exp(-integral / 2.0), np.sqrt(-np.expm1(-integral))
+    return a, b, a * beta / 2.0, -(a**2) * beta / (2.0 * b)
+
+
+def ve(t, low=0.01, high=10.0):
+    rate = 2.0 * np.log(high / low)
+    b = low * np.sqrt(np.expm1(rate * (1.0 - t)))
+    return 1.0, b, 0.0, -rate * (b**2 + low**2) / (2.0 * b)
+
+
+def cosine(t):
+    a, b = np.sin(np.pi * t / 2.0), np.sin(np.pi * (1.0 - t) / 2.0)
+    return a, b, np.pi / 2.0 * b, -np.pi / 2.0 * a
+
+
+# What follows --path, and (a, b, a', b') at times t.
+PATHS = {
+    "ot": (["ot"], lambda t: (t, 1.0 - (1.0 - 1e-5) * t, 1.0, -(1.0 - 1e-5))),
+    "vp": (["vp"], vp),
+    "ve": (["ve"], ve),
+    "cosine": (["cosine"], cosine),
+    "poly": (["poly:3"], lambda t: (t**3, (1.0 - t) * (1.0 + t + t**2), 3.0 * t**2, -3.0 * t**2)),
+    "custom": (
+        ["custom", "--mean", "t^k", "--std", "sqrt(1 - t)", "--let", "k=1.5"],
+        lambda t: (t**1.5, np.sqrt(1.0 - t), 1.5 * np.sqrt(t), -0.5 / np.sqrt(1.0 - t)),
+    ),
+}
+
+
 def record_of(model):
     """The JSON under the metadata key `windfield`."""
     with safe_open(model, framework="np") as file:

@@ -1,12 +1,15 @@
 //! The batch of a training step: draw.wgsl.
 
 use bytemuck::Zeroable;
+use windfield::flow::Path;
 use windfield::gpu::Variant;
 use windfield::train::{Chunk, State};
 
+use super::path::{Case as PathCase, straight};
 use super::random::normal_row_error;
 use crate::common::{Launch, Outputs, Report, UNIT, padding, random, unpad, wide, word};
-use crate::reference::draw::{Draw, draw, features, ot};
+use crate::reference::draw::{Draw, draw, features};
+use crate::reference::path::ot;
 use crate::reference::philox;
 
 const SEED: u64 = 0xfeed_beef_0000_0042;
@@ -22,6 +25,7 @@ struct Case {
     export: bool,
     /// Whether the features are a texture.
     textures: bool,
+    path: Path,
 }
 
 impl Case {
@@ -34,14 +38,13 @@ impl Case {
     }
 
     fn variant(&self) -> Variant {
-        Variant::new("draw")
+        (self.path.bake(Variant::new("draw")))
             .with("DIM", word(self.dim))
             .with("FREQUENCIES", word(self.frequencies))
             .with("WIDTH_IN", word(self.width_in()))
             .with("WIDTH_OUT", word(self.width_out()))
             .with("LANES", 64)
-            .with_float("SIGMA_MIN", SIGMA_MIN)
-            .part("PATH", "ot")
+            .with_float("T_MAX", self.path.t_max() as f32)
             .flag("SOURCE", self.source)
             .flag("EXPORT", self.export)
             .flag("TEXTURES", self.textures)
@@ -92,8 +95,14 @@ fn batches_are_the_twins() {
             [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
         {
             let textures = (i + j) % 2 == 0;
-            let case =
-                Case { dim, frequencies: [0, 3, 1][(i + j) % 3], source: source_too, export, textures };
+            let case = Case {
+                dim,
+                frequencies: [0, 3, 1][(i + j) % 3],
+                source: source_too,
+                export,
+                textures,
+                path: straight(SIGMA_MIN),
+            };
             // The last is the second part of a batch, on a folded grid.
             for (first, rows, fold) in
                 [(0, 1, false), (0, 3, false), (0, 64, false), (0, 257, false), (64, 57, true)]
@@ -113,6 +122,7 @@ fn batches_are_the_twins() {
                     data: &data,
                     source: source_too.then_some(&source),
                     path: &path,
+                    t_max: 1.0,
                 });
                 let (from, from_row) = (first * dim, first);
                 // x0 by Box–Muller; a copy of the source's row is exact.
@@ -120,7 +130,7 @@ fn batches_are_the_twins() {
                     .flat_map(|row| normal_row_error(SEED, row, STEP, philox::SOURCE, dim))
                     .collect();
                 let normal = |i: usize| if source_too { 0.0 } else { normals[i] };
-                // The products and the sum of b·x0 + a·x1, and b = 1 − (1 − σ)·t before it: five roundings.
+                // The products and the sum of b·x0 + a·x1, and b = (1 − t) + σ·t before it: five roundings.
                 let combination =
                     |i: usize| normal(i) + 5.0 * UNIT * (twin.x0[from + i].abs() + twin.x1[from + i].abs());
 
@@ -186,12 +196,64 @@ fn batches_are_the_twins() {
 fn neither_export_nor_textures_change_anything() {
     let mut report = Report::new();
     for source in [false, true] {
-        let case = |export| Case { dim: 3, frequencies: 2, source, export, textures: !export };
+        let case = |export| Case {
+            dim: 3,
+            frequencies: 2,
+            source,
+            export,
+            textures: !export,
+            path: straight(SIGMA_MIN),
+        };
         let (plain, exported) =
             (case(false).run(&mut report, 0, 200, false), case(true).run(&mut report, 0, 200, false));
         for slot in [3, 4] {
             report.same_bits(&format!("binding {slot}"), &plain.get(slot), &exported.get(slot));
         }
+    }
+    report.finish();
+}
+
+/// Every path, times that end before 1 included.
+#[test]
+fn batches_of_every_path_are_the_twins() {
+    let mut report = Report::new();
+    let (dim, rows) = (2, 3000);
+    let data = wide(&random(1, DATA_ROWS * dim));
+    for PathCase { path, twin, error } in PathCase::all() {
+        let name = path.name();
+        let case = Case { dim, frequencies: 0, source: false, export: true, textures: false, path };
+        let outputs = case.run(&mut report, 0, rows, false);
+        let t_max = case.path.t_max() as f32;
+        let want = draw(&Draw {
+            seed: SEED,
+            step: STEP,
+            batch: rows,
+            dim,
+            data: &data,
+            source: None,
+            path: &*twin,
+            t_max,
+        });
+        let picks: Vec<[u32; 2]> = outputs.get(7);
+        let t: Vec<f32> = picks[..rows].iter().map(|pick| f32::from_bits(pick[1])).collect();
+        report.near(&format!("{name}: t"), &t, &want.t, 0.0);
+        report.holds(t.iter().all(|t| (0.0..=t_max).contains(t)), || format!("{name}: t is beyond {t_max}"));
+        // The coefficients', those of x0, and the two products and the sum.
+        let combination = |i: usize, (of_x0, of_x1): (usize, usize)| {
+            let (row, column) = (i / dim, i % dim);
+            let normal = normal_row_error(SEED, word(row), STEP, philox::SOURCE, dim)[column];
+            let coefficients = twin(want.t[row]).array();
+            let errors = error(want.t[row]);
+            let (x0, x1) = (want.x0[i].abs(), want.x1[i].abs());
+            let term = |c: usize, x: f64| (coefficients[c].abs() * 3.0 * UNIT + errors[c]) * x;
+            // Numbers below float32's normal ones may be zero, in the coefficients too.
+            let tiny = 512.0 * f64::from(f32::MIN_POSITIVE);
+            (coefficients[of_x0].abs() + errors[of_x0]) * normal + term(of_x0, x0) + term(of_x1, x1) + tiny
+        };
+        let points = unpad(&outputs.get::<f32>(3), dim, case.width_in(), rows);
+        report.close(&format!("{name}: xt"), &points, &want.xt, |i| combination(i, (1, 0)));
+        let velocity = unpad(&outputs.get::<f32>(4), dim, case.width_out(), rows);
+        report.close(&format!("{name}: ut"), &velocity, &want.ut, |i| combination(i, (3, 2)));
     }
     report.finish();
 }

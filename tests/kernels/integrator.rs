@@ -7,8 +7,8 @@ use crate::common::{Report, UNIT, narrow, random, wide};
 use crate::reference::activation::Activation;
 use crate::reference::conversions::stochastic;
 use crate::reference::divergence::Probe;
-use crate::reference::draw::{Coefficients, ot};
 use crate::reference::integrator::{Transform, cosine, power, solve, uniform};
+use crate::reference::path::{Coefficients, ot};
 
 /// One way over a timetable.
 struct Way<'a> {

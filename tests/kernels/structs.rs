@@ -3,6 +3,7 @@
 
 use std::mem::{offset_of, size_of};
 
+use windfield::flow::Slices;
 use windfield::gpu::Variant;
 use windfield::model::{Atlas, Rows};
 use windfield::sample::{NetworkTable, Noise, Particle, Stage, Tableau};
@@ -102,6 +103,11 @@ fn rust_and_wgsl_agree_on_every_struct() {
             Variant::new("noise"),
             "Noise",
             members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
+        ),
+        (
+            Variant::new("marginal_merge"),
+            "Slices",
+            members!(Slices { first_row, rows, count, queries, begun, padding }),
         ),
         (
             Variant::new("stage"),

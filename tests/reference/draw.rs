@@ -10,23 +10,8 @@
 
 use std::f64::consts::TAU;
 
+use super::path::Coefficients;
 use super::philox::{self, PICK, SOURCE};
-
-/// A path at a time: x_t = b·x0 + a·x1, with the derivatives of a and b by t.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Coefficients {
-    pub a: f64,
-    pub b: f64,
-    /// a'
-    pub da: f64,
-    /// b'
-    pub db: f64,
-}
-
-/// The path `ot`: a = t, b = 1 − (1 − σ_min)·t.
-pub fn ot(sigma_min: f64) -> impl Fn(f64) -> Coefficients {
-    move |t| Coefficients { a: t, b: 1.0 - (1.0 - sigma_min) * t, da: 1.0, db: -(1.0 - sigma_min) }
-}
 
 /// What a batch is drawn from.
 #[derive(Clone, Copy)]
@@ -44,6 +29,8 @@ pub struct Draw<'a> {
     // source: [M, D]
     pub source: Option<&'a [f64]>,
     pub path: &'a dyn Fn(f64) -> Coefficients,
+    /// Times are uniform on [0, t_max), rounded as the device rounds them.
+    pub t_max: f32,
 }
 
 /// A batch.
@@ -66,7 +53,7 @@ pub struct Batch {
 
 /// Draws the batch of a step.
 pub fn draw(from: &Draw) -> Batch {
-    let Draw { seed, step, batch, dim, data, source, path } = *from;
+    let Draw { seed, step, batch, dim, data, source, path, t_max } = *from;
     let row_of = |points: &[f64], row: u32| points[row as usize * dim..][..dim].to_vec();
     let rows_in = |points: &[f64]| (points.len() / dim) as u32;
 
@@ -74,7 +61,7 @@ pub fn draw(from: &Draw) -> Batch {
     for i in 0..batch as u32 {
         let w = philox::words(seed, i, 0, step, PICK);
         let index = philox::pick(w[0], w[1], rows_in(data));
-        let t = philox::uniform(w[2]);
+        let t = f64::from(t_max * philox::uniform(w[2]) as f32);
         let x1 = row_of(data, index);
         let x0 = match source {
             None => philox::normal_row(seed, i, step, SOURCE, dim),
@@ -114,6 +101,7 @@ pub fn features(x: &[f64], t: &[f64], dim: usize, frequencies: usize) -> Vec<f64
 mod tests {
     use super::*;
     use crate::reference::mismatches;
+    use crate::reference::path::ot;
 
     const SIGMA_MIN: f64 = 1e-2;
 
@@ -125,8 +113,16 @@ mod tests {
     fn the_field_is_that_of_equation_13() {
         let data = data(5, 3);
         let path = ot(SIGMA_MIN);
-        let batch =
-            draw(&Draw { seed: 3, step: 4, batch: 50, dim: 3, data: &data, source: None, path: &path });
+        let batch = draw(&Draw {
+            seed: 3,
+            step: 4,
+            batch: 50,
+            dim: 3,
+            data: &data,
+            source: None,
+            path: &path,
+            t_max: 1.0,
+        });
         // u = (x1 − (1 − σ)·x) / (1 − (1 − σ)·t): the Eulerian form, from x_t and x1 alone.
         let eulerian: Vec<f64> = (0..50 * 3)
             .map(|j| {
@@ -139,24 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn the_coefficients_have_the_boundaries_and_derivatives_of_the_path() {
-        let path = ot(SIGMA_MIN);
-        assert_eq!((path(0.0).a, path(0.0).b), (0.0, 1.0));
-        assert_eq!(path(1.0).a, 1.0);
-        assert!((path(1.0).b - SIGMA_MIN).abs() < 1e-15);
-        let h = 1e-5;
-        for t in [0.1, 0.5, 0.9] {
-            let (low, here, high) = (path(t - h), path(t), path(t + h));
-            assert!(((high.a - low.a) / (2.0 * h) - here.da).abs() < 1e-9);
-            assert!(((high.b - low.b) / (2.0 * h) - here.db).abs() < 1e-9);
-        }
-    }
-
-    #[test]
     fn a_batch_is_made_of_rows_of_the_data_and_of_noise() {
         let data = data(7, 5);
         let path = ot(SIGMA_MIN);
-        let from = Draw { seed: 9, step: 2, batch: 200, dim: 5, data: &data, source: None, path: &path };
+        let from =
+            Draw { seed: 9, step: 2, batch: 200, dim: 5, data: &data, source: None, path: &path, t_max: 1.0 };
         let batch = draw(&from);
         for (i, &index) in batch.index.iter().enumerate() {
             assert_eq!(batch.x1[i * 5..][..5], data[index as usize * 5..][..5]);
@@ -185,7 +168,8 @@ mod tests {
     fn a_source_replaces_the_noise_and_nothing_else() {
         let (data, source) = (data(7, 2), vec![-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
         let path = ot(SIGMA_MIN);
-        let noise = Draw { seed: 9, step: 2, batch: 60, dim: 2, data: &data, source: None, path: &path };
+        let noise =
+            Draw { seed: 9, step: 2, batch: 60, dim: 2, data: &data, source: None, path: &path, t_max: 1.0 };
         let (from_noise, from_source) = (draw(&noise), draw(&Draw { source: Some(&source), ..noise }));
         assert_eq!(from_source.t, from_noise.t);
         assert_eq!(from_source.x1, from_noise.x1);

@@ -33,8 +33,10 @@ pub mod linear_backward_input;
 pub mod linear_backward_weight;
 pub mod linear_forward;
 pub mod loss;
+pub mod marginal;
 pub mod mlp;
 pub mod noise;
+pub mod path;
 pub mod philox;
 pub mod train;
 

@@ -109,7 +109,8 @@ pub fn train(initial: &Mlp, settings: &Settings, batches: impl IntoIterator<Item
 mod tests {
     use super::*;
     use crate::reference::activation::ACTIVATIONS;
-    use crate::reference::draw::{Draw, draw, ot};
+    use crate::reference::draw::{Draw, draw};
+    use crate::reference::path::ot;
     use crate::reference::{golden, mismatches};
 
     /// What `golden.py` calls `wave`: numbers without a pattern that matters, the same in any language.
@@ -165,7 +166,17 @@ mod tests {
         let data = [2.0, -1.0];
         let path = ot(1e-5);
         let batches = (0..300).map(|step| {
-            draw(&Draw { seed: 1, step, batch: 32, dim: 2, data: &data, source: None, path: &path }).into()
+            draw(&Draw {
+                seed: 1,
+                step,
+                batch: 32,
+                dim: 2,
+                data: &data,
+                source: None,
+                path: &path,
+                t_max: 1.0,
+            })
+            .into()
         });
         let initial = Mlp::random(&[2 + 1 + 2, 16, 2], crate::reference::activation::Activation::Silu, 1);
         let settings = Settings::plain(1, 1e-2);

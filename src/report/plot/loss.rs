@@ -21,12 +21,17 @@ pub struct LossCurve<'a> {
     pub smoothed: &'a [f64],
     /// A known lower bound and its name.
     pub floor: Option<(f64, &'a str)>,
+    /// What the loss has above its floor, where that is known by itself: `(step, excess)`, ascending. It gets a panel
+    /// of its own below, since next to the floor it would be invisible.
+    pub excess: &'a [(f64, f64)],
     /// The title.
     pub title: &'a str,
 }
 
 const WIDTH: f32 = 420.0;
 const HEIGHT: f32 = 236.0;
+/// Of the panel of the excess.
+const MORE: f32 = 150.0;
 
 /// Draws a loss curve. The y axis is logarithmic when the smoothed loss falls by more than tenfold.
 ///
@@ -52,11 +57,17 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
     let from_zero = (0.0..=0.05 * last.max(0.0)).contains(&first);
     let x = Scale::linear(if from_zero { 0.0 } else { first }, last);
     let y = loss_scale(curve);
+    let excess_y = excess_scale(curve.excess);
 
-    let mut canvas = Canvas::new(WIDTH, HEIGHT, theme)?;
+    let more = if curve.excess.is_empty() { 0.0 } else { MORE };
+    let mut canvas = Canvas::new(WIDTH, HEIGHT + more, theme)?;
     let top = theme.margin + theme.title_size * 1.7;
     let bottom = HEIGHT - theme.margin - theme.tick_size - theme.label_size - 9.0;
-    let left = theme.margin + theme.label_size + 6.0 + y_label_width(&canvas, theme, y, bottom - top);
+    let mut ticks = y_label_width(&canvas, theme, y, bottom - top);
+    if !curve.excess.is_empty() {
+        ticks = ticks.max(y_label_width(&canvas, theme, excess_y, MORE));
+    }
+    let left = theme.margin + theme.label_size + 6.0 + ticks;
     let rect = Rect::new(left, top, WIDTH - theme.margin - 6.0 - left, bottom - top);
     let panel = Panel::new(&canvas, rect, x, y);
     let missing = curve.loss.iter().filter(|v| !v.is_finite()).count();
@@ -119,7 +130,49 @@ pub fn loss_curve(curve: &LossCurve<'_>, theme: &Theme) -> Result<RgbImage> {
         let y = panel.rect.y - 0.8 * theme.title_size;
         legend_row(&mut canvas, theme, panel.rect.right(), y, &entries);
     }
+    if !curve.excess.is_empty() {
+        let top = HEIGHT + theme.title_size * 1.7;
+        let bottom = HEIGHT + MORE - theme.margin - theme.tick_size - theme.label_size - 9.0;
+        let rect = Rect::new(left, top, WIDTH - theme.margin - 6.0 - left, bottom - top);
+        let panel = Panel::new(&canvas, rect, x, excess_y);
+        draw_excess(&mut canvas, theme, &panel, curve.excess);
+    }
     Ok(canvas.finish())
+}
+
+/// The panel of the excess.
+fn draw_excess(canvas: &mut Canvas, theme: &Theme, panel: &Panel, excess: &[(f64, f64)]) {
+    let axes = Axes {
+        x_ticks: true,
+        y_ticks: true,
+        x_format: Format::Thousands,
+        x_name: "step".into(),
+        y_name: "excess".into(),
+        title: "Excess over the floor".into(),
+        ..Axes::default()
+    };
+    panel.grid(canvas, theme, &axes);
+    let columns = canvas.pixels_of(panel.rect).0;
+    let (steps, values): (Vec<f64>, Vec<f64>) = excess.iter().copied().unzip();
+    let style = LineStyle::new(1.4, theme.data).round();
+    canvas.clipped(widened(panel.rect), |layer| draw(layer, panel, &steps, &values, columns, style));
+    panel.axes(canvas, theme, &axes);
+    if let Some((_, last)) = excess.last().filter(|(_, last)| last.is_finite()) {
+        let entry = Entry::new(Mark::Line(1.4, 1.0), theme.data, format!("last {}", short(*last, 3)));
+        let y = panel.rect.y - 0.8 * theme.title_size;
+        legend_row(canvas, theme, panel.rect.right(), y, &[entry]);
+    }
+}
+
+/// From 0, or in powers of ten where the excess falls by more than tenfold.
+fn excess_scale(excess: &[(f64, f64)]) -> Scale {
+    let values = excess.iter().map(|(_, excess)| *excess).filter(|excess| excess.is_finite());
+    let (lo, hi) = values.fold((f64::INFINITY, 0.0), |(lo, hi): (f64, f64), v| (lo.min(v), hi.max(v)));
+    if lo > 0.0 && lo.is_finite() && hi / lo > 10.0 {
+        Scale::log(lo, hi).padded(0.05)
+    } else {
+        Scale::linear(0.0, if hi > 0.0 { 1.06 * hi } else { 1.0 })
+    }
 }
 
 /// Room for the thickness of lines that run along an edge.
@@ -261,10 +314,21 @@ mod tests {
             (&[0.0, 1.0, 2.0], &[1.0, f64::INFINITY, 0.5]),
         ];
         for (steps, loss) in cases {
-            let curve = LossCurve { steps, loss, smoothed: loss, floor: Some((0.0, "floor")), title: "t" };
+            let curve = LossCurve {
+                steps,
+                loss,
+                smoothed: loss,
+                floor: Some((0.0, "floor")),
+                excess: &[],
+                title: "t",
+            };
             let a = loss_curve(&curve, &theme).unwrap();
             assert_eq!((a.width(), a.height()), (1260, 708));
             assert_eq!(a, loss_curve(&curve, &theme).unwrap(), "same input, same bytes");
+            let excess: Vec<(f64, f64)> = steps.iter().copied().zip(loss.iter().copied()).collect();
+            let curve = LossCurve { excess: &excess, ..curve };
+            let more = if excess.is_empty() { 0 } else { 450 };
+            assert_eq!(loss_curve(&curve, &theme).unwrap().height(), 708 + more);
         }
     }
 

@@ -1,0 +1,118 @@
+// The softmax weights of the data at given points, and the weighted sums that make up the marginal density and field
+// of a data set (eq. 5, 6), slice by slice, for small dimensions. For a query x with a = a(t), b = b(t) and the rows
+// x1_j of a slice of the data:
+//
+//     r_j = x − a·x1_j                      l_j = −‖r_j‖²·log2(e)/(2b²)
+//     top = max_j l_j                       sum = Σ_j 2^(l_j − top)
+//     moments = Σ_j 2^(l_j − top)·x1_j  and  Σ_j 2^(l_j − top)·r_j
+//
+// r_j is computed as (x − s·x1_j) + (s − a)·x1_j with s the nearer one of 0 and 1 to a: where the path arrives at the
+// data, x − x1_j is exact and the rest is small, so r_j is accurate next to b, however small that becomes.
+//
+// One invocation takes QUERIES queries over the rows of one slice, ROWS at a time with one common rescaling, and
+// keeps everything in registers. Invocations run over tiles of queries first, then over slices.
+
+//#include "shared/slices.wgsl"
+
+const DIM: u32 = 2u;
+const QUADS: u32 = 1u;    // DIM / 4, rounded up
+const QUERIES: u32 = 4u;
+const ROWS: u32 = 4u;     // divides SLICE_ROWS
+const LANES: u32 = 64u;
+
+@group(0) @binding(0) var<uniform> slices: Slices;
+@group(0) @binding(1) var<storage, read> data: array<f32>;                 // [N, DIM]
+@group(0) @binding(2) var<storage, read> points: array<f32>;               // [queries, DIM]
+@group(0) @binding(3) var<storage, read> schedule: array<vec4f>;           // [queries]: s, s − a, log2(e)/(2b²), 0
+@group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;         // [slices, queries]: top, sum
+@group(0) @binding(5) var<storage, read_write> moments: array<vec4f>;      // [slices, 2, queries, QUADS]: of x1, of r
+
+@compute @workgroup_size(LANES)
+fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
+    let index = id.y * (groups.x * LANES) + id.x;
+    let tiles = slices.queries / QUERIES;
+    let slice = index / tiles;
+    if (slice >= slices.count) {
+        return;
+    }
+    let first = (index % tiles) * QUERIES;
+    let begin = slices.first_row + slice * SLICE_ROWS;
+    let end = min(begin + SLICE_ROWS, slices.first_row + slices.rows);
+
+    var x: array<f32, QUERIES * DIM>;
+    var near: array<f32, QUERIES>;
+    var rest: array<f32, QUERIES>;
+    var sharpness: array<f32, QUERIES>;
+    var top: array<f32, QUERIES>;
+    var sum: array<f32, QUERIES>;
+    var mean: array<f32, QUERIES * DIM>;
+    var residual: array<f32, QUERIES * DIM>;
+    for (var q = 0u; q < QUERIES; q++) { //#unroll
+        let entry = schedule[first + q];
+        near[q] = entry.x;
+        rest[q] = entry.y;
+        sharpness[q] = entry.z;
+        top[q] = LOWEST;
+        sum[q] = 0.0;
+        for (var k = 0u; k < DIM; k++) { //#unroll
+            x[q * DIM + k] = points[(first + q) * DIM + k];
+            mean[q * DIM + k] = 0.0;
+            residual[q * DIM + k] = 0.0;
+        }
+    }
+    for (var row = begin; row < end; row += ROWS) {
+        var y: array<f32, ROWS * DIM>;
+        for (var j = 0u; j < ROWS; j++) { //#unroll
+            for (var k = 0u; k < DIM; k++) { //#unroll
+                y[j * DIM + k] = data[min(row + j, end - 1u) * DIM + k];
+            }
+        }
+        for (var q = 0u; q < QUERIES; q++) { //#unroll
+            var w: array<f32, ROWS>;
+            let before = top[q];
+            for (var j = 0u; j < ROWS; j++) { //#unroll
+                var square = 0.0;
+                for (var k = 0u; k < DIM; k++) { //#unroll
+                    let r = (x[q * DIM + k] - near[q] * y[j * DIM + k]) + rest[q] * y[j * DIM + k];
+                    square += r * r;
+                }
+                // A row beyond the end weighs nothing.
+                w[j] = select(LOWEST, -square * sharpness[q], row + j < end);
+                top[q] = max(top[q], w[j]);
+            }
+            let keep = weight(before - top[q]);
+            var more = 0.0;
+            for (var j = 0u; j < ROWS; j++) { //#unroll
+                w[j] = weight(w[j] - top[q]);
+                more += w[j];
+            }
+            sum[q] = sum[q] * keep + more;
+            for (var k = 0u; k < DIM; k++) { //#unroll
+                var m = 0.0;
+                var n = 0.0;
+                for (var j = 0u; j < ROWS; j++) { //#unroll
+                    let r = (x[q * DIM + k] - near[q] * y[j * DIM + k]) + rest[q] * y[j * DIM + k];
+                    m += w[j] * y[j * DIM + k];
+                    n += w[j] * r;
+                }
+                mean[q * DIM + k] = mean[q * DIM + k] * keep + m;
+                residual[q * DIM + k] = residual[q * DIM + k] * keep + n;
+            }
+        }
+    }
+    for (var q = 0u; q < QUERIES; q++) { //#unroll
+        sums[slice * slices.queries + first + q] = vec2f(top[q], sum[q]);
+        for (var quad = 0u; quad < QUADS; quad++) { //#unroll
+            var m = vec4f(0.0);
+            var r = vec4f(0.0);
+            for (var i = 0u; i < 4u; i++) { //#unroll
+                if (4u * quad + i < DIM) {
+                    m[i] = mean[min(q * DIM + 4u * quad + i, QUERIES * DIM - 1u)];
+                    r[i] = residual[min(q * DIM + 4u * quad + i, QUERIES * DIM - 1u)];
+                }
+            }
+            moments[(2u * slice * slices.queries + first + q) * QUADS + quad] = m;
+            moments[((2u * slice + 1u) * slices.queries + first + q) * QUADS + quad] = r;
+        }
+    }
+}
