@@ -1,8 +1,12 @@
 // Adds the slices of a dispatch, one after the other, to what came before them, each brought to the common maximum
-// (as flash attention does: Dao et al. 2022, § 3.1). The order is that of the data, so where dispatches are cut
-// does not matter to the bits.
+// (as flash attention does: Dao et al. 2022, § 3.1):
 //
 //     top' = max(top, top_s)    sum' = 2^(top − top')·sum + 2^(top_s − top')·sum_s    (moments likewise)
+//
+// So that sums of millions of terms do not round millions of times, there are three of them: the slices of the
+// current run of FAN, the runs of the current run of FAN runs, and all before. A run is passed on when the next one
+// begins; the host adds the three at the end. Which slices make a run follows from their numbers, so where dispatches
+// are cut does not matter to the bits.
 //
 // One invocation takes four columns of one query; each group of columns keeps its own copy of top and sum, so that
 // no invocation reads what another one writes.
@@ -11,12 +15,37 @@
 
 const QUADS: u32 = 1u;    // d / 4, rounded up
 const LANES: u32 = 64u;
+const FAN: u32 = 64u;
+const LEVELS: u32 = 3u;
 
 @group(0) @binding(0) var<uniform> slices: Slices;
 @group(0) @binding(1) var<storage, read> sums: array<vec2f>;                   // [slices, queries]: top, sum
 @group(0) @binding(2) var<storage, read> moments: array<vec4f>;                // [slices, 2, queries, QUADS]
-@group(0) @binding(3) var<storage, read_write> total_sums: array<vec2f>;       // [queries, QUADS]
-@group(0) @binding(4) var<storage, read_write> total_moments: array<vec4f>;    // [2, queries, QUADS]: of x1, of r
+@group(0) @binding(3) var<storage, read_write> total_sums: array<vec2f>;       // [LEVELS, queries, QUADS]
+@group(0) @binding(4) var<storage, read_write> total_moments: array<vec4f>;    // [LEVELS, 2, queries, QUADS]: of x1, of r
+
+struct Sums {
+    mean: vec4f,
+    residual: vec4f,
+    top: f32,
+    sum: f32,
+}
+
+fn nothing() -> Sums {
+    return Sums(vec4f(0.0), vec4f(0.0), LOWEST, 0.0);
+}
+
+fn merged(a: Sums, b: Sums) -> Sums {
+    let top = max(a.top, b.top);
+    let keep = weight(a.top - top);
+    let take = weight(b.top - top);
+    return Sums(
+        keep * a.mean + take * b.mean,
+        keep * a.residual + take * b.residual,
+        top,
+        keep * a.sum + take * b.sum,
+    );
+}
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -26,27 +55,41 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         return;
     }
     let query = index / QUADS;
-    var top = LOWEST;
-    var sum = 0.0;
-    var mean = vec4f(0.0);
-    var residual = vec4f(0.0);
-    if (slices.begun != 0u) {
-        top = total_sums[index].x;
-        sum = total_sums[index].y;
-        mean = total_moments[index];
-        residual = total_moments[stride + index];
+    var levels: array<Sums, LEVELS>;
+    for (var l = 0u; l < LEVELS; l++) { //#unroll
+        levels[l] = nothing();
+        if (slices.begun != 0u) {
+            let before = total_sums[l * stride + index];
+            levels[l] = Sums(
+                total_moments[2u * l * stride + index],
+                total_moments[(2u * l + 1u) * stride + index],
+                before.x,
+                before.y,
+            );
+        }
     }
     for (var s = 0u; s < slices.count; s++) {
+        let number = slices.first_slice + s;
+        if (number % FAN == 0u) {
+            levels[1] = merged(levels[1], levels[0]);
+            levels[0] = nothing();
+        }
+        if (number % (FAN * FAN) == 0u) {
+            levels[2] = merged(levels[2], levels[1]);
+            levels[1] = nothing();
+        }
         let slice = sums[s * slices.queries + query];
-        let higher = max(top, slice.x);
-        let keep = weight(top - higher);
-        let take = weight(slice.x - higher);
-        top = higher;
-        sum = keep * sum + take * slice.y;
-        mean = keep * mean + take * moments[2u * s * stride + index];
-        residual = keep * residual + take * moments[(2u * s + 1u) * stride + index];
+        let more = Sums(
+            moments[2u * s * stride + index],
+            moments[(2u * s + 1u) * stride + index],
+            slice.x,
+            slice.y,
+        );
+        levels[0] = merged(levels[0], more);
     }
-    total_sums[index] = vec2f(top, sum);
-    total_moments[index] = mean;
-    total_moments[stride + index] = residual;
+    for (var l = 0u; l < LEVELS; l++) { //#unroll
+        total_sums[l * stride + index] = vec2f(levels[l].top, levels[l].sum);
+        total_moments[2u * l * stride + index] = levels[l].mean;
+        total_moments[(2u * l + 1u) * stride + index] = levels[l].residual;
+    }
 }

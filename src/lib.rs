@@ -8,6 +8,7 @@
 //! | a **data set** is opened: a built-in density, a table, images | [`data`] | |
 //! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `path`, `shared/philox`, `shared/path/*`, `shared/expression` |
 //! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `shared/activation/*` |
+//! | what it is to find is known exactly: the **marginal** field and density of the data | [`flow`] | `marginal`, `marginal_logits`, `marginal_weights`, `marginal_moments`, `marginal_merge` |
 //! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
 //! | the **gradient** goes back through the layers | [`model`] | `linear_backward_input`, `linear_backward_weight`, `gradient_reduce` |
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |

@@ -590,7 +590,7 @@ fn every_failure_is_one_line() {
         (format!("{sample} --t0 1 --t1 0"), 2, &["--from"]),
         (format!("{sample} -n 0"), 2, &["-n"]),
         (format!("{sample} -n 5 --from three.csv --rtol 1e-3"), 2, &["--rtol"]),
-        ("field --data moons --points three.csv --time 0".into(), 2, &["not in this version"]),
+        ("field --data moons --points three.csv --time 0".into(), 1, &["three.csv", "3 values"]),
         ("field run/model.safetensors --points three.csv --time 1.5".into(), 2, &["--time"]),
         ("field run/model.safetensors --time 0.5".into(), 2, &["--points"]),
         ("shaders --target cuda --out x".into(), 2, &["cuda", "spirv"]),
@@ -842,4 +842,110 @@ fn completions_know_the_flags() {
         assert!(script.contains("time-frequencies") && script.contains("devices"), "{shell}");
     }
     assert!(place.json("completions bash")["script"].as_str().unwrap().contains("time-frequencies"));
+}
+
+#[test]
+fn the_field_of_data_is_what_a_model_of_them_learns() {
+    let place = Place::new();
+    fs::write(place.path("data.csv"), "x,y\n1,10\n3,10\n1,30\n3,30\n").unwrap();
+    fs::write(place.path("points.csv"), "x,y\n2,20\n2.5,13\n").unwrap();
+    let flags = "field --data data.csv --points points.csv --time 0.4";
+    let summary = place.json(&format!("{flags} --out v.csv --log-density log.csv"));
+    assert_eq!((&summary["rows"], &summary["points"], &summary["dim"]), (&4.into(), &2.into(), &2.into()));
+    assert!(fs::read_to_string(place.path("log.csv")).unwrap().starts_with("log_density\n"));
+    let ((_, v), (_, log)) = (array(place.path("v.csv")), array(place.path("log.csv")));
+    // In the middle nothing decides; the standardised corners are (±1, ±1).
+    assert!(v[0].abs() < 1e-5 && v[1].abs() < 1e-4, "{v:?}");
+    let (t, b) = (0.4f64, 1.0 - (1.0 - 1e-5) * 0.4);
+    let one = -t * t / (2.0 * b * b) - (b * (2.0 * std::f64::consts::PI).sqrt()).ln();
+    // Deviations of 1 and 10.
+    assert!((f64::from(log[0]) - (2.0 * one - 10f64.ln())).abs() < 1e-5, "{log:?}");
+    // The same in standardised coordinates: velocities scale, and densities with the volume.
+    fs::write(place.path("raw.csv"), "x,y\n0,0\n0.5,-0.7\n").unwrap();
+    place.done(
+        "field --data data.csv --points raw.csv --time 0.4 --raw --out raw_v.npy --log-density raw_log.npy",
+    );
+    let ((_, raw), (shape, raw_log)) = (array(place.path("raw_v.npy")), array(place.path("raw_log.npy")));
+    assert_eq!(shape, [2, 1], "one column, as it is read");
+    assert!((raw[2] - v[2]).abs() < 1e-5 && (10.0 * raw[3] - v[3]).abs() < 1e-4, "{raw:?} {v:?}");
+    assert!((raw_log[1] - log[1] - 10f32.ln()).abs() < 1e-5);
+    // As they are, it is another flow.
+    place.done(&format!("{flags} --no-standardize --out plain.npy"));
+    let (_, plain) = array(place.path("plain.npy"));
+    assert!((plain[3] - v[3]).abs() > 1.0, "{plain:?} {v:?}");
+    place.done(&format!("{flags} --path cosine --out cosine.npy"));
+
+    fs::write(place.path("wide.csv"), "x,y,z\n1,2,3\n").unwrap();
+    fs::write(place.path("nan.csv"), "x,y\n1,nan\n").unwrap();
+    fs::write(place.path("none.csv"), "x,y\n").unwrap();
+    fs::write(place.path("far.csv"), "x,y\n1e30,1\n").unwrap();
+    let before = place.listing();
+    for (line, status, word) in [
+        ("field --data data.csv --points wide.csv --time 0.5 --out o.npy", 1, "3 values"),
+        ("field --data data.csv --points nan.csv --time 0.5 --out o.npy", 1, "nan.csv"),
+        ("field --data data.csv --points none.csv --time 0.5 --out o.npy", 1, "none.csv"),
+        ("field --data data.csv --points far.csv --time 0.5 --out o.npy", 1, "far from all data"),
+        ("field --data data.csv --points points.csv --time 1.5 --out o.npy", 2, "--time 1.5"),
+        ("field --data data.csv --points points.csv --time nan --out o.npy", 2, "--time NaN"),
+        ("field --data data.csv --points points.csv --time 1 --path cosine --out o.npy", 1, "b(t) is 0"),
+        (
+            "field --data data.csv --points points.csv --time 0.5 --out o.npy --log-density o.npy",
+            2,
+            "same file",
+        ),
+        ("field --data nowhere --points points.csv --time 0.5 --out o.npy", 1, "nowhere"),
+        ("field --points points.csv --time 0.5 --out o.npy", 2, "MODEL"),
+        ("field model.safetensors --data data.csv --points points.csv --time 0.5", 2, "--data"),
+        ("field model.safetensors --path ot --points points.csv --time 0.5", 2, "--path"),
+    ] {
+        let complaint = complaint(line, &place.run(line), status);
+        assert!(complaint.contains(word), "{line}: {complaint}");
+        assert_eq!(place.listing(), before, "{line}");
+    }
+}
+
+#[test]
+fn the_exact_loss_is_in_the_history() {
+    let place = Place::new();
+    place.done(&format!("train {SMALL} --steps 50 --out plain"));
+    let flags = format!("train {SMALL} --exact-every 20 --exact-rows 500");
+    let summary = place.json(&format!("{flags} --steps 50 --out whole"));
+    let exact = &summary["exact"];
+    let number = |name: &str| exact[name].as_f64().unwrap();
+    let gap = number("l_cfm") - number("l_fm") - number("crossing_energy");
+    assert!(gap.abs() < 0.5 && number("crossing_energy_error") < 0.3 && exact["rows"] == 500, "{exact}");
+    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("plain"), model("whole"), "measuring changes nothing");
+    let rows = |run: &str| -> Vec<Vec<String>> {
+        let text = fs::read_to_string(place.path(run).join("metrics.csv")).unwrap();
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let whole = rows("whole");
+    assert_eq!(whole[0][4..], ["seconds", "l_fm", "l_cfm"]);
+    let measured: Vec<&str> =
+        whole[1..].iter().filter(|row| !row[5].is_empty()).map(|row| row[0].as_str()).collect();
+    assert_eq!(measured, ["19", "39", "49"]);
+    assert!(whole.iter().all(|row| row.len() == 7 && row[5].is_empty() == row[6].is_empty()));
+
+    // Stopped and resumed, it is the same history but for the clock, and its pictures are drawn.
+    place.done(&format!("{flags} --steps 33 --out parts"));
+    assert!(rows("parts").last().unwrap()[0] == "32" && !rows("parts").last().unwrap()[5].is_empty());
+    place.done("train --resume parts --steps 50 --no-pictures");
+    let timeless = |run: &str| -> Vec<Vec<String>> {
+        rows(run).into_iter().map(|row| [&row[..4], &row[5..]].concat()).collect()
+    };
+    assert_eq!(timeless("parts"), timeless("whole"));
+    assert_eq!(model("parts"), model("whole"));
+    let again = place.json("train --resume parts --no-pictures");
+    assert_eq!(again["exact"], summary["exact"], "a look at it changes nothing");
+    place.done("train --data moons:500 --hidden 8 --steps 4 --exact-every 2 --exact-rows 100 --out drawn");
+    let tall = image::open(place.path("drawn/loss.png")).unwrap().height();
+    place.done("train --data moons:500 --hidden 8 --steps 4 --out low");
+    assert!(tall > image::open(place.path("low/loss.png")).unwrap().height());
+
+    let line = format!("train {SMALL} --steps 5 --source moons:10 --exact-every 2 --out refused");
+    assert!(complaint(&line, &place.run(&line), 1).contains("--exact-every"));
+    let line = format!("train {SMALL} --steps 5 --exact-rows 0 --out refused");
+    assert!(complaint(&line, &place.run(&line), 2).contains("--exact-rows"));
+    assert!(!place.path("refused").exists());
 }

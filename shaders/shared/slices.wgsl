@@ -6,9 +6,9 @@ struct Slices {
     count: u32,      // its slices
     queries: u32,    // padded to a multiple of the kernels' tiles
     begun: u32,      // 0: nothing came before
+    first_slice: u32,  // the number of the first slice among those of all data
     padding0: u32,
     padding1: u32,
-    padding2: u32,
 }
 
 const SLICE_ROWS: u32 = 256u;

@@ -567,7 +567,7 @@ impl Run<'_> {
                 }
                 seen = now;
                 rate.push(begun.elapsed(), news.step);
-                progress.show(news.step, || describe(metrics, smoothed, &rate, steps - news.step));
+                progress.show(news.step, || describe(metrics, smoothed, *exact, &rate, steps - news.step));
                 if metrics.pending() >= PENDING {
                     failed = metrics.flush().err();
                 }
@@ -730,11 +730,18 @@ impl Run<'_> {
 }
 
 /// The line beside the bar.
-fn describe(metrics: &Metrics, smoothed: &Smoothed, rate: &Rate, left: u64) -> String {
+fn describe(
+    metrics: &Metrics,
+    smoothed: &Smoothed,
+    exact: Option<ExactLoss>,
+    rate: &Rate,
+    left: u64,
+) -> String {
     let loss = metrics.last().map_or(0.0, |row| row.loss);
     let smoothed = smoothed.value().unwrap_or_default();
     let speed =
         rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
     let left = rate.time_for(left).map_or_else(String::new, |left| format!("  {} left", duration(left)));
-    format!("loss {loss:.4}  smoothed {smoothed:.4}{speed}{left}")
+    let excess = exact.map_or_else(String::new, |exact| format!("  excess {:.4}", exact.fm));
+    format!("loss {loss:.4}  smoothed {smoothed:.4}{excess}{speed}{left}")
 }

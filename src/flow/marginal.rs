@@ -9,7 +9,9 @@
 //! ```
 //!
 //! The data stream through the device in slices of [`SLICE_ROWS`] rows, as keys and values do in flash attention (Dao
-//! et al. 2022): no matrix of queries by rows is ever made, and one dispatch is bounded in time whatever N is.
+//! et al. 2022): no matrix of queries by rows is ever made, and one dispatch is bounded in time whatever N is. Slices
+//! are added in the order of the data, in runs of runs, so that neither the number of rows nor where dispatches are cut
+//! shows in the sums.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -37,6 +39,8 @@ const LANES: u32 = 64;
 const SCRATCH: u64 = 64 << 20;
 /// Slices of one dispatch, at most: `marginal_merge` has a loop over them.
 const MOST_SLICES: usize = 4096;
+/// Sums that `marginal_merge` keeps.
+const LEVELS: usize = 3;
 /// Where b(t) is below this, the density is that of points.
 const SMALLEST_B: f64 = 1e-12;
 /// A top that no weight was above.
@@ -56,8 +60,10 @@ pub struct Slices {
     pub queries: u32,
     /// 0: nothing came before.
     pub begun: u32,
+    /// The number of the first slice among those of all data.
+    pub first_slice: u32,
     /// Zero.
-    pub padding: [u32; 3],
+    pub padding: [u32; 2],
 }
 
 /// The exact marginals of a data set on a device.
@@ -411,22 +417,23 @@ impl Marginal {
 
     /// All slices of the data for the queries that are loaded.
     fn stream(&self, work: &mut Work) -> Result<()> {
-        let mut begun = false;
+        let mut before = 0;
         for block in &self.blocks {
-            self.pass(work, &block.buffer, block.rows, &mut begun)?;
+            self.pass(work, &block.buffer, block.rows, &mut before)?;
         }
         if let Some((rest, buffer)) = &self.streamed {
             let width = self.kernels.width(self.dim);
             for part in rest.chunks(self.block_rows * width) {
                 self.device.write(buffer, part)?;
-                self.pass(work, buffer, part.len() / width, &mut begun)?;
+                self.pass(work, buffer, part.len() / width, &mut before)?;
             }
         }
         Ok(())
     }
 
-    /// The rows of one buffer, as many slices at a time as the submission's time allows.
-    fn pass(&self, work: &mut Work, data: &Buffer, rows: usize, begun: &mut bool) -> Result<()> {
+    /// The rows of one buffer, as many slices at a time as the submission's time allows. `before` counts the slices
+    /// that came before them.
+    fn pass(&self, work: &mut Work, data: &Buffer, rows: usize, before: &mut usize) -> Result<()> {
         let target = Duration::from_millis(self.device.habits().submission_ms);
         let mut first = 0;
         while first < rows {
@@ -434,7 +441,7 @@ impl Marginal {
                 return Err(Error::Interrupted);
             }
             let now = (work.slices * SLICE_ROWS).min(rows - first);
-            let dispatches = work.dispatches(self, data, first..first + now, *begun)?;
+            let dispatches = work.dispatches(self, data, first..first + now, *before)?;
             let submission = self.device.submit(&dispatches, &[])?;
             self.device.wait(Some(&submission))?;
             let taken = submission.elapsed();
@@ -443,7 +450,7 @@ impl Marginal {
             } else if taken < target / 2 {
                 work.slices = (work.slices * 2).min(work.most_slices);
             }
-            *begun = true;
+            *before += now.div_ceil(SLICE_ROWS);
             first += now;
         }
         Ok(())
@@ -464,26 +471,29 @@ impl Marginal {
         field: &mut Field,
     ) -> Result<()> {
         let (dim, quads) = (self.dim, self.dim.div_ceil(4));
-        let rows = schedules.len();
-        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (rows * quads) as u64)?;
-        let stride = 16 * (work.padded * quads) as u64;
-        let length = 16 * (rows * quads) as u64;
-        let means: Vec<f32> = self.device.read(&work.total_moments, 0..length)?;
-        let residuals: Vec<f32> = self.device.read(&work.total_moments, stride..stride + length)?;
+        let stride = work.padded * quads;
+        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (LEVELS * stride) as u64)?;
+        let moments: Vec<[f32; 4]> =
+            self.device.read(&work.total_moments, 0..16 * (LEVELS * 2 * stride) as u64)?;
         let log_rows = (self.rows as f64).ln();
         for (row, &schedule) in schedules.iter().enumerate() {
             let b = schedule[1];
             let (of_r, of_m) = quantity.of_moments(schedule);
-            let [top, sum] = sums[row * quads];
-            let sum = f64::from(sum);
-            let at = row * 4 * quads..row * 4 * quads + dim;
+            let tops: [f32; LEVELS] = std::array::from_fn(|level| sums[level * stride + row * quads][0]);
+            let top = tops.into_iter().fold(f32::MIN, f32::max);
+            let factors = tops.map(|level| f64::from(level - top).exp2());
+            let total = |value: &dyn Fn(usize) -> f32| -> f64 {
+                (0..LEVELS).map(|level| factors[level] * f64::from(value(level))).sum()
+            };
+            let sum = total(&|level| sums[level * stride + row * quads][1]);
             let before = field.velocities.len();
-            field.velocities.extend(
-                means[at.clone()]
-                    .iter()
-                    .zip(&residuals[at])
-                    .map(|(&m, &r)| (of_r * (f64::from(r) / sum) + of_m * (f64::from(m) / sum)) as f32),
-            );
+            for column in 0..dim {
+                let moment = |which: usize| {
+                    let at = row * quads + column / 4;
+                    total(&|level| moments[(2 * level + which) * stride + at][column % 4]) / sum
+                };
+                field.velocities.push((of_r * moment(1) + of_m * moment(0)) as f32);
+            }
             let told = top > NO_WEIGHT
                 && sum.is_finite()
                 && field.velocities[before..].iter().all(|v| v.is_finite());
@@ -578,8 +588,8 @@ impl Work {
             sums: buffer(8 * n * s)?,
             moments: buffer(moments * n * s)?,
             weights: if weights > 0 { Some(buffer(weights * n * s)?) } else { None },
-            total_sums: buffer(8 * n * quads as u64)?,
-            total_moments: buffer(moments * n)?,
+            total_sums: buffer(8 * n * (LEVELS * quads) as u64)?,
+            total_moments: buffer(moments * n * LEVELS as u64)?,
         })
     }
 
@@ -608,7 +618,7 @@ impl Work {
         marginal: &Marginal,
         data: &Buffer,
         rows: Range<usize>,
-        begun: bool,
+        before: usize,
     ) -> Result<Vec<Dispatch>> {
         let device = &marginal.device;
         let quads = marginal.dim.div_ceil(4);
@@ -618,8 +628,9 @@ impl Work {
             rows: word(rows.len()),
             count: word(slices),
             queries: word(self.padded),
-            begun: begun.into(),
-            padding: [0; 3],
+            begun: u32::from(before > 0),
+            first_slice: word(before),
+            padding: [0; 2],
         })?;
         let groups = |items: usize| device.groups(items as u64, LANES);
         let variants = marginal.kernels.variants(marginal.dim);
@@ -667,5 +678,34 @@ impl Work {
             groups(self.padded * quads),
         )?);
         Ok(dispatches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::DeviceOptions;
+
+    /// Data that pass through the device in blocks give the bits of data that stay there.
+    #[test]
+    fn blocks_do_not_matter() {
+        let device = Device::open(&DeviceOptions::default()).unwrap();
+        for dim in [2, 20] {
+            let values: Vec<f32> = (0..2000 * dim).map(|i| (i as f32 * 0.7).sin()).collect();
+            let data = Dataset::from_rows("waves", values, dim).unwrap();
+            let scale = data.standardization();
+            let points: Vec<f32> = (0..30 * dim).map(|i| (i as f32).cos()).collect();
+            let path = Path::default();
+            let whole = Marginal::new(&device, &data, Some(&scale), &path).unwrap();
+            assert!(whole.streamed.is_none() && whole.blocks.len() == 1);
+            let whole = whole.field(&points, 0.8).unwrap();
+            for (block_rows, most) in [(256, usize::MAX), (768, 1), (512, 3), (1 << 20, usize::MAX)] {
+                let parts =
+                    Marginal::in_blocks(&device, &data, Some(&scale), &path, block_rows, most).unwrap();
+                assert_eq!(parts.streamed.is_some(), most < 2000_usize.div_ceil(block_rows));
+                assert_eq!(parts.field(&points, 0.8).unwrap(), whole, "blocks of {block_rows}, {most} stay");
+            }
+            assert!(Marginal::in_blocks(&device, &data, None, &path, 256, 0).is_err());
+        }
     }
 }

@@ -50,7 +50,7 @@ impl Habits {
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         fused_width: 64,
-        marginal_coordinates: 16,
+        marginal_coordinates: 32,
     };
 
     /// Of GPUs.

@@ -12,6 +12,10 @@ use crate::reference::marginal::{
 const LANES: usize = 64;
 /// The kernels' own.
 const LOWEST: f32 = -3e38;
+/// Sums that marginal_merge.wgsl keeps.
+const LEVELS: usize = 3;
+/// One of them, of one query: top, sum, and all weighted sums with their magnitudes.
+type Sums = (f64, f64, Vec<f64>);
 
 /// Queries on and off the paths to the data, each at its own time.
 struct Case {
@@ -358,7 +362,10 @@ fn moments_are_the_twins() {
 #[test]
 fn slices_merge_like_the_twins() {
     let mut report = Report::new();
-    for (quads, slices, queries) in [(1, 1, 8), (1, 9, 64), (5, 3, 16), (2, 300, 8)] {
+    // Within a run of 64, over the ends of one and of several, and over the end of a run of runs.
+    for (quads, slices, queries, first) in
+        [(1, 1, 8, 0), (1, 9, 64, 60), (5, 3, 16, 4094), (2, 300, 8, 3970), (1, 1, 8, 64)]
+    {
         let stride = 4 * quads * queries;
         for begun in [false, true] {
             let tops =
@@ -368,15 +375,16 @@ fn slices_merge_like_the_twins() {
             let (top, sum) = (tops(7, slices * queries), positive(8, slices * queries));
             let sums: Vec<[f32; 2]> = top.iter().zip(&sum).map(|(&top, &sum)| [top, sum]).collect();
             let moments = random(9, slices * 2 * stride);
-            let (old_top, old_sum) = (tops(10, queries), positive(11, queries));
-            let old = random(12, 2 * stride);
-            let before: Vec<[f32; 2]> = (0..queries * quads)
+            let (old_top, old_sum) = (tops(10, LEVELS * queries), positive(11, LEVELS * queries));
+            let old = random(12, LEVELS * 2 * stride);
+            let before: Vec<[f32; 2]> = (0..LEVELS * queries * quads)
                 .map(|i| if begun { [old_top[i / quads], old_sum[i / quads]] } else { [f32::NAN; 2] })
                 .collect();
             let uniform = Slices {
                 count: word(slices),
                 queries: word(queries),
                 begun: begun.into(),
+                first_slice: first,
                 ..Slices::default()
             };
             let variant =
@@ -386,7 +394,7 @@ fn slices_merge_like_the_twins() {
                 .input(1, &sums)
                 .input(2, &moments)
                 .output(3, &before)
-                .output(4, &if begun { old.clone() } else { vec![f32::NAN; 2 * stride] })
+                .output(4, &if begun { old.clone() } else { vec![f32::NAN; LEVELS * 2 * stride] })
                 .run(&mut report, groups(queries * quads));
             let (got_sums, got): (Vec<[f32; 2]>, Vec<f32>) = (outputs.get(3), outputs.get(4));
             for q in 0..queries {
@@ -396,31 +404,45 @@ fn slices_merge_like_the_twins() {
                     let parts = all.chunks_exact(4 * quads * queries);
                     parts.flat_map(|part| wide(&part[4 * quads * q..4 * quads * (q + 1)])).collect()
                 };
-                let mut merged = (f64::MIN, 0.0, vec![0.0; 16 * quads]);
                 let magnitudes = |v: Vec<f64>| -> Vec<f64> {
                     v.iter().copied().chain(v.iter().map(|x| x.abs())).collect()
                 };
-                if begun {
-                    merged = (f64::from(old_top[q]), f64::from(old_sum[q]), magnitudes(of(&old)));
-                }
+                let nothing = || (f64::from(LOWEST), 0.0, vec![0.0; 16 * quads]);
+                let merge = |a: &Sums, b: &Sums| marginal_merge((a.0, a.1, &a.2), (b.0, b.1, &b.2));
+                let mut levels: Vec<Sums> = (0..LEVELS)
+                    .map(|level| {
+                        let (at, from) = (level * queries + q, 2 * level * stride);
+                        let old = magnitudes(of(&old[from..from + 2 * stride]));
+                        if begun { (f64::from(old_top[at]), f64::from(old_sum[at]), old) } else { nothing() }
+                    })
+                    .collect();
                 for s in 0..slices {
+                    for (level, run) in [(0, 64), (1, 64 * 64)] {
+                        if (first as usize + s).is_multiple_of(run) {
+                            levels[level + 1] = merge(&levels[level + 1], &levels[level]);
+                            levels[level] = nothing();
+                        }
+                    }
                     let slice = magnitudes(of(&moments[2 * s * stride..2 * (s + 1) * stride]));
                     let at = s * queries + q;
-                    merged = marginal_merge(
-                        (merged.0, merged.1, &merged.2),
-                        (f64::from(top[at]), f64::from(sum[at]), &slice),
-                    );
+                    levels[0] = merge(&levels[0], &(f64::from(top[at]), f64::from(sum[at]), slice));
                 }
                 // Each slice: two powers of 2, two products, an addition. The exponents of one slice's way add up to
                 // what it is below the highest, of which what counts is within some 30.
-                let relative = slices as f64 * (2.0 * exp2_error(0.0) + 3.0 * UNIT) + exp2_error(30.0);
-                for copy in 0..quads {
-                    let [got_top, got_sum] = got_sums[q * quads + copy];
-                    report.near(&format!("{name}: top"), &[got_top], &[merged.0], 0.0);
-                    report.near(&format!("{name}: sum"), &[got_sum], &[merged.1], relative * merged.1);
+                let additions = (slices.min(64) + slices / 64 + 2) as f64;
+                let relative = additions * (2.0 * exp2_error(0.0) + 3.0 * UNIT) + exp2_error(30.0);
+                for (level, want) in levels.iter().enumerate() {
+                    let name = format!("{name}, level {level}");
+                    for copy in 0..quads {
+                        let [got_top, got_sum] = got_sums[(level * queries + q) * quads + copy];
+                        report.near(&format!("{name}: top"), &[got_top], &[want.0], 0.0);
+                        report.near(&format!("{name}: sum"), &[got_sum], &[want.1], relative * want.1);
+                    }
+                    let from = 2 * level * stride;
+                    let (want, magnitude) = want.2.split_at(8 * quads);
+                    let got = narrow(&of(&got[from..from + 2 * stride]));
+                    report.close(&name, &got, want, |i| relative * magnitude[i] + 1e-30);
                 }
-                let (want, magnitude) = merged.2.split_at(8 * quads);
-                report.close(&name, &narrow(&of(&got)), want, |i| relative * magnitude[i]);
             }
         }
     }

@@ -107,7 +107,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("marginal_merge"),
             "Slices",
-            members!(Slices { first_row, rows, count, queries, begun, padding }),
+            members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
         ),
         (
             Variant::new("stage"),

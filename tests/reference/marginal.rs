@@ -131,10 +131,11 @@ fn the_parts_make_up_the_whole() {
     let parts: Vec<_> = parts.collect();
     let (density, velocity) = marginal(&x, &schedule, &x1, 2);
     for q in 0..2 {
-        let of = |(top, sum, (mean, rest)): &(Vec<f64>, Vec<f64>, (Vec<f64>, Vec<f64>))| {
+        let of = |part: usize| {
+            let (top, sum, (mean, rest)) = &parts[part];
             (top[q], sum[q], [&mean[2 * q..2 * q + 2], &rest[2 * q..2 * q + 2]].concat())
         };
-        let (a, b) = (of(&parts[0]), of(&parts[1]));
+        let (a, b) = (of(0), of(1));
         let (top, sum, moments) = marginal_merge((a.0, a.1, &a.2), (b.0, b.1, &b.2));
         let [_, b, da, db] = schedule[q];
         let log = top * std::f64::consts::LN_2 + sum.ln() - 4f64.ln() - 2.0 * (b * (2.0 * PI).sqrt()).ln();

@@ -148,7 +148,7 @@ fn draw_excess(canvas: &mut Canvas, theme: &Theme, panel: &Panel, excess: &[(f64
         x_format: Format::Thousands,
         x_name: "step".into(),
         y_name: "excess".into(),
-        title: "Excess over the floor".into(),
+        title: "Excess over the floor C: L_FM".into(),
         ..Axes::default()
     };
     panel.grid(canvas, theme, &axes);
