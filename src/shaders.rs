@@ -59,9 +59,9 @@ pub fn catalogue() -> Vec<Variant> {
                 Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
             // Everything at one width of every dimension; the widths change nothing but sizes.
             if width == 17 {
-                integrators(&architecture, SOLVERS.iter(), &DIVERGENCES, &mut add);
+                integrators(&architecture, SOLVERS, &DIVERGENCES, &mut add);
             } else {
-                integrators(&architecture, [&SOLVERS[0], &SOLVERS[3]], &DIVERGENCES[..1], &mut add);
+                integrators(&architecture, &SOLVERS[..4], &DIVERGENCES[..1], &mut add);
             }
         }
     }
@@ -75,7 +75,7 @@ pub fn catalogue() -> Vec<Variant> {
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
         }
-        integrators(&architecture, [&SOLVERS[3]], &DIVERGENCES[..2], &mut add);
+        integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
@@ -167,13 +167,13 @@ fn layered(
 /// The fused integrators, as far as the network is narrow enough for them.
 fn integrators(
     architecture: &Architecture,
-    solvers: impl IntoIterator<Item = &'static Solver> + Clone,
+    solvers: &'static [Solver],
     divergences: &[Option<Divergence>],
     add: &mut impl FnMut(Variant),
 ) {
     let layout = Layout::new(architecture);
     for habits in HABITS {
-        for solver in solvers.clone() {
+        for solver in solvers {
             for divergence in divergences.iter().copied() {
                 // With a divergence, one solver of each kind of step.
                 if divergence.is_some() && matches!(solver.name, "euler" | "midpoint" | "euler-maruyama") {

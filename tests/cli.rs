@@ -499,6 +499,10 @@ fn every_failure_is_one_line() {
     fs::write(place.path("nan.csv"), "a,b\n1,2\n3,nan\n").unwrap();
     fs::write(place.path("words.csv"), "a,b\n1,2\n3,four\n").unwrap();
     fs::write(place.path("three.csv"), "a,b,c\n1,2,3\n").unwrap();
+    fs::write(place.path("two.csv"), "a,b\n1,2\n").unwrap();
+    fs::write(place.path("times.csv"), "t\n0\n0.5\n1\n").unwrap();
+    fs::write(place.path("back.csv"), "t\n0\n0.5\n0.25\n1\n").unwrap();
+    place.done(&format!("train {SMALL} --source moons:100 --steps 5 --out source"));
     fs::write(place.path("file"), "").unwrap();
     let train = "train --hidden 16 --batch 64 --steps 5";
     let sample = "sample run/model.safetensors";
@@ -584,12 +588,52 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons --checkpoint-every -1"), 2, &["--checkpoint-every"]),
         ("train --data moons --batch 0".into(), 2, &["--batch"]),
         ("train --data moons --batch 2000000000".into(), 2, &["--batch"]),
-        (format!("{sample} --solver dopri5"), 2, &["dopri5", "euler, midpoint, heun, rk4"]),
+        (format!("{sample} --solver leapfrog"), 2, &["leapfrog", "euler, midpoint, heun, rk4", "dopri5"]),
+        (format!("{sample} --rtol 1e-3"), 2, &["--rtol", "dopri5", "midpoint"]),
+        (format!("{sample} --solver dopri5 --rtol 0"), 2, &["--rtol 0"]),
+        (format!("{sample} --solver dopri5 --atol nan"), 2, &["--atol NaN"]),
+        (
+            format!("{sample} --solver dopri5 --max-steps 2 -n 3"),
+            1,
+            &["particle 0", "--max-steps 2", "--rtol"],
+        ),
+        (format!("{sample} --solver dopri5 --path vp"), 2, &["dopri5", "fixed steps"]),
+        (format!("{sample} --grid cosinus"), 2, &["cosinus", "uniform, cosine, power:p"]),
+        (format!("{sample} --grid power:x"), 2, &["power:x", "0.05"]),
+        (format!("{sample} --grid nowhere.npy"), 1, &["nowhere.npy"]),
+        (format!("{sample} --grid three.csv"), 1, &["three.csv", "one column"]),
+        (format!("{sample} --grid back.csv"), 1, &["0.5", "0.25", "time 3"]),
+        (format!("{sample} --grid times.csv --steps 3"), 2, &["--steps", "times.csv"]),
+        (format!("{sample} --diffusion 1-t"), 2, &["--diffusion", "midpoint", "euler-maruyama"]),
+        (format!("{sample} --solver euler-maruyama --diffusion 1-q"), 2, &["`1-q`, column 3"]),
+        (format!("{sample} --solver euler-maruyama --diffusion t-1"), 2, &["-1", "t = 0", "negative"]),
+        (format!("{sample} --solver euler-maruyama --log-density d.npy"), 2, &["stochastic"]),
+        (format!("{sample} --probes 3"), 2, &["--probes", "--log-density"]),
+        (format!("{sample} --log-density d.npy --probes 3"), 2, &["--probes", "hutchinson"]),
+        (format!("{sample} --log-density d.npy --divergence hutchinson --probes 0"), 2, &["--probes 0"]),
+        (format!("{sample} --log-density d.npy --from three.csv --t0 1 --t1 0"), 2, &["likelihood"]),
+        (format!("{sample} --path winding"), 2, &["winding", "ot"]),
+        ("likelihood nowhere.safetensors --data moons".into(), 1, &["nowhere.safetensors"]),
+        ("likelihood run/model.safetensors".into(), 2, &["--data"]),
+        ("likelihood run/model.safetensors --data three.csv".into(), 1, &["three.csv", "3", "2"]),
+        ("likelihood run/model.safetensors --data nan.csv".into(), 1, &["nan.csv", "b"]),
+        ("likelihood run/model.safetensors --data moons --standard-error e.npy".into(), 2, &["hutchinson"]),
+        (
+            "likelihood run/model.safetensors --data moons --solver euler-maruyama".into(),
+            2,
+            &["euler-maruyama", "--diffusion"],
+        ),
+        ("likelihood run/model.safetensors --data moons --grid times.csv".into(), 2, &["from 0 to 1"]),
+        ("likelihood source/model.safetensors --data moons".into(), 1, &["source/model", "Gaussian"]),
+        (
+            "field run/model.safetensors --points two.csv --time 0 --quantity wind".into(),
+            2,
+            &["wind", "score"],
+        ),
         (format!("{sample} --steps 0"), 2, &["--steps"]),
         (format!("{sample} --t1 2"), 2, &["--t1"]),
         (format!("{sample} --t0 1 --t1 0"), 2, &["--from"]),
         (format!("{sample} -n 0"), 2, &["-n"]),
-        (format!("{sample} -n 5 --from three.csv --rtol 1e-3"), 2, &["--rtol"]),
         ("field --data moons --points three.csv --time 0".into(), 1, &["three.csv", "3 values"]),
         ("field run/model.safetensors --points three.csv --time 1.5".into(), 2, &["--time"]),
         ("field run/model.safetensors --time 0.5".into(), 2, &["--points"]),
@@ -731,6 +775,111 @@ fn there_and_back_again() {
     // -n takes the first rows.
     place.done(&format!("{flags} --from noise.npy -n 7 --out seven.npy"));
     assert_eq!(array(place.path("seven.npy")).1, again[..14]);
+}
+
+#[test]
+fn densities_of_samples_are_their_likelihoods() {
+    let place = Place::new();
+    // Units that differ from the network's, so that a forgotten volume shows: log(100·0.01) is 0, log(100·1) is not.
+    let rows: Vec<String> = (0..200).map(|i| format!("{},{}", 500 + 30 * (i % 13), i % 7)).collect();
+    fs::write(place.path("far.csv"), format!("long,short\n{}\n", rows.join("\n"))).unwrap();
+    place.done("train --data far.csv --hidden 16,16 --batch 64 --steps 200 --no-pictures --out run");
+    let model = "run/model.safetensors";
+    place.done(&format!(
+        "sample {model} -n 300 --solver dopri5 --rtol 1e-5 --atol 1e-5 --out x.npy --log-density forth.npy"
+    ));
+    let summary = place.json(&format!("likelihood {model} --data x.npy --out back.npy --bits-per-dim"));
+    let (shape, forth) = array(place.path("forth.npy"));
+    let (_, back) = array(place.path("back.npy"));
+    assert_eq!(shape[0], 300);
+    assert!(farthest(&forth, &back) < 5e-3, "{}", farthest(&forth, &back));
+    let mean = back.iter().map(|x| f64::from(*x)).sum::<f64>() / 300.0;
+    assert!((summary["mean"].as_f64().unwrap() - mean).abs() < 1e-4, "{summary}");
+    let bits = summary["bits_per_dim"].as_f64().unwrap();
+    assert!((bits + mean / (2.0 * std::f64::consts::LN_2)).abs() < 1e-4, "{summary}");
+    assert!(summary["evaluations"]["most"].as_u64() >= summary["evaluations"]["least"].as_u64());
+    // In standardised coordinates a density is larger by the volume of the data's units.
+    let standardization = Model::load(place.path(model)).unwrap().standardization.unwrap();
+    let mut points = array(place.path("x.npy")).1;
+    standardization.apply(&mut points);
+    let lines: Vec<String> = points.chunks(2).map(|point| format!("{},{}", point[0], point[1])).collect();
+    fs::write(place.path("raw.csv"), format!("a,b\n{}\n", lines.join("\n"))).unwrap();
+    place.done(&format!("likelihood {model} --data raw.csv --raw --out raw.npy"));
+    let volume = standardization.log_volume();
+    let shifted: Vec<f32> = back.iter().map(|x| (f64::from(*x) + volume) as f32).collect();
+    assert!(farthest(&array(place.path("raw.npy")).1, &shifted) < 5e-3);
+    // Random probes are off by what they say.
+    place.done(&format!(
+        "likelihood {model} --data x.npy --divergence hutchinson --probes 32 --out guess.npy --standard-error error.npy"
+    ));
+    let (guess, error) = (array(place.path("guess.npy")).1, array(place.path("error.npy")).1);
+    let inside = (0..300).filter(|&i| (guess[i] - back[i]).abs() <= 3.0 * error[i] + 1e-2).count();
+    assert!(inside >= 285, "{inside} of 300 within three standard errors");
+    assert!(error.iter().any(|error| *error > 1e-3), "the probes' error is not zero");
+}
+
+#[test]
+fn grids_and_adaptive_steps_lead_to_the_same_place() {
+    let place = Place::new();
+    place.model();
+    fs::write(place.path("times.csv"), "t\n0\n0.2\n0.4\n0.55\n0.7\n0.8\n0.9\n1\n").unwrap();
+    let sample = "sample run/model.safetensors -n 200";
+    place.done(&format!("{sample} --solver rk4 --steps 100 --out exact.npy"));
+    let (_, exact) = array(place.path("exact.npy"));
+    for flags in [
+        "--solver rk4 --grid times.csv",
+        "--solver rk4 --grid cosine --steps 12",
+        "--solver ab2 --grid power:1.5 --steps 80",
+        "--solver dopri5",
+        "--path cosine --solver rk4 --steps 60",
+        "--solver euler-maruyama --diffusion 0*t --steps 1500",
+    ] {
+        place.done(&format!("{sample} {flags} --out other.npy"));
+        let far = farthest(&array(place.path("other.npy")).1, &exact);
+        assert!(far < 5e-3, "{flags}: {far}");
+    }
+    // The states of an adaptive solver at the times of a grid.
+    place.done(&format!("{sample} --solver dopri5 --grid times.csv --trajectory paths.npy --out end.npy"));
+    place.done(&format!("{sample} --solver rk4 --grid times.csv --trajectory fixed.npy --out fixed-end.npy"));
+    let (shape, paths) = array(place.path("paths.npy"));
+    assert_eq!(shape, [200, 8, 2]);
+    assert!(farthest(&paths, &array(place.path("fixed.npy")).1) < 5e-3);
+    let ends: Vec<f32> = paths.chunks(16).flat_map(|path| &path[14..]).copied().collect();
+    assert_eq!(ends, array(place.path("end.npy")).1);
+    let summary = place.json(&format!("{sample} --solver dopri5"));
+    let evaluations = &summary["evaluations"];
+    let (least, total) = (evaluations["least"].as_u64().unwrap(), evaluations["total"].as_u64().unwrap());
+    // One, and six for every attempt.
+    assert!(least % 6 == 1 && least > 6, "{summary}");
+    let attempts = evaluations["accepted"].as_u64().unwrap() + evaluations["rejected"].as_u64().unwrap();
+    assert_eq!(total, 200 + 6 * attempts, "{summary}");
+}
+
+#[test]
+fn quantities_of_a_model_fit_each_other() {
+    let place = Place::new();
+    place.model();
+    fs::write(place.path("x.csv"), "a,b\n0.5,1\n-1,0.25\n2,-0.5\n").unwrap();
+    let mut values = Vec::new();
+    for name in ["velocity", "score", "denoised", "noise"] {
+        place.done(&format!(
+            "field run/model.safetensors --points x.csv --time 0.25 --raw --quantity {name} --out {name}.npy"
+        ));
+        values.push(array(place.path(&format!("{name}.npy"))).1);
+    }
+    let x = array(place.path("x.csv")).1;
+    for i in 0..6 {
+        let [velocity, score, denoised, noise] = [0, 1, 2, 3].map(|which: usize| f64::from(values[which][i]));
+        // The path `ot` at t = 1/4: x = x1/4 + b·x0, v = x1 − x0.
+        let b = 0.75 + 0.25e-5;
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-5, "{a} and {b} at {i}");
+        close(0.25 * denoised + b * noise, x[i].into());
+        close(denoised - (1.0 - 1e-5) * noise, velocity);
+        close(-noise / b, score);
+    }
+    place.done("field --data moons:500 --points x.csv --time 0.25 --quantity denoised --out exact.npy");
+    let (_, exact) = array(place.path("exact.npy"));
+    assert!(exact.iter().all(|x| (-5.0..5.0).contains(x)), "a mean of the data lies among them");
 }
 
 #[test]

@@ -110,21 +110,7 @@ struct Summary<'a> {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let model = Model::load(&args.model)?;
-    let mut options = args.solver.options(context, args.t0, args.t1)?;
-    if args.log_density.is_some() {
-        options.divergence = Some(args.divergence.divergence()?);
-    } else if let Some(name) = DENSITY.iter().find(|name| context.typed(name)) {
-        return Err(Usage(format!("--{name} goes with --log-density FILE")).into());
-    }
-    if args.path.is_given() {
-        options.through = Some(args.path.path()?);
-    }
-    if args.diffusion.is_some() || options.solver.method == Method::Stochastic {
-        let text = args.diffusion.as_deref().unwrap_or("1 - t");
-        let expression = Expression::parse(text, &args.path.constants()).map_err(Usage::of)?;
-        options.diffusion = Some(Diffusion::new(move |t| expression.evaluate(t)));
-    }
-    options.validate().map_err(Usage::of)?;
+    let options = options(args, context)?;
     let (t0, t1) = (options.t0, options.t1);
     if args.from.is_none() && t0 != 0.0 {
         return Err(Usage(format!("the noise is at t = 0, not {t0}; give points with --from")).into());
@@ -217,6 +203,26 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         samples_per_second: speed,
         adapter: Adapter::of(&device),
     })
+}
+
+/// How to integrate, from the flags.
+fn options(args: &Args, context: &Context) -> anyhow::Result<SampleOptions> {
+    let mut options = args.solver.options(context, args.t0, args.t1)?;
+    if args.log_density.is_some() {
+        options.divergence = Some(args.divergence.divergence()?);
+    } else if let Some(name) = DENSITY.iter().find(|name| context.typed(name)) {
+        return Err(Usage(format!("--{name} goes with --log-density FILE")).into());
+    }
+    if args.path.is_given() {
+        options.through = Some(args.path.path()?);
+    }
+    if args.diffusion.is_some() || options.solver.method == Method::Stochastic {
+        let text = args.diffusion.as_deref().unwrap_or("1 - t");
+        let expression = Expression::parse(text, &args.path.constants()).map_err(Usage::of)?;
+        options.diffusion = Some(Diffusion::new(move |t| expression.evaluate(t)));
+    }
+    options.validate().map_err(Usage::of)?;
+    Ok(options)
 }
 
 /// Points of the model's dimension from a file.
@@ -356,7 +362,9 @@ impl Carrier<'_> {
             }
             if self.is_noise(t1) {
                 let std = self.sampler.source_std();
-                flow.points.iter_mut().for_each(|x| *x /= std);
+                for x in &mut flow.points {
+                    *x /= std;
+                }
             } else if !args.raw {
                 self.sampler.to_data_units(&mut flow.points);
             }
@@ -382,7 +390,9 @@ impl Carrier<'_> {
         let mut points = self.from.as_ref()?.values[first * dim..(first + rows) * dim].to_vec();
         if self.is_noise(self.sampler.options().t0) {
             let std = self.sampler.source_std();
-            points.iter_mut().for_each(|x| *x *= std);
+            for x in &mut points {
+                *x *= std;
+            }
         } else if !self.args.raw {
             self.sampler.to_network_units(&mut points);
         }

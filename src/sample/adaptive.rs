@@ -145,7 +145,12 @@ fn gave_up(particle: &Particle, row: u64, tableau: &Tableau) -> Error {
 }
 
 /// The tableau with what an adaptive solver is told.
-pub(crate) fn tableau(base: Tableau, tolerance: &Tolerance, interval: (f32, f32), outputs: usize) -> Tableau {
+pub(crate) fn tableau(
+    base: &Tableau,
+    tolerance: &Tolerance,
+    interval: (f32, f32),
+    outputs: usize,
+) -> Tableau {
     Tableau {
         t0: interval.0,
         t1: interval.1,
@@ -153,6 +158,6 @@ pub(crate) fn tableau(base: Tableau, tolerance: &Tolerance, interval: (f32, f32)
         absolute: tolerance.absolute,
         most_steps: tolerance.most_steps,
         outputs: to_u32(outputs),
-        ..base
+        ..*base
     }
 }

@@ -519,8 +519,10 @@ impl Sampler {
         let mut density =
             LogDensity::new(noise, dim, self.source_std().into(), &flow.divergence, divergence, sign);
         if let Some(standardization) = self.model.standardization.as_ref().filter(|_| !raw) {
-            let shift: f64 = standardization.std.iter().map(|std| f64::from(*std).ln()).sum();
-            density.values.iter_mut().for_each(|value| *value -= shift);
+            let shift = standardization.log_volume();
+            for value in &mut density.values {
+                *value -= shift;
+            }
         }
         Ok(density)
     }
@@ -697,7 +699,7 @@ impl Sampler {
     ) -> Result<()> {
         let SampleOptions { solver, tolerance, t0, t1, .. } = &self.options;
         let base = Tableau { seed, first_row, ..Tableau::new(solver) };
-        let tableau = adaptive::tableau(base, tolerance, (*t0, *t1), self.outputs.len());
+        let tableau = adaptive::tableau(&base, tolerance, (*t0, *t1), self.outputs.len());
         let particles = match &mut self.engine {
             Engine::Fused(fused) => fused.adapt(rows, &tableau, self.stop)?,
             Engine::Layered(layered) => layered.adapt(rows, &tableau, self.stop)?,

@@ -100,14 +100,14 @@ fn rust_and_wgsl_agree_on_every_struct() {
         ),
         (Variant::new("step"), "Record", members!(Record { loss, learning_rate, gradient_norm, halted })),
         (
-            Variant::new("noise"),
-            "Noise",
-            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
-        ),
-        (
             Variant::new("marginal_merge"),
             "Slices",
             members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
+        ),
+        (
+            Variant::new("noise"),
+            "Noise",
+            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
         ),
         (
             Variant::new("stage"),
