@@ -155,12 +155,15 @@ struct Work {
     ends: Vec<Dispatch>,
 }
 
-/// Rows of particles for which `rows` rows of a network's activations have room.
-pub(crate) fn rows_within(rows: usize, solver: &Solver, load: Load) -> usize {
+/// Rows of particles for which `rows` rows of a network's activations have room, and a buffer of `bytes` for the
+/// stages.
+pub(crate) fn rows_within(rows: usize, bytes: u64, solver: &Solver, load: Load) -> usize {
     let tile = TILE_ROWS as usize;
-    // The stages' velocities share a buffer, and so do the tangents.
+    // The stages' velocities share a buffer, and so do the tangents. A state may be wider than the network: it has an
+    // accumulator for every probe.
     let share = slots(solver).max(load.directions.min(TANGENTS)).max(1);
-    rows / share / tile * tile
+    let stages = usize::try_from(bytes / (16 * slots(solver) * load.quads()) as u64).unwrap_or(usize::MAX);
+    (rows / share).min(stages) / tile * tile
 }
 
 /// How many k_j are kept.

@@ -320,7 +320,8 @@ impl Sampler {
         let by_time = usize::try_from(habits.dispatch_flops / flops).unwrap_or(usize::MAX);
         let mut rows = habits.particles.min(by_memory).min(by_time).max(tile);
         if tiles.is_none() {
-            let within = layered::rows_within(largest_rows(device, &layout), options.solver, load);
+            let activations = largest_rows(device, &layout);
+            let within = layered::rows_within(activations, device.largest_binding(), options.solver, load);
             rows = rows.min(within).max(tile);
         }
         let points = device.buffer(
