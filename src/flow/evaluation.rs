@@ -34,17 +34,12 @@ impl Evaluation {
     ///
     /// Two Gaussian paths with the same ratio a/b differ by a scale alone: x̄ = c·x with c = |(ā, b̄)| / |(a, b)| at
     /// the time t of `from` where a(t)/b(t) = ā(s)/b̄(s). Hence ū(x̄, s) = (c'/c)·x̄ + c·t'(s)·v(x̄/c, t).
-    /// (Karras et al. 2022, appendix B, for diffusion's schedules; Pokle et al. 2023 for flows.) A path such as `ve`
-    /// begins at a ratio above 0: below it there is noise alone, and ū = (b̄'/b̄)·x̄ scales it.
+    /// (Karras et al. 2022, appendix B, for diffusion's schedules; Pokle et al. 2023 for flows.)
     #[must_use]
     pub fn through(from: &Path, to: &Path, s: f64) -> Self {
         let s = s.min(to.t_max());
         let target @ [ta, tb, tda, tdb] = to.schedule(s);
         let angle = ta.atan2(tb);
-        let [a, b, ..] = from.schedule(0.0);
-        if angle < a.atan2(b) {
-            return Self { t: 0.0, scale: b / tb, alpha: tdb / tb, beta: 0.0 };
-        }
         let (mut low, mut high) = (0.0, from.t_max());
         // a/b rises from 0 on: atan2(a, b) does so without a pole. 60 halvings are beyond double precision.
         for _ in 0..60 {
