@@ -11,7 +11,7 @@
 mod common;
 mod reference;
 
-use common::models::{carry, decay, engines, fixed_steps, flow, named, network, with};
+use common::models::{affine, carry, decay, engines, fixed_steps, flow, named, network, with};
 use common::{Report, UNIT, device, random, wide};
 use reference::adaptive::{Tolerance as Exactness, adaptive};
 use reference::integrator::{cosine, order, power, solve, uniform};
@@ -452,6 +452,19 @@ fn long_integrations_are_whole() {
         report.close(&format!("{name}, {steps} steps"), &got, &want, |i| {
             f64::from(steps) * UNIT * want[i].abs()
         });
+        // Round and round, by as many attempts: each has an error of 10⁻⁵ at most.
+        let frequency = if kernels == Kernels::Fused { 1000.0f32 } else { 100.0 };
+        let rotation = affine(&[0.0, -frequency, frequency, 0.0], &[0.0; 2], &[0.0; 2]);
+        let got = flow(&device, &rotation, &dopri5(1e-5, kernels), &[1.0, 0.0]);
+        let (sin, cos) = f64::from(frequency).sin_cos();
+        let attempts = got.accepted[0] + got.rejected[0];
+        report.holds(f64::from(attempts) > 2.0 * f64::from(frequency), || format!("{name}: {attempts}"));
+        report.near(
+            &format!("{name}, {attempts} attempts"),
+            &got.points,
+            &[cos, sin],
+            2e-5 * f64::from(attempts),
+        );
     }
     report.finish();
 }
