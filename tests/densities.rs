@@ -37,8 +37,8 @@ fn backwards(solver: &str, steps: u32, kernels: Kernels) -> SampleOptions {
     }
 }
 
-fn hutchinson(probes: u32, distribution: ProbeDistribution) -> Option<Divergence> {
-    Some(Divergence::Hutchinson { probes, distribution })
+fn hutchinson(probes: u32, distribution: ProbeDistribution) -> Divergence {
+    Divergence::Hutchinson { probes, distribution }
 }
 
 /// log p of given points, by carrying them back to noise.
@@ -60,8 +60,10 @@ fn narrowed(values: &[f64]) -> Vec<f32> {
     common::narrow(values)
 }
 
-/// The path of a name, and the twin's.
-fn paths() -> Vec<(Path, Box<dyn Fn(f64) -> Coefficients>)> {
+type Schedule = Box<dyn Fn(f64) -> Coefficients>;
+
+/// The paths, and the twins'.
+fn paths() -> Vec<(Path, Schedule)> {
     let path = |name: &str| Path::named(name).unwrap_or_else(|error| panic!("{error}"));
     let parameters = |path: &Path| -> Vec<f64> { path.parameters().map(|(_, value)| value.into()).collect() };
     let (straight, diffusion, exploding) = (path("ot"), path("vp"), path("ve"));
@@ -103,8 +105,10 @@ fn densities_of_an_affine_flow_are_gaussian() {
             report.near(&name, &narrowed(&got.values), &want, allowed);
             report.holds(got.standard_error.is_none(), || format!("{name}: nothing is random"));
             // The trace of A along signs is exact but for what turns: εᵀ·A·ε = tr A, since q cancels.
-            let signs =
-                SampleOptions { divergence: hutchinson(4, ProbeDistribution::Rademacher), ..exact.clone() };
+            let signs = SampleOptions {
+                divergence: Some(hutchinson(4, ProbeDistribution::Rademacher)),
+                ..exact.clone()
+            };
             let got = likelihood(&device, &model, &signs, &x);
             report.near(&format!("{name} signs"), &narrowed(&got.values), &want, allowed);
             let largest = got.standard_error.iter().flatten().fold(0.0, |a: f64, b| a.max(*b));
@@ -191,7 +195,7 @@ fn hutchinson_is_the_divergence_within_its_standard_error() {
             // The fused engine has no room for so many.
             let kernels = if kernels == Kernels::Fused { Kernels::Auto } else { kernels };
             let options = SampleOptions {
-                divergence: hutchinson(probes, distribution),
+                divergence: Some(hutchinson(probes, distribution)),
                 ..backwards("rk4", 12, kernels)
             };
             let mut estimated = sampler(&device, &model, &options);
@@ -456,6 +460,8 @@ fn stochastic_flows_are_the_references() {
     report.finish();
 }
 
+type Strength = fn(f64) -> f64;
+
 /// The path a = t, b = √(1 − t²) leaves N(0, 1) noise and data of N(m, 1) at the variance 1 all the way, by the
 /// velocity m: a network without weights. Whatever the diffusion, the marginals are N(t·m, 1).
 #[test]
@@ -472,7 +478,6 @@ fn stochastic_flows_keep_the_marginals() {
         Coefficients { a, b, da, db }
     };
     assert!((data.velocity(0.3, coefficients(0.4)) - 1.5).abs() < 1e-12, "the velocity is m");
-    type Strength = fn(f64) -> f64;
     for (diffusion, g) in [("1", (|_| 1.0) as Strength), ("2·(1 − t)", |t| 2.0 * (1.0 - t)), ("0", |_| 0.0)]
     {
         for (engine, device, kernels) in &engines()[..2] {

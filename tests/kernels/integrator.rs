@@ -342,7 +342,9 @@ fn many_steps_round_as_they_should() {
     let got = way.run(&mut report, &x, &[200; 10]);
     let mut want = wide(&x);
     for t in &times[..2000] {
-        want.iter_mut().for_each(|x| *x += (w * *x + t_slope * t + bias) / 2000.0);
+        for x in &mut want {
+            *x += (w * *x + t_slope * t + bias) / 2000.0;
+        }
     }
     // Each step rounds the state once: at most 2000·UNIT of its size.
     report.close("2000 steps", &got, &want, |i| 2000.0 * UNIT * want[i].abs().max(1.0));
