@@ -159,7 +159,8 @@ struct Work {
 /// particles' states, are the most that a buffer holds.
 pub(crate) fn rows_within(activations: usize, states: usize, solver: &Solver, load: Load) -> usize {
     let tile = TILE_ROWS as usize;
-    // The stages' velocities share a buffer, and so do the tangents.
+    // The stages' velocities share a buffer, and so do the tangents. A state may be wider than the network: it has an
+    // accumulator for every probe.
     let share = slots(solver).max(load.directions.min(TANGENTS)).max(1);
     (activations / share).min(states / slots(solver).max(1)) / tile * tile
 }

@@ -250,14 +250,20 @@ pub(super) fn likelihood(verifier: &Verifier) -> Result<Vec<Outcome>> {
 #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
 pub(super) fn densities(verifier: &Verifier, on_device: &Linear, closed: &Linear) -> Result<Vec<Outcome>> {
     let model = on_device.model();
-    let mut forward = Sampler::new(&verifier.device, &model, None, fixed("rk4", 1)?)?;
+    let mut forward = Sampler::new(
+        &verifier.device,
+        &model,
+        None,
+        SampleOptions { seed: verifier.seed, ..fixed("rk4", 1)? },
+    )?;
     // Where the noise is carried to in closed form: points as likely as the density makes them.
     let points: Vec<f32> = (forward.noise(0, POINTS)?.chunks_exact(DIM))
         .flat_map(|x0| closed.end(wide(x0)).map(|x| x as f32))
         .collect();
     let exact: Vec<f64> = points.chunks_exact(DIM).map(|x| closed.log_density(wide(x))).collect();
     let density = |options: SampleOptions, divergence: Divergence| {
-        let seed = verifier.seed;
+        // Probes that are not the noise of the points.
+        let seed = verifier.seed.wrapping_add(1);
         let options = SampleOptions { t0: 1.0, t1: 0.0, divergence: Some(divergence), seed, ..options };
         let mut sampler = Sampler::new(&verifier.device, &model, None, options)?;
         let flow = sampler.flow(Start::Points { first: 0, values: &points }, false)?;

@@ -9,7 +9,7 @@ use crate::train::{Batch, Descent, Gradients};
 /// Batches are of 2^this rows.
 const SIZES: std::ops::RangeInclusive<u32> = 8..=15;
 /// So many of each size.
-const BATCHES: u32 = 32;
+const BATCHES: u32 = 40;
 /// Steps that no training gets to, so that the batches are none that the model has seen.
 const FIRST_STEP: u32 = 1 << 30;
 
@@ -61,7 +61,7 @@ pub(super) fn theorem_2(verifier: &Verifier, trained: &Trained, exact: Field<'_>
             "mean of ∇L_CFM − ∇L_FM along ∇L_FM, over its length",
             mean(along.iter().copied()),
             0.0,
-            0.1,
+            0.2,
         ),
     ])
 }
