@@ -57,7 +57,8 @@ pub struct Args {
     t1: f32,
     /// g(t) of the stochastic flow dx = (v + g²/2·score) dt + g dW (euler-maruyama): an expression of t
     ///
-    /// Its marginals are those of the flow itself, whatever g is. [default: 1 - t]
+    /// Its marginals are those of the flow itself, whatever g is, as far as the velocity is the marginal field of the
+    /// model's path; what a model lacks of that shows. [default: 1 - t]
     #[arg(long, value_name = "EXPR", help_heading = "Integration", allow_hyphen_values = true)]
     diffusion: Option<String>,
     #[command(flatten)]
