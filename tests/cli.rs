@@ -846,8 +846,10 @@ fn grids_and_adaptive_steps_lead_to_the_same_place() {
     assert!(farthest(&paths, &array(place.path("fixed.npy")).1) < 5e-3);
     let ends: Vec<f32> = paths.chunks(16).flat_map(|path| &path[14..]).copied().collect();
     assert_eq!(ends, array(place.path("end.npy")).1);
-    let summary = place.json(&format!("{sample} --solver dopri5"));
+    let summary = place.json(&format!("{sample} --solver dopri5 --evaluations nfe.csv"));
     let evaluations = &summary["evaluations"];
+    let counted = array(place.path("nfe.csv")).1.iter().map(|count| f64::from(*count)).sum::<f64>();
+    assert!((counted - evaluations["total"].as_f64().unwrap()).abs() < 0.5, "{summary}");
     let (least, total) = (evaluations["least"].as_u64().unwrap(), evaluations["total"].as_u64().unwrap());
     // One, and six for every attempt.
     assert!(least % 6 == 1 && least > 6, "{summary}");

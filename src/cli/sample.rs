@@ -77,6 +77,9 @@ pub struct Args {
     /// Write all states as well: .npy of shape [n, steps + 1, d]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     trajectory: Option<PathBuf>,
+    /// Write how often the velocity was evaluated for each point (NFE): shape [n], or a column `evaluations`
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    evaluations: Option<PathBuf>,
     /// Points in the model's own, standardised coordinates
     #[arg(long, help_heading = "Output")]
     raw: bool,
@@ -125,6 +128,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         ("--out", Some(&args.out)),
         ("--trajectory", args.trajectory.as_ref()),
         ("--log-density", args.log_density.as_ref()),
+        ("--evaluations", args.evaluations.as_ref()),
     ];
     for (i, (first, path)) in files.iter().enumerate() {
         if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
@@ -183,6 +187,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     if let Some(density) = &args.log_density {
         context.say(&format!("          {}: log densities, in nats", density.display()));
+    }
+    if let Some(counts) = &args.evaluations {
+        context.say(&format!("          {}: evaluations of the velocity", counts.display()));
     }
     context.object(&Summary {
         schema: 1,
@@ -328,6 +335,7 @@ impl Carrier<'_> {
         };
         let mut trajectory = create(args.trajectory.as_ref(), &[samples, states, dim], &columns)?;
         let mut densities = create(args.log_density.as_ref(), &[samples], &["log_density".to_owned()])?;
+        let mut counts = create(args.evaluations.as_ref(), &[samples], &["evaluations".to_owned()])?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
             chunk =
@@ -349,6 +357,11 @@ impl Carrier<'_> {
             };
             let mut flow = self.sampler.flow(start, trajectory.is_some())?;
             self.evaluations.add(&flow);
+            if let Some(counts) = &mut counts {
+                #[allow(clippy::cast_precision_loss, reason = "files hold float32, exact up to 2^24")]
+                let values: Vec<f32> = flow.evaluations.iter().map(|count| *count as f32).collect();
+                counts.write_rows(&values)?;
+            }
             if let Some(densities) = &mut densities {
                 let density = self.sampler.log_density(&flow, args.raw)?;
                 #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
@@ -382,6 +395,7 @@ impl Carrier<'_> {
         out.finish()?;
         trajectory.map_or(Ok(()), ArrayWriter::finish)?;
         densities.map_or(Ok(()), ArrayWriter::finish)?;
+        counts.map_or(Ok(()), ArrayWriter::finish)?;
         Ok(())
     }
 
