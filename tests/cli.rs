@@ -806,6 +806,7 @@ fn densities_of_samples_are_their_likelihoods() {
     fs::write(place.path("raw.csv"), format!("a,b\n{}\n", lines.join("\n"))).unwrap();
     place.done(&format!("likelihood {model} --data raw.csv --raw --out raw.npy"));
     let volume = standardization.log_volume();
+    #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
     let shifted: Vec<f32> = back.iter().map(|x| (f64::from(*x) + volume) as f32).collect();
     assert!(farthest(&array(place.path("raw.npy")).1, &shifted) < 5e-3);
     // Random probes are off by what they say.
