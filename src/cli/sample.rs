@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, default_columns, read_array};
-use windfield::flow::{Diffusion, Expression, Method, Solver};
+use windfield::flow::{Diffusion, Expression, Grid, Method, Solver};
 use windfield::model::Model;
-use windfield::report::{Rate, approximately, count, duration};
+use windfield::report::{Rate, approximately, counted, duration};
 use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
 use super::flags::{DivergenceArgs, PathArgs, SolverArgs};
@@ -124,17 +124,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             Usage(format!("the density is known at t = 0, not at {t0}; see `windfield likelihood`")).into()
         );
     }
-    let files = [
-        ("--out", Some(&args.out)),
-        ("--trajectory", args.trajectory.as_ref()),
-        ("--log-density", args.log_density.as_ref()),
-        ("--evaluations", args.evaluations.as_ref()),
-    ];
-    for (i, (first, path)) in files.iter().enumerate() {
-        if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
-            return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
-        }
-    }
+    distinct_files(args)?;
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
     let number = match (args.n, &from) {
         (Some(0), _) => return Err(Usage("-n 0 asks for nothing; give at least 1".into()).into()),
@@ -159,6 +149,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let device = context.device()?;
     let (solver, steps, grid) = (options.solver, options.steps, options.grid.to_string());
     let path = options.through.as_ref().unwrap_or(&model.path).name();
+    note_steep_schedule(&options, context);
     let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
     ready.stop_when(interrupt::requested);
     // Whether noise is at t = 0.
@@ -174,8 +165,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let speed = number as f64 / seconds;
     context.say(&format!(
-        "sampled   {} points of dimension {} with {} in {} ({} samples/s)",
-        count(number),
+        "sampled   {} of dimension {} with {} in {} ({} samples/s)",
+        counted(number, "point", "points"),
         model.architecture.dim,
         flow.evaluations.describe(solver, steps),
         duration(Duration::from_secs_f64(seconds)),
@@ -231,6 +222,34 @@ fn options(args: &Args, context: &Context) -> anyhow::Result<SampleOptions> {
     }
     options.validate().map_err(Usage::of)?;
     Ok(options)
+}
+
+/// No two outputs may go to one file.
+fn distinct_files(args: &Args) -> anyhow::Result<()> {
+    let files = [
+        ("--out", Some(&args.out)),
+        ("--trajectory", args.trajectory.as_ref()),
+        ("--log-density", args.log_density.as_ref()),
+        ("--evaluations", args.evaluations.as_ref()),
+    ];
+    for (i, (first, path)) in files.iter().enumerate() {
+        if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
+            return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Equal steps are too long where a schedule is steep.
+fn note_steep_schedule(options: &SampleOptions, context: &Context) {
+    if let Some(path) = options.through.as_ref().filter(|path| path.t_max() < 1.0)
+        && options.grid == Grid::Uniform
+    {
+        context.say(&format!(
+            "note      the schedule of `{}` is steep at t = 1; --grid cosine has short steps there",
+            path.name()
+        ));
+    }
 }
 
 /// Points of the model's dimension from a file.
@@ -291,7 +310,7 @@ impl Evaluations {
     /// How it was integrated, for people.
     pub fn describe(&self, solver: &Solver, steps: u32) -> String {
         if !solver.is_adaptive() {
-            return format!("{} steps of {}", count(steps as usize), solver.name);
+            return format!("{} of {}", counted(steps, "step", "steps"), solver.name);
         }
         #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let mean = |total: u64| total as f64 / self.particles.max(1) as f64;
