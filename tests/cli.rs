@@ -608,6 +608,12 @@ fn every_failure_is_one_line() {
         (format!("{sample} --solver euler-maruyama --diffusion 1-q"), 2, &["`1-q`, column 3"]),
         (format!("{sample} --solver euler-maruyama --diffusion t-1"), 2, &["-1", "t = 0", "negative"]),
         (format!("{sample} --solver euler-maruyama --log-density d.npy"), 2, &["stochastic"]),
+        (format!("{sample} --solver euler-maruyama --diffusion 3"), 1, &["too large", "more steps", "1 - t"]),
+        (
+            format!("{train} --data moons --source moons:100 --exact-every 2"),
+            2,
+            &["--exact-every", "--source"],
+        ),
         (format!("{sample} --probes 3"), 2, &["--probes", "--log-density"]),
         (format!("{sample} --log-density d.npy --probes 3"), 2, &["--probes", "hutchinson"]),
         (format!("{sample} --log-density d.npy --divergence hutchinson --probes 0"), 2, &["--probes 0"]),
@@ -621,7 +627,7 @@ fn every_failure_is_one_line() {
         (
             "likelihood run/model.safetensors --data moons --solver euler-maruyama".into(),
             2,
-            &["euler-maruyama", "--diffusion"],
+            &["euler-maruyama", "dopri5"],
         ),
         ("likelihood run/model.safetensors --data moons --grid times.csv".into(), 2, &["from 0 to 1"]),
         ("likelihood source/model.safetensors --data moons".into(), 1, &["source/model", "Gaussian"]),
@@ -1124,7 +1130,7 @@ fn the_exact_loss_is_in_the_history() {
     assert!(tall > image::open(place.path("low/loss.png")).unwrap().height());
 
     let line = format!("train {SMALL} --steps 5 --source moons:10 --exact-every 2 --out refused");
-    assert!(complaint(&line, &place.run(&line), 1).contains("--exact-every"));
+    assert!(complaint(&line, &place.run(&line), 2).contains("--exact-every"));
     let line = format!("train {SMALL} --steps 5 --exact-rows 0 --out refused");
     assert!(complaint(&line, &place.run(&line), 2).contains("--exact-rows"));
     assert!(!place.path("refused").exists());

@@ -7,8 +7,8 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use windfield::Error;
 use windfield::data::{Dataset, built_in, read_array};
 use windfield::flow::{
-    COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, PATHS, PROBE_DISTRIBUTIONS, Path, ProbeDistribution,
-    QUANTITIES, SOLVERS, Solver,
+    COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, Method, PATHS, PROBE_DISTRIBUTIONS, Path,
+    ProbeDistribution, QUANTITIES, SOLVERS, Solver,
 };
 use windfield::model::ACTIVATIONS;
 use windfield::sample::{SampleOptions, Tolerance};
@@ -47,9 +47,20 @@ pub fn schedules() -> PossibleValuesParser {
 
 /// The names of the solvers.
 pub fn solvers() -> PossibleValuesParser {
-    choices(SOLVERS.iter().map(|solver: &Solver| {
-        (solver.name, format!("order {}; {} ({})", solver.order, solver.help, solver.source))
-    }))
+    solver_choices(|_| true)
+}
+
+/// The names of those that add no noise.
+pub fn solvers_of_flows() -> PossibleValuesParser {
+    solver_choices(|solver| solver.method != Method::Stochastic)
+}
+
+fn solver_choices(wanted: fn(&Solver) -> bool) -> PossibleValuesParser {
+    choices(
+        SOLVERS.iter().filter(|solver| wanted(solver)).map(|solver| {
+            (solver.name, format!("order {}; {} ({})", solver.order, solver.help, solver.source))
+        }),
+    )
 }
 
 /// The names of the quantities.

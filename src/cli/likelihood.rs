@@ -21,7 +21,7 @@ use super::{Adapter, Context, Usage, interrupt};
 /// way: log p(x) = log N(x(0)) − ∫ div v dt (eq. 4). The density is with respect to the units of the data.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
-#[command(mut_arg("solver", |arg| arg.default_value("dopri5")))]
+#[command(mut_arg("solver", |arg| arg.default_value("dopri5").value_parser(flags::solvers_of_flows())))]
 #[command(mut_arg("rtol", |arg| arg.default_value("1e-5")))]
 #[command(mut_arg("atol", |arg| arg.default_value("1e-5")))]
 #[command(mut_arg("steps", |arg| arg.help("Steps, of a solver with fixed steps")))]

@@ -11,7 +11,7 @@ use windfield::model::Model;
 use windfield::report::{Rate, approximately, counted, duration};
 use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
-use super::flags::{DivergenceArgs, PathArgs, SolverArgs};
+use super::flags::{self, DivergenceArgs, PathArgs, SolverArgs};
 use super::{Adapter, Context, Usage, interrupt};
 
 /// Samples where no other number is asked for.
@@ -33,7 +33,7 @@ const CHUNK: usize = 1 << 18;
     .help("Follow the model through the schedule of this path instead of its own")
     .long_help("Follow the model through the schedule of this path instead of its own.\n\nTwo Gaussian paths with the \
         same ratio a/b differ by a scale alone, so a model of one is a model of the other: the ends are the same, the \
-        way and its times are not.")))]
+        way and its times are not. For solvers with fixed steps.")))]
 pub struct Args {
     /// The model file that `windfield train` wrote
     #[arg(value_name = "MODEL")]
@@ -149,6 +149,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let device = context.device()?;
     let (solver, steps, grid) = (options.solver, options.steps, options.grid.to_string());
     let path = options.through.as_ref().unwrap_or(&model.path).name();
+    if let Some(path) = &options.through {
+        flags::note(context, path);
+    }
     note_steep_schedule(&options, context);
     let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
     ready.stop_when(interrupt::requested);

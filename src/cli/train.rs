@@ -209,6 +209,13 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
     let name = args.data.as_deref().unwrap_or_default();
     let init = args.init.as_ref().map(Model::load).transpose()?;
     let options = options(args, context, init.as_ref())?;
+    if args.exact_every > 0 && args.source.is_some() {
+        return Err(Usage(
+            "--exact-every does not go with --source: the exact field is known from a Gaussian source alone"
+                .into(),
+        )
+        .into());
+    }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
     let data = Dataset::open(name)?;
     let source = flags::open_source(args.source.as_deref())?;

@@ -301,6 +301,15 @@ impl Sampler {
             ));
         }
         let options = options.resolved();
+        if let Some((t, share)) = options.timetable(&model.path).overshoot() {
+            return Err(Error::config(
+                format!(
+                    "the diffusion is too large for the step at t = {t:.6}, which would overshoot (h·g²/b² is \
+                     {share:.3}, and may be 2)"
+                ),
+                "take more steps, or a diffusion that falls with the path's b(t), such as 1 - t",
+            ));
+        }
         let layout = Layout::new(&model.architecture);
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let load = Load::new(&model.architecture, options.divergence);

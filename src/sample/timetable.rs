@@ -37,6 +37,22 @@ impl Timetable {
         self.grid.time(i, self.steps, self.t0, self.t1)
     }
 
+    /// The first step whose noise is too large for its length, of a stochastic flow: (t, h·g²/b²).
+    ///
+    /// Around the mean, the score pulls by −x/b², so a step multiplies what is left by 1 − h·g²/(2b²): beyond 2 it
+    /// overshoots, and beyond 4 it diverges.
+    pub fn overshoot(&self) -> Option<(f64, f64)> {
+        const MOST: f64 = 2.0;
+        let diffusion = self.diffusion.as_ref()?;
+        let followed = self.through.as_ref().unwrap_or(&self.path);
+        (0..self.steps).find_map(|i| {
+            let t = self.time(i);
+            let b = followed.schedule(t.min(followed.t_max()))[1];
+            let share = (self.time(i + 1) - t) * (diffusion.at(t) / b).powi(2);
+            (share > MOST).then_some((t, share))
+        })
+    }
+
     /// Step `i`, from 0.
     pub fn step(&self, i: u32) -> Step {
         let (t, end) = (self.time(i), self.time(i + 1));
