@@ -9,7 +9,9 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS, Solver, marginal_variants};
+use crate::flow::{
+    Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
+};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -53,6 +55,9 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+            for points in [1, 17, 512, 4096] {
+                assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+            }
         }
         for width in WIDTHS {
             let architecture =
