@@ -21,7 +21,9 @@ use crate::sample::{
     Load, StageKind, combine_variant, control_variant, fused_variant, noise_variant, probe_variant,
     stage_variant, tiles, trace_variant,
 };
-use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
+use crate::train::{
+    adamw_variant, draw_variant, endpoints_variant, loss_variant, reduce_variant, step_variant,
+};
 use crate::{Error, Result};
 
 /// The dimensions of the catalogue.
@@ -85,7 +87,7 @@ pub fn catalogue() -> Vec<Variant> {
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
         add(path.bake(Variant::new("path")));
-        add(draw_variant(&architecture, &path, false, false, false));
+        add(draw_variant(&architecture, &path, false, false, false, false));
     }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
@@ -98,8 +100,11 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.textures;
     for source in [false, true] {
-        add(draw_variant(architecture, &Path::default(), source, textures, false));
-        add(draw_variant(architecture, &Path::default(), source, false, true));
+        add(endpoints_variant(architecture.dim, source));
+        for coupled in [false, true] {
+            add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
+            add(draw_variant(architecture, &Path::default(), coupled, source, false, true));
+        }
     }
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {

@@ -133,7 +133,12 @@ impl Assignment {
         for (name, points) in [("x0", x0), ("x1", x1)] {
             if let Some(place) = points.iter().position(|x| !x.is_finite()) {
                 return Err(Error::config(
-                    format!("coordinate {} of point {} of {name} is {}", place % dim, place / dim, points[place]),
+                    format!(
+                        "coordinate {} of point {} of {name} is {}",
+                        place % dim,
+                        place / dim,
+                        points[place]
+                    ),
                     "give finite points",
                 ));
             }
@@ -226,7 +231,8 @@ impl Shape {
         if !self.is_direct() {
             let costs = Variant::new("assignment_costs");
             let padded = word(self.padded());
-            variants.push(costs.with("N", n).with("DIM", dim).with("PADDED", padded).with("LANES", COST_LANES));
+            variants
+                .push(costs.with("N", n).with("DIM", dim).with("PADDED", padded).with("LANES", COST_LANES));
         }
         variants
     }
@@ -373,6 +379,11 @@ impl Assigner {
         })
     }
 
+    /// d.
+    pub fn dim(&self) -> usize {
+        self.shape.dim
+    }
+
     /// Solves the first `count` problems, whose points are in the buffers; `partners` holds the permutations then. The
     /// host waits for bounded submissions until all are solved; what was submitted before is done by then.
     ///
@@ -415,7 +426,13 @@ impl Assigner {
             if scans > most_scans + rounds * u64::from(ROUND) {
                 return Err(unsolved(&format!("it is not solved after {scans} scans")));
             }
-            let wanted = if taken > target * 1.5 { rounds / 2 } else if taken < target / 2.0 { rounds * 2 } else { rounds };
+            let wanted = if taken > target * 1.5 {
+                rounds / 2
+            } else if taken < target / 2.0 {
+                rounds * 2
+            } else {
+                rounds
+            };
             self.rounds = u32::try_from(wanted.clamp(1, most)).unwrap_or(1);
         }
     }

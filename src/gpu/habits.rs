@@ -37,6 +37,8 @@ pub struct Habits {
     pub assignment_columns: u32,
     /// Lanes that solve one, at least.
     pub assignment_lanes: u32,
+    /// Problems that are solved side by side, at most.
+    pub assignments: usize,
 }
 
 impl Habits {
@@ -57,6 +59,7 @@ impl Habits {
         marginal_coordinates: 32,
         assignment_columns: 64,
         assignment_lanes: 8,
+        assignments: 64,
     };
 
     /// Of GPUs.
@@ -76,6 +79,7 @@ impl Habits {
         marginal_coordinates: 4,
         assignment_columns: 4,
         assignment_lanes: 32,
+        assignments: 1024,
     };
 
     /// The habits of an adapter.
