@@ -11,17 +11,19 @@
 //   PATHS    (Jonker and Volgenant 1987) for every row that is left, the shortest path by reduced costs
 //            c[i, j] − u_i − v_j to a free column, by Dijkstra's rule; v_j is minus the price. Exact.
 //   CERTIFY  u_i ← min_j (c'[i, j] − v_j), where c' is below c by the most that its rounding can have added: Σu + Σv is a
-//            lower bound of all permutations' costs, and the excess over it is counted.
+//            lower bound of all permutations' costs. What a row's own column has above the least is the excess.
 //
-// A scan, one row against all columns, is the work of every stage. One workgroup a problem; each lane keeps COLUMNS
+// A scan, one row against all columns, is the work of every stage: one kernel makes those of AUCTION, another one all
+// others. One workgroup a problem; each lane keeps COLUMNS
 // columns in registers: j = c·LANES + lane. The lanes' best columns are joined by eights; then lane 0 does what is
 // sequential, on storage that it alone touches, and orders the next scan. A dispatch makes 16·rounds scans and leaves
 // everything in the buffers for the next one.
 //
-// Loops: 17·rounds for all lanes; for lane 0 a path's update and walk, which add up to at most twice the scans plus
-// 2·N (src/flow/assignment.rs: `rounds`).
+// Loops: 17·rounds for all lanes; for lane 0 a path's update and walk, which add up to at most four times the scans plus
+// 2·N (`most_rounds` in src/flow/assignment.rs).
 //
-// Variants: MATRIX  costs come from a matrix that `assignment_costs` has made, for higher dimensions
+// Variants: BIDS    the stage AUCTION; without it, the others
+//           MATRIX  costs come from a matrix that `assignment_costs` has made, for higher dimensions
 
 //#include "shared/assignment.wgsl"
 
@@ -64,24 +66,38 @@ const TREE: u32 = PADDED * 7u;       // columns with final distances, in order
 const DEPTHS: u32 = PADDED * 8u;     // those distances
 const SECTIONS: u32 = 9u;
 
-const FINAL: u32 = 0x80000000u;
+const FINAL: i32 = -0x7fffffff - 1;
 const ROW: u32 = 0xffffu;
 
 const FRESH: u32 = 0x10000u;
-const SETTLE: u32 = 0x20000u;
-const SHORTEST: u32 = 0x40000u;
-const LOWER: u32 = 0x80000u;
+const LOWER: u32 = 0x20000u;
 
 var<workgroup> order: vec4u;                    // row and flags, base, column, amount
-var<workgroup> best: array<vec3i, LANES>;       // key, column, second key (or origin of the column, in PATHS)
+var<workgroup> best: array<vec3i, LANES>;       // key, column, and in AUCTION the second key, else the column's origin
 var<workgroup> finished: u32;
+//#if !BIDS
+var<workgroup> own: i32;                        // in CERTIFY, the key of the row's own column
+//#end
 
 // Of two candidates, the one with the lower key, then with the lower column.
-fn joined(a: vec3i, b: vec3i, paths: bool) -> vec3i {
+fn joined(a: vec3i, b: vec3i) -> vec3i {
     let a_first = a.x < b.x || (a.x == b.x && a.y <= b.y);
     let first = select(b, a, a_first);
-    let second = min(min(a.z, b.z), max(a.x, b.x));
-    return vec3i(first.xy, select(second, first.z, paths));
+//#if BIDS
+    return vec3i(first.xy, min(min(a.z, b.z), max(a.x, b.x)));
+//#else
+    return first;
+//#end
+}
+
+// The next scan, as lane 0 orders it.
+fn ordered(now: Problem) -> vec4u {
+    var flags = now.row;
+//#if !BIDS
+    flags |= select(0u, FRESH, now.fresh != 0u);
+    flags |= select(0u, LOWER, now.stage == CERTIFY);
+//#end
+    return vec4u(flags, bitcast<u32>(now.base), now.column, bitcast<u32>(now.amount));
 }
 
 @compute @workgroup_size(LANES)
@@ -94,13 +110,17 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     var x: array<f32, COLUMNS * DIM>;
 //#end
     var price: array<i32, COLUMNS>;
+//#if !BIDS
     var distance: array<i32, COLUMNS>;
-    var origin: array<u32, COLUMNS>;
+    var origin: array<i32, COLUMNS>;
+//#end
     for (var c = 0u; c < COLUMNS; c++) { //#unroll
         let column = c * LANES + lane;
         price[c] = memory[home + PRICES + column];
+//#if !BIDS
         distance[c] = memory[home + DISTANCES + column];
-        origin[c] = bitcast<u32>(memory[home + ORIGINS + column]);
+        origin[c] = memory[home + ORIGINS + column];
+//#end
 //#if !MATRIX
         for (var k = 0u; k < DIM; k++) { //#unroll
             x[c * DIM + k] = x0[(points + min(column, N - 1u)) * DIM + k];
@@ -110,15 +130,15 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
     // What lane 0 keeps.
     var now = problems[group.x];
     let scale = now.scale;
+//#if BIDS
+    let mine = now.stage == AUCTION;
+//#else
+    let mine = now.stage != AUCTION && now.stage != DONE;
     let lowered = scale * (1.0 - f32(DIM + 8u) * 0x1p-24);
+//#end
     if (lane == 0u) {
-        var flags = now.row;
-        flags |= select(0u, FRESH, now.fresh != 0u);
-        flags |= select(0u, SETTLE, now.settle != 0u);
-        flags |= select(0u, SHORTEST, now.stage == PATHS);
-        flags |= select(0u, LOWER, now.stage == CERTIFY);
-        order = vec4u(flags, bitcast<u32>(now.base), now.column, bitcast<u32>(now.amount));
-        finished = select(0u, 1u, now.stage == DONE);
+        finished = select(0u, 1u, !mine);
+        order = ordered(now);
     }
 
     for (var round = 0u; round < task.rounds; round++) {
@@ -127,16 +147,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
         }
         for (var scan = 0u; scan < 16u; scan++) {
             workgroupBarrier();
-            let ordered = order;
-            let row = ordered.x & ROW;
-            let base = bitcast<i32>(ordered.y);
-            let amount = bitcast<i32>(ordered.w);
-            let settled = (ordered.x & SETTLE) != 0u;
-            let paths = (ordered.x & SHORTEST) != 0u;
-            let length = select(0, amount, settled);
-            let rise = select(amount, 0, settled);
-            let forget = select(0, INFINITE, (ordered.x & FRESH) != 0u);
-            let factor = select(scale, lowered, (ordered.x & LOWER) != 0u);
+            let scanned = order;
+            let row = scanned.x & ROW;
+            let amount = bitcast<i32>(scanned.w);
+//#if !BIDS
+            let base = bitcast<i32>(scanned.y);
+            let forget = select(0, INFINITE, (scanned.x & FRESH) != 0u);
+            let factor = select(scale, lowered, (scanned.x & LOWER) != 0u);
+//#end
 //#if !MATRIX
             var point: array<f32, DIM>;
             for (var k = 0u; k < DIM; k++) { //#unroll
@@ -144,12 +162,14 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
             }
 //#end
             var lowest = INFINITE;
-            var second = INFINITE;
+            var third = INFINITE;
             var slot = 0u;
-            var before = 0u;
+//#if !BIDS
+            var partner = INFINITE;
+//#end
             for (var c = 0u; c < COLUMNS; c++) { //#unroll
                 let column = c * LANES + lane;
-                let touched = column == ordered.z;
+                let touched = column == scanned.z;
 //#if MATRIX
                 let cost = costs[(points + row) * PADDED + column];
 //#else
@@ -159,26 +179,41 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
                     cost += difference * difference;
                 }
 //#end
+//#if BIDS
+                price[c] -= select(0, amount, touched);
+                var key = i32(cost * scale) - price[c];
+//#else
                 // Columns of the last tree, nearer than its free column, become dearer by the difference. Distances are
-                // never negative, so that a length of 0 changes nothing.
-                price[c] += min(distance[c], length) - length - select(0, rise, touched);
+                // never negative, so that an amount of 0 changes nothing.
+                price[c] += min(distance[c], amount) - amount;
                 let known = max(distance[c], forget);
                 let reduced = i32(cost * factor) - price[c] + base;
                 let nearer = reduced < known;
                 distance[c] = min(known, reduced);
-                origin[c] = select(origin[c] | select(0u, FINAL, touched), row, nearer);
-                var key = select(distance[c], INFINITE, origin[c] >= FINAL);
+                origin[c] = select(origin[c] | select(0, FINAL, touched), i32(row), nearer);
+                var key = select(distance[c], INFINITE, origin[c] < 0);
+//#end
                 if ((c + 1u) * LANES > N) {
                     key = select(key, INFINITE, column >= N);
                 }
                 let lower = key < lowest;
-                second = min(second, max(lowest, key));
                 slot = select(slot, c, lower);
-                before = select(before, origin[c], lower);
+//#if !BIDS
+                partner = select(partner, key, touched);
+//#end
+//#if BIDS
+                third = min(third, max(lowest, key));
+//#else
+                third = select(third, origin[c], lower);
+//#end
                 lowest = min(lowest, key);
             }
-            let third = select(second, bitcast<i32>(before), paths);
             best[lane] = vec3i(lowest, i32(slot * LANES + lane), third);
+//#if !BIDS
+            if (partner != INFINITE) {
+                own = partner;
+            }
+//#end
             for (var level = 0u; level < LEVELS; level++) { //#unroll
                 workgroupBarrier();
                 let stride = 1u << (3u * level);
@@ -188,53 +223,58 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
                     for (var i = 0u; i < 7u; i++) { //#unroll
                         let other = first + (i + 1u) * stride;
                         if (other < LANES) {
-                            all = joined(all, best[other], paths);
+                            all = joined(all, best[other]);
                         }
                     }
                     best[first] = all;
                 }
             }
-            if (lane == 0u && now.stage != DONE) {
+            if (lane == 0u && finished == 0u) {
                 let key = best[0].x;
                 let column = u32(best[0].y);
-                let third = best[0].z;
+                let other = best[0].z;
                 let tag = (now.phase + 1u) << 16u;
                 let owner = bitcast<u32>(memory[home + OWNERS + column]);
                 let owned = (owner & ~ROW) == tag;
                 let rival = owner & ROW;
-                let own_dual = memory[home + DUALS + row];
                 now.scans += 1u;
-                now.base = 0;
-                now.fresh = 1u;
-                now.settle = 0u;
                 now.column = NO_COLUMN;
                 now.amount = 0;
-                // Whether the queue's next row is wanted.
+//#if BIDS
+                // Prices above all costs would leave the range of the integers: enough then.
+                let high = other != INFINITE && other > LARGEST;
+                if (!high) {
+                    now.column = column;
+                    now.amount = now.epsilon + select(other - key, 0, other == INFINITE);
+                    now.bids += 1u;
+                    memory[home + OWNERS + column] = bitcast<i32>(tag | now.row);
+                    if (owned) {
+                        memory[home + QUEUE + now.pushed % N] = bitcast<i32>(rival);
+                        now.pushed += 1u;
+                    }
+                }
+                if (high || now.popped == N + now.pushed || now.bids >= MOST_BIDS) {
+                    now.phase += 1u;
+                    now.popped = 0u;
+                    now.pushed = 0u;
+                    now.bids = 0u;
+                    now.epsilon = max(now.epsilon / 8, 1);
+                    if (high || now.phase >= PHASES) {
+                        now.stage = GREEDY;
+                        finished = 1u;
+                    }
+                }
+                // First all rows in their order, then those that wait.
+                now.row = now.popped;
+                if (now.popped >= N) {
+                    now.row = bitcast<u32>(memory[home + QUEUE + (now.popped - N) % N]);
+                }
+                now.popped += 1u;
+//#else
+                now.base = 0;
+                now.fresh = 1u;
                 var next = true;
-                if (now.stage == AUCTION) {
-                    // Prices above all costs would leave the range of the integers: enough then.
-                    let high = third != INFINITE && third > LARGEST;
-                    if (!high) {
-                        now.column = column;
-                        now.amount = now.epsilon + select(third - key, 0, third == INFINITE);
-                        now.bids += 1u;
-                        memory[home + OWNERS + column] = bitcast<i32>(tag | now.row);
-                        if (owned) {
-                            memory[home + QUEUE + now.pushed % N] = bitcast<i32>(rival);
-                            now.pushed += 1u;
-                        }
-                    }
-                    if (high || now.popped == N + now.pushed || now.bids >= MOST_BIDS) {
-                        now.phase += 1u;
-                        now.popped = 0u;
-                        now.pushed = 0u;
-                        now.bids = 0u;
-                        now.epsilon = max(now.epsilon / 8, 1);
-                        if (high || now.phase >= PHASES) {
-                            now.stage = GREEDY;
-                        }
-                    }
-                } else if (now.stage == GREEDY) {
+                if (now.stage == GREEDY) {
                     memory[home + DUALS + now.row] = key;
                     if (owned) {
                         memory[home + QUEUE + now.pushed] = bitcast<i32>(now.row);
@@ -248,7 +288,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
                         now.stage = select(PATHS, CERTIFY, now.pushed == 0u);
                     }
                 } else if (now.stage == PATHS) {
-                    memory[home + WAYS + column] = third;
+                    memory[home + WAYS + column] = other;
                     if (owned) {
                         memory[home + TREE + now.tree] = bitcast<i32>(column);
                         memory[home + DEPTHS + now.tree] = key;
@@ -260,7 +300,6 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
                         next = false;
                     } else {
                         // Lanes lower the prices when the next scan begins; here are the rows' duals.
-                        now.settle = 1u;
                         now.amount = key;
                         for (var i = 0u; i < now.tree; i++) {
                             let reached = bitcast<u32>(memory[home + TREE + i]);
@@ -287,46 +326,58 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) la
                         }
                     }
                 } else {
-                    now.excess += u32(clamp(own_dual - key, 0, 0xffff));
+                    now.excess += u32(clamp(own - key, 0, 0xffff));
                     memory[home + DUALS + now.row] = key;
                     if (now.popped == N) {
                         now.stage = DONE;
+                        finished = 1u;
                         next = false;
                     }
                 }
                 if (next) {
-                    // First all rows in their order, then those that wait; after GREEDY only those.
-                    let waiting = now.stage == PATHS || now.popped >= N;
-                    let place = select(now.popped, now.popped - N, now.stage != PATHS) % N;
+                    // All rows in their order; in PATHS those that are left.
                     now.row = now.popped;
-                    if (waiting) {
-                        now.row = bitcast<u32>(memory[home + QUEUE + place]);
+                    if (now.stage == PATHS) {
+                        now.row = bitcast<u32>(memory[home + QUEUE + now.popped]);
+                        now.base = -memory[home + DUALS + now.row];
+                    } else if (now.stage == CERTIFY) {
+                        now.column = partners[points + now.row];
                     }
                     now.popped += 1u;
                     now.start = now.row;
-                    if (now.stage == PATHS) {
-                        now.base = -memory[home + DUALS + now.row];
-                    }
                 }
-                var flags = now.row | select(0u, FRESH, now.fresh != 0u);
-                flags |= select(0u, SETTLE, now.settle != 0u);
-                flags |= select(0u, SHORTEST, now.stage == PATHS);
-                flags |= select(0u, LOWER, now.stage == CERTIFY);
-                order = vec4u(flags, bitcast<u32>(now.base), now.column, bitcast<u32>(now.amount));
-                if (now.stage == DONE) {
-                    finished = 1u;
-                }
+//#end
+                order = ordered(now);
+            } else if (lane == 0u) {
+                // What is left of the round: nothing is raised a second time.
+                order.z = NO_COLUMN;
+                order.w = 0u;
             }
         }
     }
 
-    for (var c = 0u; c < COLUMNS; c++) { //#unroll
-        let column = c * LANES + lane;
-        memory[home + PRICES + column] = price[c];
-        memory[home + DISTANCES + column] = distance[c];
-        memory[home + ORIGINS + column] = bitcast<i32>(origin[c]);
+//#if BIDS
+    // The last bid's price, which no scan has raised yet.
+    workgroupBarrier();
+    let last = order;
+//#end
+    if (mine) {
+        for (var c = 0u; c < COLUMNS; c++) { //#unroll
+            let column = c * LANES + lane;
+//#if BIDS
+            memory[home + PRICES + column] = price[c] - select(0, bitcast<i32>(last.w), column == last.z);
+//#else
+            memory[home + PRICES + column] = price[c];
+            memory[home + DISTANCES + column] = distance[c];
+            memory[home + ORIGINS + column] = origin[c];
+//#end
+        }
     }
-    if (lane == 0u) {
+    if (lane == 0u && mine) {
+//#if BIDS
+        now.column = NO_COLUMN;
+        now.amount = 0;
+//#end
         problems[group.x] = now;
     }
 }

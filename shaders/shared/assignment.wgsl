@@ -8,15 +8,14 @@ struct Problem {
     base: i32,       // added to its reduced costs
     fresh: u32,      // 1: distances of earlier scans are forgotten
     column: u32,     // the column that the last scan has changed, or NO_COLUMN
-    amount: i32,     // by how much its price rises; or the length of the path just found
-    settle: u32,     // 1: it is the latter
+    amount: i32,     // in AUCTION, by how much its price rises; in PATHS, the length of the path just found
     popped: u32,     // rows taken from the queue
     pushed: u32,     // rows put there
     bids: u32,       // in this phase
     start: u32,      // the free row from which paths are sought
     tree: u32,       // columns reached so far
     scans: u32,      // in all
-    excess: u32,     // of the primal over the dual objective, in units, at most
+    excess: u32,     // of the primal over the dual objective, in units
     failed: u32,     // 1: the costs are beyond float32
 }
 

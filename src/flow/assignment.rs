@@ -47,8 +47,6 @@ pub struct Problem {
     pub column: u32,
     /// By how much its price rises, or the length of the path just found.
     pub amount: i32,
-    /// 1: the latter.
-    pub settle: u32,
     /// Rows taken from the queue.
     pub popped: u32,
     /// Rows put there.
@@ -61,7 +59,7 @@ pub struct Problem {
     pub tree: u32,
     /// In all.
     pub scans: u32,
-    /// Of the primal over the dual objective, in units, at most.
+    /// Of the primal over the dual objective, in units.
     pub excess: u32,
     /// 1: the costs are beyond float32.
     pub failed: u32,
@@ -163,6 +161,7 @@ impl Assignment {
                 let partners = partners[k * n..(k + 1) * n].to_vec();
                 let at = k * n * dim..(k + 1) * n * dim;
                 let cost = pair_cost(&x0[at.clone()], &x1[at], &partners, dim);
+                // Its roundings are looked at in `certified`.
                 let gap = (cost - dual as f64 / f64::from(problem.scale)).max(0.0);
                 solved.push(Self { partners, cost, gap, scans: problem.scans });
             }
@@ -227,7 +226,7 @@ impl Shape {
             .with("LEVELS", self.lanes.ilog2().div_ceil(3))
             .with("MOST_BIDS", n.saturating_mul(32))
             .flag("MATRIX", !self.is_direct());
-        let mut variants = vec![begin, solve];
+        let mut variants = vec![begin, solve.clone().flag("BIDS", true), solve];
         if !self.is_direct() {
             let costs = Variant::new("assignment_costs");
             let padded = word(self.padded());
@@ -253,11 +252,12 @@ impl Shape {
         u64::from(ROUND) * self.padded() as u64 * (cost as u64 + 20)
     }
 
-    /// The rounds of a dispatch, at most: 17 iterations of a round for all lanes, and lane 0 goes over what is scanned
-    /// twice more, and over a tree from before.
+    /// The rounds of a dispatch, at most: 17 iterations of a round for all lanes; two loops of lane 0 in each scan, which
+    /// software drivers enter even where they do nothing; and what these go over, which is all that is scanned, and a
+    /// tree from before.
     fn most_rounds(&self, habits: &Habits) -> u32 {
         let loops = habits.loop_iterations.saturating_sub(2 * word(self.points) + 64);
-        (loops / (17 + 2 * ROUND)).max(1)
+        (loops / (17 + 4 * ROUND)).max(1)
     }
 
     /// Scans that a problem takes, at most: all bids, a greedy one and a certificate for each row, and a path of all
@@ -290,7 +290,8 @@ pub(crate) struct Assigner {
     memory: Buffer,
     begin: Dispatch,
     costs: Option<Costs>,
-    solve: Dispatch,
+    /// The auction, and what comes after it.
+    solve: [Dispatch; 2],
     task: Buffer,
     landing: Buffer,
     /// Of the next dispatch.
@@ -351,9 +352,13 @@ impl Assigner {
             Some(costs) => bindings.push(Binding::whole(4, costs)),
             None => bindings.extend([Binding::whole(4, &x0), Binding::whole(5, &x1)]),
         }
-        let solve = device.dispatch(&variants[1], &bindings, [1, 1, 1])?;
+        let paths = device.dispatch(&variants[2], &bindings, [1, 1, 1])?;
+        // No pair yet.
+        bindings.retain(|binding| binding.slot != 3);
+        let bids = device.dispatch(&variants[1], &bindings, [1, 1, 1])?;
+        let solve = [bids, paths];
         let costs = match &costs {
-            Some(costs) => Some(Costs::new(device, &shape, &variants[2], [&x0, &x1, costs], problems)?),
+            Some(costs) => Some(Costs::new(device, &shape, &variants[3], [&x0, &x1, costs], problems)?),
             None => None,
         };
         let landing = device.landing(records.bytes())?;
@@ -397,7 +402,7 @@ impl Assigner {
         if let Some(costs) = &self.costs {
             costs.make(device, count as u64 * self.shape.tiles())?;
         }
-        let solve = self.solve.clone().with_groups(groups);
+        let solve = self.solve.clone().map(|dispatch| dispatch.with_groups(groups));
         let bytes = (count * size_of::<Problem>()) as u64;
         let target = Duration::from_millis(device.habits().submission_ms).as_secs_f64();
         let (mut scans, most_scans) = (0, self.shape.most_scans());
@@ -408,7 +413,7 @@ impl Assigner {
             }
             device.write(&self.task, &[self.rounds, 0, 0, 0])?;
             let copy = BufferCopy { from: &self.records, range: 0..bytes, to: &self.landing, at: 0 };
-            let submission = device.submit([&solve], &[copy])?;
+            let submission = device.submit(&solve, &[copy])?;
             device.wait(Some(&submission))?;
             let taken = submission.elapsed().as_secs_f64();
             let problems: Vec<Problem> = device.fetch(&self.landing, 0..bytes)?;
