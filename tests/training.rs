@@ -118,6 +118,7 @@ fn norm(values: &[f64]) -> f64 {
 fn batch(data: &Dataset, source: Option<&Dataset>, options: &TrainOptions, step: u32) -> Batch {
     let asked = BatchOptions {
         path: options.path.clone(),
+        coupling: options.coupling,
         batch: options.batch,
         seed: options.seed,
         standardize: options.standardize,
