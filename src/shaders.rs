@@ -57,7 +57,7 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
-            for points in [1, 17, 512, 4096] {
+            for points in [1, 17, 512] {
                 assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
             }
         }

@@ -549,12 +549,12 @@ fn every_failure_is_one_line() {
         (format!("{train} --data moons --ot-batch 1024"), 2, &["--ot-batch 1024", "--coupling minibatch-ot"]),
         (format!("{train} --data moons --coupling minibatch-ot --ot-batch 0"), 2, &["--ot-batch 0"]),
         (
-            format!("{train} --data moons --coupling minibatch-ot --batch 100 --ot-batch 250"),
+            "train --data moons --coupling minibatch-ot --batch 100 --ot-batch 250".into(),
             2,
             &["--ot-batch 250", "--batch 100"],
         ),
         (
-            format!("{train} --data moons --coupling minibatch-ot --batch 20000"),
+            "train --data moons --coupling minibatch-ot --batch 20000".into(),
             2,
             &["--batch 20000", "16384", "minibatch-ot"],
         ),

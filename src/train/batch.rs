@@ -75,6 +75,7 @@ impl DeviceData {
 }
 
 /// The variant of `draw` for a network and a path.
+#[allow(clippy::fn_params_excessive_bools, reason = "the variants of the kernel")]
 pub(crate) fn draw_variant(
     architecture: &Architecture,
     path: &Path,

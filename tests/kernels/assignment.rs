@@ -161,7 +161,7 @@ fn wrong_points_are_refused() {
     }
     let message = refused(&[1e30, 0.0], &[0.0, -1e30], 1);
     assert!(message.contains("beyond float32") && message.contains("scale them"), "{message}");
-    let message = refused(&[0.0; 20_000], &[0.0; 20_000], 1);
+    let message = refused(&vec![0.0; 20_000], &vec![0.0; 20_000], 1);
     assert!(message.contains("20000 points is out of range") && message.contains("16384"), "{message}");
 }
 
