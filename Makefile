@@ -2,10 +2,12 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test judges interop doc fmt clean
+.PHONY: help build demo test judges interop doc pictures fmt clean
 
 # windfield as it is called here: built when its sources have changed.
 WINDFIELD := cargo run --quiet --release --
+# Prints the folder in which cargo builds.
+TARGET := cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 
 help: ## lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
@@ -37,10 +39,15 @@ judges: ## translates every kernel and has it judged by spirv-val, glslang and T
 interop: ## exchanges models, fields and training steps with PyTorch, installed under target/interop
 	@.ci/install interop
 	cargo build --release
-	python3 tests/interop/pytorch.py "$$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/release/windfield"
+	python3 tests/interop/pytorch.py "$$($(TARGET))/release/windfield"
 
-doc: ## builds the library's documentation: target/doc/windfield
+doc: ## builds the library's documentation and the guide: target/doc/windfield
 	cargo doc --no-deps
+	cp -R docs/pictures "$$($(TARGET))/doc/windfield/guide/"
+
+pictures: ## draws the pictures of docs/ by running the guide's commands on lavapipe
+	@.ci/install demo
+	.ci/on lavapipe cargo test --test docs -- --ignored draw_the_pictures
 
 fmt: ## formats the sources
 	cargo fmt

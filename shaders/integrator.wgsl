@@ -54,7 +54,11 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
                 var slope = vec4f(0.0);
 //#if MULTISTEP
                 let now = memory[(QUADS_STATE + block) * ROWS + at];
-                slope = head.z * now + head.w * memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + at];
+                slope = head.z * now;
+                if (head.w != 0.0) {
+                    // at the first step there is no velocity before: what is there may be no number
+                    slope += head.w * memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + at];
+                }
                 memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + at] = now;
 //#else
                 for (var i = 0u; i < STAGES; i++) {

@@ -14,12 +14,16 @@
 //! | the **gradient** goes back through the layers | [`model`] | `linear_backward_input`, `linear_backward_weight`, `gradient_reduce` |
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
 //! | the **model** is read back and written to a file | [`model`] | |
-//! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage` |
+//! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage`, `combine` |
+//! | every particle takes its own, **adaptive** steps | [`sample`] | `adaptive`, `control`, `shared/controller` |
+//! | the divergence along the way is the **likelihood** of data and samples | [`sample`] | `shared/fused`, `probe`, `trace`, `shared/probe/*` |
+//! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
 //! | what was learned is **shown** | [`report`] | |
 //!
 //! Every stage runs on the device, and hundreds of steps are one submission; the host reads the history. The
 //! device itself, its kernels and its errors are [`gpu`]; how a kernel is put together from plain WGSL files is told
-//! by [`gpu::Variant`].
+//! by [`gpu::Variant`]. The [`guide`] walks through the mathematics, equation by equation, with the kernel, the item and
+//! the command of each.
 //!
 //! # From data to samples
 //!
@@ -59,6 +63,8 @@ pub mod error;
 pub mod files;
 pub mod flow;
 pub mod gpu;
+pub mod guide;
+pub mod measure;
 pub mod model;
 pub mod report;
 pub mod sample;

@@ -127,7 +127,7 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn help_is_made_of_the_tables() {
     let place = Place::new();
-    for command in ["train", "sample", "field", "batch", "devices", "shaders", "completions"] {
+    for command in ["train", "sample", "field", "batch", "verify", "devices", "shaders", "completions"] {
         assert!(place.done("--help").contains(command));
         for flag in ["-h", "--help"] {
             let help = place.done(&format!("{command} {flag}"));
@@ -823,6 +823,7 @@ fn densities_of_samples_are_their_likelihoods() {
     fs::write(place.path("raw.csv"), format!("a,b\n{}\n", lines.join("\n"))).unwrap();
     place.done(&format!("likelihood {model} --data raw.csv --raw --out raw.npy"));
     let volume = standardization.log_volume();
+    #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
     let shifted: Vec<f32> = back.iter().map(|x| (f64::from(*x) + volume) as f32).collect();
     assert!(farthest(&array(place.path("raw.npy")).1, &shifted) < 5e-3);
     // Random probes are off by what they say.
@@ -863,8 +864,10 @@ fn grids_and_adaptive_steps_lead_to_the_same_place() {
     assert!(farthest(&paths, &array(place.path("fixed.npy")).1) < 5e-3);
     let ends: Vec<f32> = paths.chunks(16).flat_map(|path| &path[14..]).copied().collect();
     assert_eq!(ends, array(place.path("end.npy")).1);
-    let summary = place.json(&format!("{sample} --solver dopri5"));
+    let summary = place.json(&format!("{sample} --solver dopri5 --evaluations nfe.csv"));
     let evaluations = &summary["evaluations"];
+    let counted = array(place.path("nfe.csv")).1.iter().map(|count| f64::from(*count)).sum::<f64>();
+    assert!((counted - evaluations["total"].as_f64().unwrap()).abs() < 0.5, "{summary}");
     let (least, total) = (evaluations["least"].as_u64().unwrap(), evaluations["total"].as_u64().unwrap());
     // One, and six for every attempt.
     assert!(least % 6 == 1 && least > 6, "{summary}");
@@ -1008,6 +1011,34 @@ fn completions_know_the_flags() {
         assert!(script.contains("time-frequencies") && script.contains("devices"), "{shell}");
     }
     assert!(place.json("completions bash")["script"].as_str().unwrap().contains("time-frequencies"));
+}
+
+#[test]
+fn theorems_are_verified() {
+    let place = Place::new();
+    let report = place.json("verify --only sigma-min,straight --seed 7");
+    let checks = report["checks"].as_array().unwrap();
+    let names: BTreeSet<&str> = checks.iter().map(|check| check["check"].as_str().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from(["sigma-min", "straight"]));
+    for check in checks {
+        assert_eq!(check["passed"], true, "{check}");
+        assert!(check["measured"].is_f64() && check["expected"].is_f64(), "{check}");
+        assert!(check["equation"].is_string() && check["what"].is_string(), "{check}");
+        let criterion = &check["criterion"];
+        assert!(criterion["within"].is_f64() || criterion == "at_least", "{check}");
+    }
+    assert_eq!(report["passed"], true);
+    assert_eq!(report["seed"], 7);
+    assert!(report["adapter"]["name"].is_string());
+    // For people: a row for each, under the same headings.
+    let table = place.done("verify --only straight");
+    assert_eq!(table.lines().filter(|line| line.ends_with("  pass")).count(), 6, "{table}");
+    assert!(table.contains("measured") && table.contains("all 6 passed in"), "{table}");
+    assert_eq!(place.done("verify --only straight --quiet"), "");
+    let line = "verify --only gravity";
+    let wrong = complaint(line, &place.run(line), 2);
+    assert!(wrong.contains("gravity") && wrong.contains("velocity"), "{wrong}");
+    assert!(place.listing().is_empty());
 }
 
 #[test]

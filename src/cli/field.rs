@@ -7,7 +7,7 @@ use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, read_array};
 use windfield::flow::{Marginal, QUANTITIES, Quantity};
 use windfield::model::Model;
-use windfield::report::count;
+use windfield::report::counted;
 use windfield::sample::{Kernels, SampleOptions, Sampler};
 
 use super::flags::{self, PathArgs, StandardizeArgs};
@@ -228,14 +228,14 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
 }
 
 fn say(args: &Args, context: &Context, points: usize) {
-    let (points, time) = (count(points), args.time);
-    let what = match args.quantity.as_str() {
-        "velocity" => "velocities",
-        "score" => "scores",
-        "denoised" => "denoised points",
-        _ => "noises",
+    let (one, many) = match args.quantity.as_str() {
+        "velocity" => ("velocity", "velocities"),
+        "score" => ("score", "scores"),
+        "denoised" => ("denoised point", "denoised points"),
+        _ => ("noise", "noises"),
     };
-    context.say(&format!("wrote     {}: {points} {what} at t = {time}", args.out.display()));
+    let what = counted(points, one, many);
+    context.say(&format!("wrote     {}: {what} at t = {}", args.out.display(), args.time));
     if let Some(path) = &args.log_density {
         context.say(&format!("          {}: their log densities, in nats", path.display()));
     }

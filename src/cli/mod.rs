@@ -13,6 +13,7 @@ mod sample;
 mod shaders;
 mod terminal;
 mod train;
+mod verify;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -43,8 +44,9 @@ commands! {
     Train => train, "Train a model";
     Sample => sample, "Draw samples from a model, or carry given points along its flow";
     Likelihood => likelihood, "log p(x) in nats of each row of a data set";
-    Field => field, "Velocities of a model at given points";
+    Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
+    Verify => verify, "Check the theorems of flow matching numerically on this device";
     Devices => devices, "List the adapters, and which one is the default";
     Shaders => shaders, "Write every kernel, translated to a shading language";
     Completions => completions, "Print the completions of a shell";

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, default_columns, read_array};
-use windfield::flow::{Diffusion, Expression, Method, Solver};
+use windfield::flow::{Diffusion, Expression, Grid, Method, Solver};
 use windfield::model::Model;
-use windfield::report::{Rate, approximately, count, duration};
+use windfield::report::{Rate, approximately, counted, duration};
 use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
 use super::flags::{DivergenceArgs, PathArgs, SolverArgs};
@@ -57,7 +57,8 @@ pub struct Args {
     t1: f32,
     /// g(t) of the stochastic flow dx = (v + g²/2·score) dt + g dW (euler-maruyama): an expression of t
     ///
-    /// Its marginals are those of the flow itself, whatever g is. [default: 1 - t]
+    /// Its marginals are those of the flow itself, whatever g is, as far as the velocity is the marginal field of the
+    /// model's path; what a model lacks of that shows. [default: 1 - t]
     #[arg(long, value_name = "EXPR", help_heading = "Integration", allow_hyphen_values = true)]
     diffusion: Option<String>,
     #[command(flatten)]
@@ -76,6 +77,9 @@ pub struct Args {
     /// Write all states as well: .npy of shape [n, steps + 1, d]
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     trajectory: Option<PathBuf>,
+    /// Write how often the velocity was evaluated for each point (NFE): shape [n], or a column `evaluations`
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    evaluations: Option<PathBuf>,
     /// Points in the model's own, standardised coordinates
     #[arg(long, help_heading = "Output")]
     raw: bool,
@@ -120,16 +124,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             Usage(format!("the density is known at t = 0, not at {t0}; see `windfield likelihood`")).into()
         );
     }
-    let files = [
-        ("--out", Some(&args.out)),
-        ("--trajectory", args.trajectory.as_ref()),
-        ("--log-density", args.log_density.as_ref()),
-    ];
-    for (i, (first, path)) in files.iter().enumerate() {
-        if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
-            return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
-        }
-    }
+    distinct_files(args)?;
     let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
     let number = match (args.n, &from) {
         (Some(0), _) => return Err(Usage("-n 0 asks for nothing; give at least 1".into()).into()),
@@ -154,6 +149,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let device = context.device()?;
     let (solver, steps, grid) = (options.solver, options.steps, options.grid.to_string());
     let path = options.through.as_ref().unwrap_or(&model.path).name();
+    note_steep_schedule(&options, context);
     let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
     ready.stop_when(interrupt::requested);
     // Whether noise is at t = 0.
@@ -169,8 +165,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let speed = number as f64 / seconds;
     context.say(&format!(
-        "sampled   {} points of dimension {} with {} in {} ({} samples/s)",
-        count(number),
+        "sampled   {} of dimension {} with {} in {} ({} samples/s)",
+        counted(number, "point", "points"),
         model.architecture.dim,
         flow.evaluations.describe(solver, steps),
         duration(Duration::from_secs_f64(seconds)),
@@ -182,6 +178,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     if let Some(density) = &args.log_density {
         context.say(&format!("          {}: log densities, in nats", density.display()));
+    }
+    if let Some(counts) = &args.evaluations {
+        context.say(&format!("          {}: evaluations of the velocity", counts.display()));
     }
     context.object(&Summary {
         schema: 1,
@@ -223,6 +222,34 @@ fn options(args: &Args, context: &Context) -> anyhow::Result<SampleOptions> {
     }
     options.validate().map_err(Usage::of)?;
     Ok(options)
+}
+
+/// No two outputs may go to one file.
+fn distinct_files(args: &Args) -> anyhow::Result<()> {
+    let files = [
+        ("--out", Some(&args.out)),
+        ("--trajectory", args.trajectory.as_ref()),
+        ("--log-density", args.log_density.as_ref()),
+        ("--evaluations", args.evaluations.as_ref()),
+    ];
+    for (i, (first, path)) in files.iter().enumerate() {
+        if let Some((second, _)) = files[i + 1..].iter().find(|(_, other)| path.is_some() && other == path) {
+            return Err(Usage(format!("{first} and {second} name the same file; give two")).into());
+        }
+    }
+    Ok(())
+}
+
+/// Equal steps are too long where a schedule is steep.
+fn note_steep_schedule(options: &SampleOptions, context: &Context) {
+    if let Some(path) = options.through.as_ref().filter(|path| path.t_max() < 1.0)
+        && options.grid == Grid::Uniform
+    {
+        context.say(&format!(
+            "note      the schedule of `{}` is steep at t = 1; --grid cosine has short steps there",
+            path.name()
+        ));
+    }
 }
 
 /// Points of the model's dimension from a file.
@@ -283,7 +310,7 @@ impl Evaluations {
     /// How it was integrated, for people.
     pub fn describe(&self, solver: &Solver, steps: u32) -> String {
         if !solver.is_adaptive() {
-            return format!("{} steps of {}", count(steps as usize), solver.name);
+            return format!("{} of {}", counted(steps, "step", "steps"), solver.name);
         }
         #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let mean = |total: u64| total as f64 / self.particles.max(1) as f64;
@@ -327,6 +354,7 @@ impl Carrier<'_> {
         };
         let mut trajectory = create(args.trajectory.as_ref(), &[samples, states, dim], &columns)?;
         let mut densities = create(args.log_density.as_ref(), &[samples], &["log_density".to_owned()])?;
+        let mut counts = create(args.evaluations.as_ref(), &[samples], &["evaluations".to_owned()])?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
             chunk =
@@ -348,6 +376,11 @@ impl Carrier<'_> {
             };
             let mut flow = self.sampler.flow(start, trajectory.is_some())?;
             self.evaluations.add(&flow);
+            if let Some(counts) = &mut counts {
+                #[allow(clippy::cast_precision_loss, reason = "files hold float32, exact up to 2^24")]
+                let values: Vec<f32> = flow.evaluations.iter().map(|count| *count as f32).collect();
+                counts.write_rows(&values)?;
+            }
             if let Some(densities) = &mut densities {
                 let density = self.sampler.log_density(&flow, args.raw)?;
                 #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
@@ -381,6 +414,7 @@ impl Carrier<'_> {
         out.finish()?;
         trajectory.map_or(Ok(()), ArrayWriter::finish)?;
         densities.map_or(Ok(()), ArrayWriter::finish)?;
+        counts.map_or(Ok(()), ArrayWriter::finish)?;
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use windfield::data::Dataset;
 use windfield::gpu::Device;
 use windfield::model::{Activation, Model};
 use windfield::report::{
-    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, duration,
-    pictures,
+    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
+    duration, pictures,
 };
 use windfield::train::{Checkpoint, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
@@ -702,8 +702,8 @@ impl Run<'_> {
         };
         if let (Some(smoothed), Some(speed)) = (summary.loss.smoothed, speed) {
             context.say(&format!(
-                "trained   {} steps in {} ({} steps/s), loss {smoothed:.4} (smoothed)",
-                count(made),
+                "trained   {} in {} ({} steps/s), loss {smoothed:.4} (smoothed)",
+                counted(made, "step", "steps"),
                 duration(Duration::from_secs_f64(seconds)),
                 approximately(speed),
             ));

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// g(t) ≥ 0: how much noise a stochastic flow, dx = (v + g²/2·score) dt + g dW, has at each time. Whatever it is, the
-/// marginals are those of the flow itself; g = 0 is the flow.
+/// marginals are those of the flow itself, if v is the marginal field of a Gaussian path, from which the score is known
+/// (eq. 12); a learned v is that nearly. g = 0 is the flow.
 #[derive(Clone)]
 pub struct Diffusion(Arc<dyn Fn(f64) -> f64 + Send + Sync>);
 

@@ -103,6 +103,12 @@ pub fn count(number: impl TryInto<u64>) -> String {
     grouped
 }
 
+/// So many things: `1 step`, `2 000 steps`.
+pub fn counted(number: impl TryInto<u64>, one: &str, many: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    format!("{} {}", count(number), if number == 1 { one } else { many })
+}
+
 /// A number with three digits, or all of those before the point: `0.0123`, `12.3`, `12 345`, `1.20e-7`.
 #[must_use]
 pub fn approximately(number: f64) -> String {

@@ -166,8 +166,12 @@ pub(crate) struct Fused {
     extent: Extent,
     /// Steps that one dispatch may make by the loop bound.
     most_steps: u32,
+    /// Steps of a dispatch of all rows before anything is measured.
+    first_steps: u32,
     /// Steps of the next dispatch, by what the last ones took.
     steps: u32,
+    /// Particles of the last dispatch.
+    rows: usize,
 }
 
 #[derive(Debug)]
@@ -259,7 +263,18 @@ impl Fused {
             * solver.stages() as u64;
         let steps =
             u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
-        Ok(Self { device: device.clone(), dispatch, tiles, uniform, tableau, extent, most_steps, steps })
+        Ok(Self {
+            device: device.clone(),
+            dispatch,
+            tiles,
+            uniform,
+            tableau,
+            extent,
+            most_steps,
+            first_steps: steps,
+            steps,
+            rows,
+        })
     }
 
     /// One dispatch, and what it teaches of the next one's length.
@@ -287,6 +302,11 @@ impl Fused {
         (mut step, end): (u32, u32),
         stop: fn() -> bool,
     ) -> Result<()> {
+        if rows > self.rows {
+            // What a few particles took says little of many.
+            self.steps = self.first_steps.min(self.steps);
+        }
+        self.rows = rows;
         while step < end {
             if stop() {
                 return Err(Error::Interrupted);
@@ -318,6 +338,9 @@ impl Fused {
     /// Carries particles through the interval of `tableau` until all of them have arrived.
     pub fn adapt(&mut self, rows: usize, tableau: &Tableau, stop: fn() -> bool) -> Result<Vec<Particle>> {
         self.tableau = Tableau { rows: to_u32(rows), first_step: 0, ..*tableau };
+        // The last dispatch of other particles ended as soon as none of them was left: it says nothing of these. While
+        // any are left, all steps have been made, and they become fewer and faster.
+        self.steps = self.first_steps;
         if let Extent::Adaptive(records) = &self.extent {
             records.reset(&self.device, rows, tableau.t0)?;
         }

@@ -155,12 +155,14 @@ struct Work {
     ends: Vec<Dispatch>,
 }
 
-/// Rows of particles for which `rows` rows of a network's activations have room.
-pub(crate) fn rows_within(rows: usize, solver: &Solver, load: Load) -> usize {
+/// Rows of particles for which there is room where so many rows of a network's activations, and so many of the
+/// particles' states, are the most that a buffer holds.
+pub(crate) fn rows_within(activations: usize, states: usize, solver: &Solver, load: Load) -> usize {
     let tile = TILE_ROWS as usize;
-    // The stages' velocities share a buffer, and so do the tangents.
+    // The stages' velocities share a buffer, and so do the tangents. A state may be wider than the network: it has an
+    // accumulator for every probe.
     let share = slots(solver).max(load.directions.min(TANGENTS)).max(1);
-    rows / share / tile * tile
+    (activations / share).min(states / slots(solver).max(1)) / tile * tile
 }
 
 /// How many k_j are kept.

@@ -7,9 +7,9 @@ use crate::flow::Divergence;
 /// Log-densities in nats, one for each particle.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogDensity {
-    /// log p(x): [rows].
+    /// log p(x): `[rows]`.
     pub values: Vec<f64>,
-    /// The standard error of each, where random probes estimate the divergence: [rows]. One probe has none.
+    /// The standard error of each, where random probes estimate the divergence: `[rows]`. One probe has none.
     pub standard_error: Option<Vec<f64>>,
 }
 

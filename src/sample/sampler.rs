@@ -200,7 +200,7 @@ pub struct Flow {
     pub points: Vec<f32>,
     /// All states, if asked for: [rows, steps + 1, d].
     pub trajectory: Vec<f32>,
-    /// ∫ div v dt from t0 to t1: [rows], or [rows, probes] of Hutchinson's estimate.
+    /// ∫ div v dt from t0 to t1: `[rows]`, or `[rows, probes]` of Hutchinson's estimate.
     pub divergence: Vec<f32>,
     /// Accepted steps of each particle.
     pub accepted: Vec<u32>,
@@ -320,7 +320,7 @@ impl Sampler {
         let by_time = usize::try_from(habits.dispatch_flops / flops).unwrap_or(usize::MAX);
         let mut rows = habits.particles.min(by_memory).min(by_time).max(tile);
         if tiles.is_none() {
-            let within = layered::rows_within(largest_rows(device, &layout), options.solver, load);
+            let within = layered::rows_within(largest_rows(device, &layout), by_memory, options.solver, load);
             rows = rows.min(within).max(tile);
         }
         let points = device.buffer(
@@ -423,13 +423,7 @@ impl Sampler {
             Start::Samples { first, rows } => (first, rows),
             Start::Points { first, values } => (first, self.rows_of(values)?),
         };
-        let most = if trajectory { self.trajectory_rows() } else { self.rows };
-        if rows == 0 || rows > most {
-            return Err(Error::config(
-                format!("{rows} particles at once"),
-                format!("a chunk has 1 to {most}"),
-            ));
-        }
+        fits(rows, if trajectory { self.trajectory_rows() } else { self.rows })?;
         if trajectory && self.options.solver.is_adaptive() && self.outputs.is_empty() {
             self.expect_outputs()?;
         }
@@ -495,6 +489,7 @@ impl Sampler {
     /// # Errors
     /// As [`Sampler::flow`].
     pub fn noise(&mut self, first: u64, rows: usize) -> Result<Vec<f32>> {
+        fits(rows, self.rows)?;
         let address = self.address(first, rows)?;
         self.draw(address, rows)?;
         Ok(self.read(rows)?.0)
@@ -618,9 +613,10 @@ impl Sampler {
 
     /// The key of a chunk's random numbers, and the address of its first row.
     fn address(&self, first: u64, rows: usize) -> Result<([u32; 2], u32)> {
-        let first_row = u32::try_from(first + rows as u64)
+        let end = first.checked_add(rows as u64).and_then(|end| u32::try_from(end).ok());
+        let first_row = end
             .map(|end| end - to_u32(rows))
-            .map_err(|_| Error::config("more than 2^32 − 1 samples of one seed", "use several seeds"))?;
+            .ok_or_else(|| Error::config("more than 2^32 − 1 samples of one seed", "use several seeds"))?;
         #[allow(clippy::cast_possible_truncation, reason = "the two words of the seed")]
         let seed = [self.options.seed as u32, (self.options.seed >> 32) as u32];
         Ok((seed, first_row))
@@ -737,6 +733,14 @@ impl Sampler {
         };
         Ok((part(0, dim), part(dim, dim + extra)))
     }
+}
+
+/// Whether a chunk has room for so many particles.
+fn fits(rows: usize, most: usize) -> Result<()> {
+    if rows == 0 || rows > most {
+        return Err(Error::config(format!("{rows} particles at once"), format!("a chunk has 1 to {most}")));
+    }
+    Ok(())
 }
 
 impl Engine {

@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::batch::{DeviceData, DrawSources, DrawTargets, draw};
+use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
 use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
+use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
@@ -721,44 +722,9 @@ fn plan(
     let rows = chunk_rows(device, architecture, layout, batch)?;
     let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
     let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
-    let out = layout.layers[layout.layers.len() - 1].width_out;
-    let velocity = device.buffer(
-        4 * (network.rows * out) as u64,
-        Purpose { what: "the target velocities", flag: "--batch" },
-    )?;
-    let loss_partials = batch.div_ceil(LOSS_LANES as usize);
-    let partials = device.buffer(4 * loss_partials as u64, Purpose { what: "the loss", flag: "--batch" })?;
-    let loss = loss_variant(out, buffers.parameters.weights.is_some());
-
-    let mut plan = Vec::new();
-    let mut first = 0;
-    while first < batch {
-        let count = rows.min(batch - first);
-        let chunk = device.uniform(&from.data.chunk(options.seed, batch, first, count))?;
-        let targets = DrawTargets { features: network.features(), velocity: &velocity, export: None };
-        plan.push(draw(
-            device,
-            architecture,
-            &options.path,
-            from,
-            (&chunk, count),
-            &buffers.state,
-            &targets,
-        )?);
-        plan.extend(network.forward(&buffers.parameters, count)?);
-        let bindings = [
-            Binding::whole(0, &chunk),
-            Binding::whole(1, network.output()),
-            Binding::whole(2, &velocity),
-            Binding::matrix(3, network.output_delta()),
-            Binding::whole(4, &partials),
-        ];
-        plan.push(device.dispatch(&loss, &bindings, [to_u32(count).div_ceil(LOSS_LANES), 1, 1])?);
-        if let Some(Optimiser { gradient, slices, .. }) = &optimiser {
-            plan.extend(network.backward(&buffers.parameters, gradient, count, *slices, first > 0)?);
-        }
-        first += count;
-    }
+    let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
+    let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
+    let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
 
     let squares = match &optimiser {
         Some(optimiser) => optimiser.squares.clone(),
@@ -778,7 +744,7 @@ fn plan(
         clip: options.clip,
         average_decay: options.ema,
         batch: to_u32(batch),
-        loss_partials: to_u32(loss_partials),
+        loss_partials: to_u32(pass.partials()),
         square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
         ring: RING,
     })?;
@@ -787,7 +753,7 @@ fn plan(
     }
     let bindings = [
         Binding::whole(0, &schedule),
-        Binding::whole(1, &partials),
+        Binding::whole(1, &pass.sums),
         Binding::whole(2, &squares),
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
@@ -800,15 +766,15 @@ fn plan(
 }
 
 /// The gradient and the kernels that use it up.
-struct Optimiser {
+pub(super) struct Optimiser {
     /// [slices, parameters]
-    gradient: Buffer,
-    slices: usize,
+    pub gradient: Buffer,
+    pub slices: usize,
     squares: Buffer,
 }
 
 impl Optimiser {
-    fn new(device: &Device, layout: &Layout, rows: usize) -> Result<Self> {
+    pub fn new(device: &Device, layout: &Layout, rows: usize) -> Result<Self> {
         let habits = device.habits();
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
         let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
@@ -822,7 +788,8 @@ impl Optimiser {
         })
     }
 
-    fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
+    /// Adds the slices up: the gradient is the first of them from then on.
+    pub fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
         let bindings = [Binding::whole(0, &self.gradient), Binding::whole(1, &self.squares)];
         device.dispatch(
             &reduce_variant(layout, self.slices),

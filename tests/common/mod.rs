@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each integration test uses its own part")]
 
 mod launch;
+pub mod models;
 mod report;
 
 use std::sync::OnceLock;

@@ -252,7 +252,7 @@ fn check_decision(
 fn cases() -> Vec<Case> {
     let fits = |case: Case| {
         let cut = if case.cut.0 * case.cut.1 > 32 { CUTS[2] } else { case.cut };
-        Case { cut, rows: case.rows.min(40), ..case }
+        Case { cut, rows: case.rows.min(25), ..case }
     };
     CASES.into_iter().map(fits).collect()
 }
@@ -418,7 +418,7 @@ fn every_attempt_is_the_twin_s() {
         }
     }
     println!("{tally:?}");
-    report.holds(tally.accepted > 1000 && tally.rejected > 300, || format!("{tally:?}"));
+    report.holds(tally.accepted > 1000 && tally.rejected > 200, || format!("{tally:?}"));
     // Where the estimate is too near to 1 for float32 to tell.
     report.holds(tally.either * 50 < tally.accepted + tally.rejected, || format!("{tally:?}"));
     report.finish();
@@ -510,6 +510,7 @@ fn particles_that_do_not_arrive_say_so() {
 
 /// control.wgsl by itself: the k_j lie in a buffer, and are anything.
 #[test]
+#[allow(clippy::too_many_lines, reason = "what goes in, what comes out, and every way to tell")]
 fn control_decides_as_the_twin() {
     let mut report = Report::new();
     let mut tally = Tally::default();

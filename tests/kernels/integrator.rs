@@ -55,8 +55,8 @@ impl Way<'_> {
             .flag("MULTISTEP", self.multistep())
             .flag("STOCHASTIC", self.solver.method == Method::Stochastic);
         let mut state = state.to_vec();
-        // There is no step before the first one: its weight is 0, and what it is multiplied with is a number.
-        let mut before = vec![0.5f32; rows * width.next_multiple_of(4)];
+        // There is no step before the first one, and what is there in its place does not count.
+        let mut before = vec![f32::NAN; rows * width.next_multiple_of(4)];
         let mut first_step = 0;
         for (i, &steps) in runs.iter().enumerate() {
             let mut constants = constants(self.solver, rows);
@@ -342,7 +342,9 @@ fn many_steps_round_as_they_should() {
     let got = way.run(&mut report, &x, &[200; 10]);
     let mut want = wide(&x);
     for t in &times[..2000] {
-        want.iter_mut().for_each(|x| *x += (w * *x + t_slope * t + bias) / 2000.0);
+        for x in &mut want {
+            *x += (w * *x + t_slope * t + bias) / 2000.0;
+        }
     }
     // Each step rounds the state once: at most 2000·UNIT of its size.
     report.close("2000 steps", &got, &want, |i| 2000.0 * UNIT * want[i].abs().max(1.0));

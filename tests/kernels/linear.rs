@@ -217,6 +217,66 @@ fn forward_is_the_twins() {
     report.finish();
 }
 
+/// Tangents lie below one another, probe by probe, and share the slopes of their particle.
+#[test]
+fn tangents_are_the_twins() {
+    let mut report = Report::new();
+    for (i, (shape, cut)) in shapes_and_cuts(ROW_CUTS).enumerate() {
+        let layer = Layer::random(shape, cut.columns);
+        for &(rows, tangents) in &[(1usize, 1usize), (3, 5), (17, 2), (129, 3)] {
+            let last = i % 3 == 1;
+            let period = rows.next_multiple_of(cut.rows);
+            let x = random(5, tangents * period * layer.inputs);
+            let slope = random(6, period * layer.outputs);
+            let textured = cut.textures && !last;
+            let variant = layer
+                .variant("linear_forward", cut)
+                .with("OUTPUTS", word(layer.outputs))
+                .with("TILE_ROWS", word(cut.rows))
+                .with("TILE_COLUMNS", word(cut.columns))
+                .part("ACTIVATION", "identity")
+                .flag("TRAINING", false)
+                .flag("TANGENT", true)
+                .flag("LINEAR", last)
+                .flag("OUTPUT_TEXTURE", textured);
+            let unwritten = vec![-7.0f32; tangents * period * layer.width_out];
+            let constants = Rows { period: word(period), ..rows_of(tangents * period) };
+            let padded = pad(&x, layer.inputs, layer.width_in, tangents * period, 0.0);
+            let mut launch = Launch::new(variant)
+                .uniform(0, &constants)
+                .matrix(1, &padded, layer.width_in, cut.textures)
+                .output_matrix(3, &unwritten, layer.width_out, textured);
+            launch = if cut.textures {
+                launch.matrix(5, &layer.atlas(), layer.width_in, true)
+            } else {
+                launch.input(2, &layer.packed())
+            };
+            if !last {
+                launch = launch.input(4, &pad(&slope, layer.outputs, layer.width_out, period, f32::NAN));
+            }
+            let tiles = (tangents * period).div_ceil(cut.rows * cut.lanes);
+            let groups = [word(tiles), word(layer.width_out / cut.columns), 1];
+            let got: Vec<f32> = launch.run(&mut report, groups).get(3);
+            // W·x' without b, times the slope.
+            let no_bias = vec![0.0; layer.outputs];
+            let slope_at = |i: usize| if last { 1.0 } else { f64::from(slope[i % (period * layer.outputs)]) };
+            let absolute = |values: &[f32]| wide(values).into_iter().map(f64::abs).collect::<Vec<_>>();
+            let product = linear_forward(&wide(&x), &wide(&layer.weight), &no_bias, Activation::Identity).z;
+            let terms =
+                linear_forward(&absolute(&x), &absolute(&layer.weight), &no_bias, Activation::Identity).z;
+            let want: Vec<f64> = product.iter().enumerate().map(|(i, z)| slope_at(i) * z).collect();
+            let name = format!("tangents {shape:?} {cut:?}, {tangents} of {rows} rows, last {last}");
+            let lines = tangents * period;
+            report.close(&name, &unpad(&got, layer.outputs, layer.width_out, lines), &want, |i| {
+                (layer.inputs as f64 + 3.0) * UNIT * slope_at(i).abs() * terms[i]
+            });
+            let zeros = padding(&got, layer.outputs, layer.width_out, lines);
+            report.equal(&format!("{name}: padding"), &zeros, &vec![0.0; zeros.len()]);
+        }
+    }
+    report.finish();
+}
+
 /// z is exact here, so that the activations are judged by themselves, far out as well.
 #[test]
 fn activations_are_the_twins_from_end_to_end() {

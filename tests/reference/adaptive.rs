@@ -492,8 +492,8 @@ mod tests {
         let rest = adaptive(|_, _| vec![0.0, 0.0], &[1.0, 2.0], (0.0, 1.0), FINE, ENOUGH);
         let h: Vec<f64> = rest.attempts.iter().map(|a| a.h).collect();
         assert_eq!((rest.accepted(), rest.rejected(), rest.nfe()), (7, 0, 43));
-        for (i, h) in h[..6].iter().enumerate() {
-            assert!((h / 10f64.powi(i as i32 - 6) - 1.0).abs() < 1e-14, "{h}");
+        for (exponent, h) in (-6..0).zip(&h) {
+            assert!((h / 10f64.powi(exponent) - 1.0).abs() < 1e-14, "{h}");
         }
         assert!((h[6] - (1.0 - 0.111_111)).abs() < 1e-14, "the rest in one");
         // d0 = d1: a hundredth of unit time.
