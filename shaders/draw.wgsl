@@ -6,14 +6,15 @@
 // One invocation makes four columns of one row: x = column block, y = row. Everything it needs comes out of
 // Philox by address (shared/philox.wgsl), so the batch of step n depends on the seed and n alone.
 //
-// Variants: SOURCE   x0 is a row of a source data set instead of N(0, I)
+// Variants: COUPLED  x0 is that of another row: of the one that the wave's permutation names, perhaps at another step
+//           SOURCE   x0 is a row of a source data set instead of N(0, I)
 //           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
 
-//#include "shared/philox.wgsl"
+//#include "shared/endpoints.wgsl"
 //#include "shared/features.wgsl"
 //#include "shared/path/{PATH}.wgsl"
-//#include "shared/chunk.wgsl"
+//#include "shared/wave.wgsl"
 //#include "shared/state.wgsl"
 
 const WIDTH_IN: u32 = 8u;   // features of a row, padded
@@ -37,6 +38,10 @@ const T_MAX: f32 = 1.0;     // times are uniform on [0, T_MAX)
 @group(0) @binding(6) var<storage, read_write> endpoints: array<vec4f>;      // [rows padded, 2, WIDTH_OUT / 4]: x0, x1
 @group(0) @binding(7) var<storage, read_write> picks: array<vec2u>;          // [rows padded]: row of the data, bits of t
 //#end
+//#if COUPLED
+@group(0) @binding(8) var<uniform> wave: Wave;
+@group(0) @binding(9) var<storage, read> partners: array<u32>;               // [problems, wave.steps, B]
+//#end
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -57,22 +62,15 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     var x0 = vec4f(0.0);
     var x1 = vec4f(0.0);
     if (column < DIM) {
-//#if SOURCE
-        let source_words = philox4x32(vec4u(address, 0u, state.step, STREAM_SOURCE), chunk.seed);
-        let source_row = pick_row(source_words.x, source_words.y, chunk.source_rows);
+        x1 = data_columns(picked, block);
+//#if COUPLED
+        let offset = state.step - wave.first_step;
+        let partner = partners[offset * chunk.batch + address];
+        let begin = state.step - offset % wave.steps;
+        x0 = source_columns(partner % chunk.batch, begin + partner / chunk.batch, block);
 //#else
-        let noise = normals(philox4x32(vec4u(address, block, state.step, STREAM_SOURCE), chunk.seed));
+        x0 = source_columns(address, state.step, block);
 //#end
-        for (var i = 0u; i < 4u; i++) { //#unroll
-            if (column + i < DIM) {
-                x1[i] = data[picked * DIM + column + i];
-//#if SOURCE
-                x0[i] = source[source_row * DIM + column + i];
-//#else
-                x0[i] = noise[i];
-//#end
-            }
-        }
     }
     // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.
     var feature = schedule.y * x0 + schedule.x * x1;

@@ -9,7 +9,9 @@ use naga::back::{glsl, hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-use crate::flow::{Divergence, Path, ProbeDistribution, SOLVERS, Solver, marginal_variants};
+use crate::flow::{
+    Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
+};
 use crate::gpu::{Habits, Variant};
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -19,7 +21,9 @@ use crate::sample::{
     Load, StageKind, combine_variant, control_variant, fused_variant, noise_variant, probe_variant,
     stage_variant, tiles, trace_variant,
 };
-use crate::train::{adamw_variant, draw_variant, loss_variant, reduce_variant, step_variant};
+use crate::train::{
+    adamw_variant, draw_variant, endpoints_variant, loss_variant, reduce_variant, step_variant,
+};
 use crate::{Error, Result};
 
 /// The dimensions of the catalogue.
@@ -53,6 +57,9 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+            for points in [1, 17, 512] {
+                assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+            }
         }
         for width in WIDTHS {
             let architecture =
@@ -80,7 +87,7 @@ pub fn catalogue() -> Vec<Variant> {
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
         add(path.bake(Variant::new("path")));
-        add(draw_variant(&architecture, &path, false, false, false));
+        add(draw_variant(&architecture, &path, false, false, false, false));
     }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
@@ -93,8 +100,11 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.textures;
     for source in [false, true] {
-        add(draw_variant(architecture, &Path::default(), source, textures, false));
-        add(draw_variant(architecture, &Path::default(), source, false, true));
+        add(endpoints_variant(architecture.dim, source));
+        for coupled in [false, true] {
+            add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
+            add(draw_variant(architecture, &Path::default(), coupled, source, false, true));
+        }
     }
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {

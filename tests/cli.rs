@@ -140,7 +140,7 @@ fn help_is_made_of_the_tables() {
     let help = place.done("train --help");
     let names = windfield::model::ACTIVATIONS.iter().map(|entry| entry.0);
     let names = names.chain(windfield::flow::PATHS.iter().map(|path| path.name));
-    let names = names.chain(windfield::flow::COUPLINGS.iter().map(|entry| entry.0));
+    let names = names.chain(windfield::flow::COUPLINGS.iter().map(|entry| entry.name));
     for name in names.chain(windfield::data::built_in().map(|entry| entry.0)) {
         assert!(help.contains(name), "{name}");
     }
@@ -546,6 +546,23 @@ fn every_failure_is_one_line() {
         (train.to_owned(), 2, &["--data"]),
         (format!("{train} --data moons --path winding"), 2, &["winding", "ot"]),
         (format!("{train} --data moons --coupling loose"), 2, &["loose", "independent"]),
+        (format!("{train} --data moons --ot-batch 1024"), 2, &["--ot-batch 1024", "--coupling minibatch-ot"]),
+        (format!("{train} --data moons --coupling minibatch-ot --ot-batch 0"), 2, &["--ot-batch 0"]),
+        (
+            "train --data moons --coupling minibatch-ot --batch 100 --ot-batch 250".into(),
+            2,
+            &["--ot-batch 250", "--batch 100"],
+        ),
+        (
+            "train --data moons --coupling minibatch-ot --batch 20000".into(),
+            2,
+            &["--batch 20000", "16384", "minibatch-ot"],
+        ),
+        (
+            format!("{train} --data moons --coupling minibatch-ot --exact-every 5"),
+            1,
+            &["--exact-every", "--coupling minibatch-ot"],
+        ),
         (format!("{train} --data moons --activation sine"), 2, &["sine", "silu", "softplus"]),
         (format!("{train} --data moons --schedule linear"), 2, &["linear", "cosine"]),
         ("train --data moons --hidden 16,x".into(), 2, &["--hidden", "x"]),
@@ -1134,4 +1151,33 @@ fn the_exact_loss_is_in_the_history() {
     let line = format!("train {SMALL} --steps 5 --exact-rows 0 --out refused");
     assert!(complaint(&line, &place.run(&line), 2).contains("--exact-rows"));
     assert!(!place.path("refused").exists());
+}
+
+#[test]
+fn coupled_runs_are_resumed_and_their_batches_written() {
+    let place = Place::new();
+    let coupling = "--coupling minibatch-ot --batch 32 --ot-batch 96";
+    let train = format!("train --data moons:500 --hidden 8 {coupling} --schedule constant --no-pictures");
+    place.done(&format!("{train} --steps 20 --out whole"));
+    place.done(&format!("{train} --steps 7 --out parts"));
+    // The coupling is the run's own.
+    place.done("train --resume parts --steps 20 --no-pictures");
+    let model = |run: &str| fs::read(place.path(&format!("{run}/model.safetensors"))).unwrap();
+    assert!(model("parts") == model("whole"));
+    let config = fs::read_to_string(place.path("parts/config.toml")).unwrap();
+    assert!(config.contains("minibatch-ot") && config.contains("ot_batch = 96"), "{config}");
+
+    let mean_cost = |flags: &str| -> f64 {
+        place.done(&format!("batch --data moons:500 {flags} --step 4 --out b.safetensors"));
+        let bytes = fs::read(place.path("b.safetensors")).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let floats =
+            |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
+        let squares = floats("x0").into_iter().zip(floats("x1")).map(|(a, b)| f64::from(a - b).powi(2));
+        squares.sum::<f64>() / 32.0
+    };
+    let (coupled, independent) = (mean_cost(coupling), mean_cost("--batch 32"));
+    assert!(coupled < 0.5 * independent, "{coupled} and {independent}");
+    let sourced = mean_cost(&format!("{coupling} --source rings:200"));
+    assert!(sourced < 0.8 * mean_cost("--batch 32 --source rings:200"), "{sourced}");
 }

@@ -50,8 +50,14 @@ fn the_field_between_gaussians_is_learnt() {
     let model = train(&data, options);
 
     // The distance from the exact field, in the mean over t and x_t.
-    let drawn =
-        BatchOptions { path: model.path.clone(), batch: 20_000, seed: 98, standardize: false, step: 0 };
+    let drawn = BatchOptions {
+        path: model.path.clone(),
+        coupling: windfield::flow::Coupling::Independent,
+        batch: 20_000,
+        seed: 98,
+        standardize: false,
+        step: 0,
+    };
     let batch = Batch::draw(device(), &data, None, &drawn).unwrap_or_else(|error| panic!("{error}"));
     let parameters =
         model.weights.iter().flat_map(|(weight, bias)| [wide(weight), wide(bias)]).collect::<Vec<_>>();

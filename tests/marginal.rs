@@ -405,6 +405,7 @@ fn the_exact_loss_is_that_of_the_saved_model() {
         let model = trainer.model().unwrap_or_else(|error| panic!("{error}"));
         let draw = windfield::train::BatchOptions {
             path: options.path.clone(),
+            coupling: options.coupling,
             batch: exact_rows,
             seed: options.seed,
             standardize: true,

@@ -13,10 +13,11 @@ use std::ops::ControlFlow;
 use common::{Report, device, narrow, random, wide};
 use reference::activation::ACTIVATIONS;
 use reference::mlp::Mlp;
-use reference::{adamw, train};
+use reference::{adamw, assignment, train};
 use safetensors::SafeTensors;
 use windfield::Error;
 use windfield::data::Dataset;
+use windfield::flow::Coupling;
 use windfield::gpu::{Device, Habits};
 use windfield::model::Model;
 use windfield::train::{
@@ -118,6 +119,7 @@ fn norm(values: &[f64]) -> f64 {
 fn batch(data: &Dataset, source: Option<&Dataset>, options: &TrainOptions, step: u32) -> Batch {
     let asked = BatchOptions {
         path: options.path.clone(),
+        coupling: options.coupling,
         batch: options.batch,
         seed: options.seed,
         standardize: options.standardize,
@@ -394,6 +396,89 @@ fn result(mut trainer: Trainer) -> (Vec<Record>, Vec<u32>, BTreeMap<String, Vec<
     (records, bits(&model(&trainer)), checkpoint_tensors(&trainer))
 }
 
+/// The pairs of a coupled batch are those of the independent batches in another order: the one with the least cost.
+#[test]
+fn coupled_pairs_are_a_permutation_at_the_least_cost() {
+    let mut report = Report::new();
+    let (data, source) = (points(100, 3), points(40, 3));
+    for (steps, source) in [(1, None), (1, Some(&source)), (4, None), (4, Some(&source))] {
+        let name = format!("{steps} steps{}", if source.is_some() { ", source" } else { "" });
+        let rows = 30;
+        let independent = TrainOptions { batch: rows, ..short(100) };
+        let coupling = Coupling::MinibatchOt { ot_batch: rows * steps };
+        let coupled = TrainOptions { coupling, ..independent.clone() };
+        // A batch of the coupling that is not the first one.
+        let drawn = |options: &TrainOptions| -> Vec<Batch> {
+            (8..8 + steps as u32).map(|step| batch(&data, source, options, step)).collect()
+        };
+        let (plain, paired) = (drawn(&independent), drawn(&coupled));
+        let all =
+            |batches: &[Batch], of: fn(&Batch) -> &Vec<f32>| batches.iter().flat_map(of).copied().collect();
+        let [x0, x1]: [Vec<f32>; 2] = [all(&plain, |batch| &batch.x0), all(&plain, |batch| &batch.x1)];
+        let own: Vec<f32> = all(&paired, |batch| &batch.x0);
+        report.same_bits(&format!("{name}: x1"), &all(&paired, |batch| &batch.x1), &x1);
+        for (plain, paired) in plain.iter().zip(&paired) {
+            report.same_bits(&format!("{name}: t"), &paired.t, &plain.t);
+            report.equal(&format!("{name}: index"), &paired.index, &plain.index);
+        }
+        let sorted = |points: &[f32]| {
+            let mut rows: Vec<Vec<u32>> =
+                points.chunks_exact(3).map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
+            rows.sort_unstable();
+            rows
+        };
+        report.equal(&format!("{name}: x0, sorted"), &sorted(&own), &sorted(&x0));
+        report.holds(own != x0, || format!("{name}: nothing is rearranged"));
+        let n = rows * steps;
+        let costs = assignment::assignment_costs(&wide(&x0), &wide(&x1), 3);
+        let least = assignment::cost(&costs, &assignment::assignment(&costs, n));
+        let cost: f64 = own.iter().zip(&x1).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+        report.near(&format!("{name}: cost"), &[cost as f32], &[least], 1e-6 * least);
+        let apart: f64 = x0.iter().zip(&x1).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum();
+        report.holds(cost < 0.9 * apart, || format!("{name}: {cost} instead of {apart}"));
+    }
+    report.finish();
+}
+
+/// Training learns from the very batches that are written.
+#[test]
+fn coupled_training_is_the_references() {
+    let mut report = Report::new();
+    for (batch, ot_batch, source) in [(64, 0, true), (7, 21, false)] {
+        let options = TrainOptions {
+            coupling: Coupling::MinibatchOt { ot_batch },
+            hidden: vec![16],
+            batch,
+            steps: 10,
+            ..plain()
+        };
+        let (data, source) = (points(200, 2), source.then(|| points(50, 2)));
+        let name = format!("{batch} of {ot_batch}");
+        beside_the_reference(&mut report, &name, device(), (&data, source.as_ref()), &options);
+    }
+    report.finish();
+}
+
+/// Neither the steps of a submission, nor how many problems are solved side by side, nor how they are laid out.
+#[test]
+fn coupled_runs_do_not_depend_on_how_problems_are_solved() {
+    let data = points(100, 2);
+    let options = TrainOptions { coupling: Coupling::MinibatchOt { ot_batch: 24 }, ..short(50) };
+    let want = result(trainer(device(), &data, None, &options));
+    let habits = *device().habits();
+    for (name, habits) in [
+        ("one problem at a time", Habits { assignments: 1, ..habits }),
+        ("three at a time", Habits { assignments: 3, ..habits }),
+        ("more lanes", Habits { assignment_columns: 1, assignment_lanes: 32, ..habits }),
+    ] {
+        let mut trainer = trainer(&device().with_habits(habits), &data, None, &options);
+        if name == "three at a time" {
+            trainer.limit_submission(2);
+        }
+        assert!(result(trainer) == want, "{name}");
+    }
+}
+
 #[test]
 fn a_run_does_not_depend_on_how_it_is_submitted() {
     let data = points(100, 2);
@@ -465,6 +550,8 @@ fn a_resumed_run_gives_the_same_bits() {
             },
             Some(&source),
         ),
+        // Stops within a batch of the coupling, which is three of training.
+        ("coupled", TrainOptions { coupling: Coupling::MinibatchOt { ot_batch: 24 }, ..short(60) }, None),
     ] {
         let whole = result(trainer(device(), &data, source, &options));
         // Before the end of the warm-up, and after it.

@@ -53,12 +53,12 @@ struct Summary<'a> {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let options = BatchOptions {
         path: args.flow.path()?,
+        coupling: args.flow.coupling()?,
         batch: args.batch,
         seed: context.seed(),
         standardize: args.standardize.wanted(),
         step: args.step,
     };
-    args.flow.coupling()?;
     if windfield::data::is_array_file(&args.out) {
         return Err(Usage(format!(
             "a batch is several arrays in one safetensors file; give --out FILE.safetensors, not {}",
@@ -66,7 +66,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         ))
         .into());
     }
-    TrainOptions { batch: args.batch, ..TrainOptions::default() }.validate().map_err(Usage::of)?;
+    TrainOptions { coupling: options.coupling, batch: args.batch, ..TrainOptions::default() }
+        .validate()
+        .map_err(Usage::of)?;
     let data = Dataset::open(&args.data)?;
     let source = flags::open_source(args.source.as_deref())?;
     let device = context.device()?;

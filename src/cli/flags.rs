@@ -30,7 +30,7 @@ pub fn paths() -> PossibleValuesParser {
 
 /// The names of the couplings.
 pub fn couplings() -> PossibleValuesParser {
-    choices(COUPLINGS.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
+    choices(COUPLINGS.iter().map(|entry| (entry.name, format!("{} ({})", entry.help, entry.source))))
 }
 
 /// The names of the activations.
@@ -351,8 +351,14 @@ pub struct FlowArgs {
     #[command(flatten)]
     path: PathArgs,
     /// Which x0 meets which x1
-    #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].0)]
+    #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].name)]
     coupling: String,
+    /// Rows that `minibatch-ot` rearranges together [default: the batch]
+    ///
+    /// A multiple of --batch: training batches are slices of it. The larger, the nearer the pairs are to the optimal
+    /// transport plan.
+    #[arg(long, value_name = "ROWS", help_heading = "Flow")]
+    ot_batch: Option<usize>,
 }
 
 impl FlowArgs {
@@ -363,7 +369,18 @@ impl FlowArgs {
 
     /// The coupling.
     pub fn coupling(&self) -> anyhow::Result<Coupling> {
-        self.coupling.parse().map_err(Usage::of)
+        match (self.coupling.parse().map_err(Usage::of)?, self.ot_batch) {
+            (Coupling::MinibatchOt { .. }, Some(0)) => {
+                Err(Usage("--ot-batch 0 is out of range; it takes a multiple of --batch".to_owned()).into())
+            }
+            (Coupling::MinibatchOt { .. }, Some(ot_batch)) => Ok(Coupling::MinibatchOt { ot_batch }),
+            (coupling, None) => Ok(coupling),
+            (coupling, Some(ot_batch)) => Err(Usage(format!(
+                "--ot-batch {ot_batch} does not go with --coupling {}; give --coupling minibatch-ot",
+                coupling.entry().name
+            ))
+            .into()),
+        }
     }
 }
 

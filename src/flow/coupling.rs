@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::assignment::MOST_POINTS;
 use crate::{Error, Result};
 
 /// A coupling of source and data.
@@ -12,19 +13,91 @@ pub enum Coupling {
     /// Every x0 may meet every x1: q(x0)·q(x1).
     #[default]
     Independent,
+    /// The pairs of an independent batch, rearranged so that Σ ‖x1 − x0‖² is the least there is: a permutation, found
+    /// exactly ([`Assignment`](super::Assignment)). As the batch grows this tends to the optimal transport plan.
+    MinibatchOt {
+        /// Rows that are rearranged together: a multiple of the training batch, whose batches are then slices of them.
+        /// 0: the training batch.
+        ot_batch: usize,
+    },
 }
 
-/// All couplings, with their names and a line of help.
-pub static COUPLINGS: &[(&str, Coupling, &str)] =
-    &[("independent", Coupling::Independent, "x0 and x1 are drawn independently of each other")];
+/// An entry of [`COUPLINGS`].
+#[derive(Debug)]
+pub struct CouplingEntry {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// The coupling, with its defaults.
+    pub coupling: Coupling,
+    /// One line of help.
+    pub help: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+}
+
+/// All couplings.
+pub static COUPLINGS: &[CouplingEntry] = &[
+    CouplingEntry {
+        name: "independent",
+        coupling: Coupling::Independent,
+        help: "x0 and x1 are drawn independently of each other",
+        source: "Lipman et al. 2022",
+    },
+    CouplingEntry {
+        name: "minibatch-ot",
+        coupling: Coupling::MinibatchOt { ot_batch: 0 },
+        help: "the pairs of a batch are rearranged by exact optimal transport",
+        source: "Tong et al. 2023; Pooladian et al. 2023",
+    },
+];
+
+impl Coupling {
+    /// Its entry in the table.
+    #[must_use]
+    pub fn entry(&self) -> &'static CouplingEntry {
+        let same =
+            |entry: &&CouplingEntry| std::mem::discriminant(&entry.coupling) == std::mem::discriminant(self);
+        COUPLINGS.iter().find(same).unwrap_or(&COUPLINGS[0])
+    }
+
+    /// How many steps' batches are rearranged together: 1, or more where the batch of the coupling is larger than the
+    /// training batch of `batch` rows. None where rows keep what they drew.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if the one is no multiple of the other, or too large.
+    pub fn steps(&self, batch: usize) -> Result<Option<usize>> {
+        let ot_batch = match *self {
+            Self::Independent => return Ok(None),
+            Self::MinibatchOt { ot_batch: 0 } => batch,
+            Self::MinibatchOt { ot_batch } => ot_batch,
+        };
+        if ot_batch > MOST_POINTS {
+            let flag = if ot_batch == batch { "--batch" } else { "--ot-batch" };
+            return Err(Error::config(
+                format!("{flag} {ot_batch} is out of range for --coupling {}", self.entry().name),
+                format!("it takes up to {MOST_POINTS} rows"),
+            ));
+        }
+        if batch == 0 || !ot_batch.is_multiple_of(batch) {
+            return Err(Error::config(
+                format!("--ot-batch {ot_batch} is no multiple of --batch {batch}"),
+                "training batches are slices of it",
+            ));
+        }
+        Ok(Some(ot_batch / batch))
+    }
+}
 
 impl std::str::FromStr for Coupling {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        COUPLINGS.iter().find(|entry| entry.0 == name).map(|entry| entry.1).ok_or_else(|| {
-            let names: Vec<&str> = COUPLINGS.iter().map(|entry| entry.0).collect();
-            Error::config(format!("no coupling is called `{name}`"), format!("there is {}", names.join(", ")))
+        COUPLINGS.iter().find(|entry| entry.name == name).map(|entry| entry.coupling).ok_or_else(|| {
+            let names: Vec<&str> = COUPLINGS.iter().map(|entry| entry.name).collect();
+            Error::config(
+                format!("no coupling is called `{name}`"),
+                format!("there are {}", names.join(", ")),
+            )
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The mathematics of flow matching as types and tables: probability paths, couplings, solvers and their time grids,
 //! what a velocity stands for, its divergence; and the exact marginals of a data set.
 
+mod assignment;
 mod coupling;
 mod diffusion;
 mod divergence;
@@ -11,7 +12,9 @@ mod marginal;
 mod path;
 mod solver;
 
-pub use coupling::{COUPLINGS, Coupling};
+pub(crate) use assignment::{Assigner, assignment_variants};
+pub use assignment::{Assignment, MOST_POINTS, Problem};
+pub use coupling::{COUPLINGS, Coupling, CouplingEntry};
 pub use diffusion::Diffusion;
 pub use divergence::{DIVERGENCES, Divergence, PROBE_DISTRIBUTIONS, ProbeDistribution};
 pub use evaluation::{Evaluation, QUANTITIES, Quantity};

@@ -33,6 +33,12 @@ pub struct Habits {
     pub fused_width: usize,
     /// Coordinates of queries that one invocation of `marginal` keeps in registers, about.
     pub marginal_coordinates: u32,
+    /// Columns of an assignment problem that one invocation keeps in registers, at most where lanes suffice.
+    pub assignment_columns: u32,
+    /// Lanes that solve one, at least.
+    pub assignment_lanes: u32,
+    /// Problems that are solved side by side, at most.
+    pub assignments: usize,
 }
 
 impl Habits {
@@ -51,6 +57,9 @@ impl Habits {
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         fused_width: 64,
         marginal_coordinates: 32,
+        assignment_columns: 64,
+        assignment_lanes: 8,
+        assignments: 64,
     };
 
     /// Of GPUs.
@@ -68,6 +77,9 @@ impl Habits {
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
         fused_width: usize::MAX,
         marginal_coordinates: 4,
+        assignment_columns: 4,
+        assignment_lanes: 32,
+        assignments: 1024,
     };
 
     /// The habits of an adapter.

@@ -1,8 +1,9 @@
 //! The data on the device, and the kernel that draws batches from it.
 
+use super::coupling::Coupler;
 use super::layout::{Chunk, State};
 use crate::data::{Dataset, Standardization};
-use crate::flow::Path;
+use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant};
 use crate::model::{Architecture, PAD};
 use crate::{Error, Result};
@@ -74,9 +75,11 @@ impl DeviceData {
 }
 
 /// The variant of `draw` for a network and a path.
+#[allow(clippy::fn_params_excessive_bools, reason = "the variants of the kernel")]
 pub(crate) fn draw_variant(
     architecture: &Architecture,
     path: &Path,
+    coupled: bool,
     source: bool,
     textures: bool,
     export: bool,
@@ -89,6 +92,7 @@ pub(crate) fn draw_variant(
         .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))
         .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
         .with("LANES", LANES)
+        .flag("COUPLED", coupled)
         .flag("SOURCE", source)
         .flag("TEXTURES", textures)
         .flag("EXPORT", export)
@@ -102,18 +106,26 @@ pub(crate) struct DrawTargets<'a> {
     pub export: Option<(&'a Buffer, &'a Buffer)>,
 }
 
+/// Where a batch comes from.
+pub(crate) struct DrawSources<'a> {
+    pub data: &'a DeviceData,
+    pub coupler: Option<&'a Coupler>,
+}
+
 /// The dispatch that draws the rows of a chunk at the step that `state` is at.
 pub(crate) fn draw(
     device: &Device,
     architecture: &Architecture,
     path: &Path,
-    data: &DeviceData,
+    from: &DrawSources<'_>,
     chunk: (&Buffer, usize),
     state: &Buffer,
     targets: &DrawTargets<'_>,
 ) -> Result<Dispatch> {
     let textures = matches!(targets.features, Matrix::Texture(_));
-    let variant = draw_variant(architecture, path, data.source.is_some(), textures, targets.export.is_some());
+    let DrawSources { data, coupler } = *from;
+    let (source, export) = (data.source.is_some(), targets.export.is_some());
+    let variant = draw_variant(architecture, path, coupler.is_some(), source, textures, export);
     let mut bindings = vec![
         Binding::whole(0, chunk.0),
         Binding::whole(1, state),
@@ -127,6 +139,10 @@ pub(crate) fn draw(
     if let Some((endpoints, picks)) = targets.export {
         bindings.push(Binding::whole(6, endpoints));
         bindings.push(Binding::whole(7, picks));
+    }
+    if let Some(coupler) = coupler {
+        bindings.push(Binding::whole(8, &coupler.wave));
+        bindings.push(Binding::whole(9, coupler.partners()));
     }
     let blocks = architecture.features().next_multiple_of(PAD) / 4;
     let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
@@ -157,6 +173,8 @@ pub struct Batch {
 pub struct BatchOptions {
     /// The conditional path.
     pub path: Path,
+    /// Which x0 meets which x1.
+    pub coupling: Coupling,
     /// B.
     pub batch: usize,
     /// The run's seed.
@@ -180,7 +198,14 @@ impl Batch {
     /// use windfield::train::{Batch, BatchOptions};
     ///
     /// let device = Device::open(&DeviceOptions::default())?;
-    /// let options = BatchOptions { path: Default::default(), batch: 4, seed: 0, standardize: false, step: 0 };
+    /// let options = BatchOptions {
+    ///     path: Default::default(),
+    ///     coupling: Default::default(),
+    ///     batch: 4,
+    ///     seed: 0,
+    ///     standardize: false,
+    ///     step: 0,
+    /// };
     /// let batch = Batch::draw(&device, &Dataset::open("moons")?, None, &options)?;
     /// assert_eq!(batch.t.len(), 4);
     /// # Ok::<(), windfield::Error>(())
@@ -209,6 +234,12 @@ impl Batch {
         let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
         let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
+        let mut coupler = Coupler::new(device, options.coupling, &device_data, dim, options.seed, batch, 1)?;
+        if let Some(coupler) = &mut coupler {
+            let step = u64::from(options.step);
+            coupler.cover(step, step + 1)?;
+        }
+        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
         let reserve = |floats: usize| device.buffer(4 * (chunk_rows * floats) as u64, purpose);
         let features = reserve(width_in)?;
         let as_matrix = Matrix::Buffer(features.clone());
@@ -224,7 +255,7 @@ impl Batch {
             let targets =
                 DrawTargets { features: &as_matrix, velocity: &velocity, export: Some((&endpoints, &picks)) };
             let dispatch =
-                draw(device, &architecture, &options.path, &device_data, (&chunk, rows), &state, &targets)?;
+                draw(device, &architecture, &options.path, &from, (&chunk, rows), &state, &targets)?;
             device.submit([&dispatch], &[])?;
             let read =
                 |buffer: &Buffer, width: usize| device.read::<f32>(buffer, 0..4 * (rows * width) as u64);

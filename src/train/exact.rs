@@ -5,7 +5,7 @@
 //! data, the path and the coupling alone. All three are measured over one batch that no step trains on. Its exact
 //! velocities are computed once, since neither data nor path change; after that a measurement is a forward pass.
 
-use super::batch::{DeviceData, DrawTargets, draw};
+use super::batch::{DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::{Chunk, State};
 use super::options::TrainOptions;
 use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
@@ -94,8 +94,9 @@ impl Exact {
             export: Some((&endpoints, &picks)),
         };
         let path = &options.path;
-        device
-            .submit([&draw(device, architecture, path, on_device, (&chunk, rows), &state, &targets)?], &[])?;
+        // The marginal field is that of independent pairs: `defined`.
+        let from = DrawSources { data: on_device, coupler: None };
+        device.submit([&draw(device, architecture, path, &from, (&chunk, rows), &state, &targets)?], &[])?;
         let read = |buffer: &Buffer, width: usize| -> Result<Vec<f32>> {
             let values: Vec<f32> = device.read(buffer, 0..4 * (rows * width) as u64)?;
             Ok(values.chunks_exact(width).flat_map(|row| &row[..dim]).copied().collect())
@@ -188,6 +189,13 @@ pub(crate) fn defined(options: &TrainOptions, source: Option<&Dataset>) -> Resul
     }
     match options.coupling {
         Coupling::Independent => Ok(()),
+        coupling @ Coupling::MinibatchOt { .. } => Err(Error::config(
+            format!(
+                "--exact-every cannot be given with --coupling {}: the exact field is known for independent pairs alone",
+                coupling.entry().name
+            ),
+            "leave one of them out",
+        )),
     }
 }
 

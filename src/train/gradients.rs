@@ -1,11 +1,11 @@
 //! A batch's way to its loss and its gradient: the kernels of a training step up to the optimiser, and the gradients of
 //! both losses (eq. 7, 8) over the same batch.
 
-use super::batch::{Batch, BatchOptions, DeviceData, DrawTargets, draw};
+use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::State;
 use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant};
 use crate::data::Dataset;
-use crate::flow::Path;
+use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose};
 use crate::model::{Architecture, Keeps, Layout, Model, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
@@ -17,7 +17,7 @@ pub(super) struct Pass<'a> {
     path: &'a Path,
     seed: u64,
     batch: usize,
-    data: &'a DeviceData,
+    from: &'a DrawSources<'a>,
     network: &'a Network,
     /// u_t(x | x1) of a part's rows. [rows padded, d padded]
     velocity: Buffer,
@@ -32,7 +32,7 @@ impl<'a> Pass<'a> {
         architecture: &'a Architecture,
         path: &'a Path,
         (seed, batch): (u64, usize),
-        data: &'a DeviceData,
+        from: &'a DrawSources<'a>,
         network: &'a Network,
     ) -> Result<Self> {
         let out = architecture.dim.next_multiple_of(PAD);
@@ -42,7 +42,7 @@ impl<'a> Pass<'a> {
         )?;
         let bytes = 4 * batch.div_ceil(LOSS_LANES as usize) as u64;
         let sums = device.buffer(bytes, Purpose { what: "the loss", flag: "--batch" })?;
-        Ok(Self { device, architecture, path, seed, batch, data, network, velocity, sums })
+        Ok(Self { device, architecture, path, seed, batch, from, network, velocity, sums })
     }
 
     /// Partial sums of the loss.
@@ -68,10 +68,10 @@ impl<'a> Pass<'a> {
         let mut first = 0;
         while first < batch {
             let count = rows.min(batch - first);
-            let chunk = device.uniform(&self.data.chunk(self.seed, batch, first, count))?;
+            let chunk = device.uniform(&self.from.data.chunk(self.seed, batch, first, count))?;
             let drawn = DrawTargets { features: network.features(), velocity: &self.velocity, export: None };
-            let (path, data) = (self.path, self.data);
-            dispatches.push(draw(device, self.architecture, path, data, (&chunk, count), state, &drawn)?);
+            let (path, from) = (self.path, self.from);
+            dispatches.push(draw(device, self.architecture, path, from, (&chunk, count), state, &drawn)?);
             dispatches.extend(network.forward(parameters, count)?);
             let end = (first + count).next_multiple_of(TILE_ROWS as usize);
             let bindings = [
@@ -140,7 +140,8 @@ impl Gradients {
         let targets =
             device.buffer(4 * (batch.next_multiple_of(TILE_ROWS as usize) * out) as u64, purpose)?;
         let state = device.upload(&[State::default()], purpose)?;
-        let pass = Pass::new(device, architecture, path, (seed, batch), &on_device, &network)?;
+        let from = DrawSources { data: &on_device, coupler: None };
+        let pass = Pass::new(device, architecture, path, (seed, batch), &from, &network)?;
         let plan = |targets: Option<&Buffer>| -> Result<Vec<Dispatch>> {
             let gradient = Some((&optimiser.gradient, optimiser.slices));
             let mut plan = pass.dispatches(&parameters, &state, targets, gradient)?;
@@ -173,6 +174,7 @@ impl Gradients {
     pub fn batch(&self, step: u32) -> Result<Batch> {
         let options = BatchOptions {
             path: self.path.clone(),
+            coupling: Coupling::Independent,
             batch: self.batch,
             seed: self.seed,
             standardize: false,

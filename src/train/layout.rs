@@ -23,6 +23,20 @@ pub struct Chunk {
     pub first_partial: u32,
 }
 
+/// `Wave` of shaders/shared/wave.wgsl: which pairs are coupled.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Wave {
+    /// Of the first problem.
+    pub first_step: u32,
+    /// Whose batches make up one problem.
+    pub steps: u32,
+    /// Of all problems.
+    pub rows: u32,
+    /// Zero.
+    pub padding: u32,
+}
+
 /// `State` of shaders/shared/state.wgsl: what the device remembers between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]

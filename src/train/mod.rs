@@ -2,6 +2,7 @@
 
 mod batch;
 mod checkpoint;
+mod coupling;
 mod exact;
 mod gradients;
 mod layout;
@@ -11,9 +12,10 @@ mod trainer;
 pub(crate) use batch::draw_variant;
 pub use batch::{Batch, BatchOptions};
 pub use checkpoint::Checkpoint;
+pub(crate) use coupling::endpoints_variant;
 pub use exact::{ExactLoss, Floor};
 pub(crate) use gradients::{Descent, Gradients};
-pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State};
+pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State, Wave};
 pub use options::{SCHEDULES, Schedule, TrainOptions};
 pub use trainer::{Outcome, Progress, Trainer, mean_loss};
 pub(crate) use trainer::{adamw_variant, loss_variant, reduce_variant, step_variant};

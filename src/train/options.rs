@@ -114,6 +114,7 @@ impl TrainOptions {
         if self.batch == 0 || self.batch > 1 << 30 {
             return refuse("--batch", &self.batch, "a number from 1 to 2^30");
         }
+        self.coupling.steps(self.batch)?;
         if self.steps > u64::from(u32::MAX) {
             return refuse("--steps", &self.steps, "a number up to 2^32 − 1");
         }

@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::batch::DeviceData;
+use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
+use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
@@ -60,6 +61,7 @@ pub struct Trainer {
     layout: Layout,
     buffers: Buffers,
     plan: Vec<Dispatch>,
+    coupler: Option<Coupler>,
     /// Steps handed over.
     step: u64,
     pace: Pace,
@@ -315,7 +317,12 @@ impl Trainer {
                 "ask for more steps in all",
             ));
         }
-        let plan = plan(device, &architecture, &layout, &options, &device_data, &buffers, start.frozen)?;
+        let most = usize::try_from(options.steps - step).unwrap_or(usize::MAX);
+        let (seed, batch) = (options.seed, options.batch);
+        let coupler =
+            Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
+        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
+        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
@@ -338,6 +345,7 @@ impl Trainer {
             layout,
             buffers,
             plan,
+            coupler,
             step,
             pace,
             landings,
@@ -397,7 +405,7 @@ impl Trainer {
         loop {
             while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps
             {
-                let steps = self.pace.steps.min(self.until_exact());
+                let steps = self.pace.steps.min(self.until_exact()).min(self.until_uncovered()?);
                 let submission = self.submit(steps, turn % IN_FLIGHT)?;
                 let first = self.step;
                 self.step += steps;
@@ -471,6 +479,18 @@ impl Trainer {
             0 => left,
             every => left.min(every - self.step % every),
         }
+    }
+
+    /// Steps up to the one whose pairs are not known yet.
+    fn until_uncovered(&mut self) -> Result<u64> {
+        let Some(coupler) = &mut self.coupler else { return Ok(u64::MAX) };
+        if coupler.covers(self.step) {
+            return Ok(coupler.cover(self.step, self.options.steps)? - self.step);
+        }
+        let end = coupler.cover(self.step, self.options.steps)?;
+        // The next steps began no earlier.
+        self.pace.last_done = Some(Instant::now());
+        Ok(end - self.step)
     }
 
     /// Whether the exact loss is measured where the run is now.
@@ -694,7 +714,7 @@ fn plan(
     architecture: &Architecture,
     layout: &Layout,
     options: &TrainOptions,
-    data: &DeviceData,
+    from: &DrawSources<'_>,
     buffers: &Buffers,
     frozen: bool,
 ) -> Result<Vec<Dispatch>> {
@@ -702,7 +722,7 @@ fn plan(
     let rows = chunk_rows(device, architecture, layout, batch)?;
     let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
     let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
-    let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), data, &network)?;
+    let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
     let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
     let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
 

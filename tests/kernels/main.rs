@@ -19,6 +19,7 @@ mod common;
 mod reference;
 
 mod adaptive;
+mod assignment;
 mod draw;
 mod fused;
 mod integrator;

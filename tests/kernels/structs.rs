@@ -3,11 +3,11 @@
 
 use std::mem::{offset_of, size_of};
 
-use windfield::flow::Slices;
+use windfield::flow::{Problem, Slices};
 use windfield::gpu::Variant;
 use windfield::model::{Atlas, Rows};
 use windfield::sample::{NetworkTable, Noise, Particle, Stage, Tableau};
-use windfield::train::{Chunk, Record, ScheduleConstants, State};
+use windfield::train::{Chunk, Record, ScheduleConstants, State, Wave};
 
 use crate::common::Report;
 
@@ -100,6 +100,30 @@ fn rust_and_wgsl_agree_on_every_struct() {
             }),
         ),
         (Variant::new("step"), "Record", members!(Record { loss, learning_rate, gradient_norm, halted })),
+        (Variant::new("endpoints"), "Wave", members!(Wave { first_step, steps, rows, padding })),
+        (
+            Variant::new("assignment"),
+            "Problem",
+            members!(Problem {
+                scale,
+                stage,
+                phase,
+                epsilon,
+                row,
+                base,
+                fresh,
+                column,
+                amount,
+                popped,
+                pushed,
+                bids,
+                start,
+                tree,
+                scans,
+                excess,
+                failed
+            }),
+        ),
         (
             Variant::new("marginal_merge"),
             "Slices",

@@ -22,6 +22,7 @@
 pub mod activation;
 pub mod adamw;
 pub mod adaptive;
+pub mod assignment;
 pub mod conversions;
 pub mod divergence;
 pub mod draw;

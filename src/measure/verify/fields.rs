@@ -4,7 +4,7 @@ use super::statistics::{largest, slope};
 use super::{Outcome, Verifier};
 use crate::Result;
 use crate::data::Dataset;
-use crate::flow::{Field, Marginal, Path};
+use crate::flow::{Coupling, Field, Marginal, Path};
 use crate::train::{Batch, BatchOptions};
 
 /// Corners of a square, far apart for every σ_min below.
@@ -64,8 +64,14 @@ pub(super) fn width(verifier: &Verifier, sigma_min: f32, claimed: f32) -> Result
 
 /// Pairs (x0, x1) as training draws them.
 fn noise(verifier: &Verifier, data: &Dataset, rows: usize) -> Result<Batch> {
-    let options =
-        BatchOptions { path: Path::default(), batch: rows, seed: verifier.seed, standardize: false, step: 1 };
+    let options = BatchOptions {
+        path: Path::default(),
+        coupling: Coupling::Independent,
+        batch: rows,
+        seed: verifier.seed,
+        standardize: false,
+        step: 1,
+    };
     Batch::draw(&verifier.device, data, None, &options)
 }
 

@@ -4,7 +4,7 @@ use super::statistics::{largest, norm};
 use super::{Outcome, Verifier};
 use crate::Result;
 use crate::data::Dataset;
-use crate::flow::{Expression, Marginal, Path};
+use crate::flow::{Coupling, Expression, Marginal, Path};
 use crate::train::{Batch, BatchOptions};
 
 /// Rows of a batch: times over all of [0, 1).
@@ -38,8 +38,14 @@ pub(super) fn velocities(verifier: &Verifier) -> Result<Vec<Outcome>> {
 /// The moons' pairs of a path: another one for every row, each at its own time.
 fn drawn(verifier: &Verifier, path: &Path) -> Result<(Dataset, Batch)> {
     let data = Dataset::open_seeded("moons:64", verifier.seed)?;
-    let options =
-        BatchOptions { path: path.clone(), batch: ROWS, seed: verifier.seed, standardize: false, step: 0 };
+    let options = BatchOptions {
+        path: path.clone(),
+        coupling: Coupling::Independent,
+        batch: ROWS,
+        seed: verifier.seed,
+        standardize: false,
+        step: 0,
+    };
     let batch = Batch::draw(&verifier.device, &data, None, &options)?;
     Ok((data, batch))
 }

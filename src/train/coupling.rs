@@ -1,0 +1,130 @@
+//! The coupling's permutations on the device, for waves of steps: since a batch depends on the seed and its step alone,
+//! the pairs of the steps to come are known, and their problems are solved side by side before the steps are handed
+//! over.
+
+use std::time::Instant;
+
+use super::batch::DeviceData;
+use super::layout::Wave;
+use crate::Result;
+use crate::flow::{Assigner, Coupling};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
+use crate::model::to_u32;
+
+const LANES: u32 = 64;
+/// Coordinates of a wave's points, at most.
+const ROOM: usize = 1 << 24;
+/// How much longer than a submission a wave may take.
+const SUBMISSIONS: u64 = 3;
+
+/// The variant of `endpoints`.
+pub(crate) fn endpoints_variant(dim: usize, source: bool) -> Variant {
+    Variant::new("endpoints").with("DIM", to_u32(dim)).with("LANES", LANES).flag("SOURCE", source)
+}
+
+/// What rearranges the pairs of steps to come.
+#[derive(Debug)]
+pub(crate) struct Coupler {
+    device: Device,
+    assigner: Assigner,
+    endpoints: Dispatch,
+    /// What `draw` is told.
+    pub wave: Buffer,
+    batch: usize,
+    /// Of a problem.
+    steps: u64,
+    /// Of the next wave.
+    problems: usize,
+    /// Steps whose permutations are on the device.
+    covered: std::ops::Range<u64>,
+}
+
+impl Coupler {
+    /// Reserves memory for waves of up to `most` problems; none where rows keep what they drew.
+    pub fn new(
+        device: &Device,
+        coupling: Coupling,
+        data: &DeviceData,
+        dim: usize,
+        seed: u64,
+        batch: usize,
+        most: usize,
+    ) -> Result<Option<Self>> {
+        let Some(steps) = coupling.steps(batch)? else { return Ok(None) };
+        let points = steps * batch;
+        let most = most.min(device.habits().assignments).min(ROOM / (points * dim)).max(1);
+        let flag = if steps == 1 { "--batch" } else { "--ot-batch" };
+        let assigner = Assigner::new(device, points, dim, most, flag)?;
+        let chunk = device.uniform(&data.chunk(seed, batch, 0, batch))?;
+        let wave = device.uniform(&Wave::default())?;
+        let mut bindings = vec![
+            Binding::whole(0, &chunk),
+            Binding::whole(1, &wave),
+            Binding::whole(2, &data.data),
+            Binding::whole(3, &assigner.x0),
+            Binding::whole(4, &assigner.x1),
+        ];
+        if let Some((source, _)) = &data.source {
+            bindings.push(Binding::whole(5, source));
+        }
+        let endpoints =
+            device.dispatch(&endpoints_variant(dim, data.source.is_some()), &bindings, [1, 1, 1])?;
+        let problems = assigner.problems.min(if device.habits().software { 4 } else { 128 });
+        let steps = steps as u64;
+        Ok(Some(Self {
+            device: device.clone(),
+            assigner,
+            endpoints,
+            wave,
+            batch,
+            steps,
+            problems,
+            covered: 0..0,
+        }))
+    }
+
+    /// π of the wave's problems, `[problems, steps, B]`.
+    pub fn partners(&self) -> &Buffer {
+        &self.assigner.partners
+    }
+
+    /// Whether the permutation of `step` is on the device.
+    pub fn covers(&self, step: u64) -> bool {
+        self.covered.contains(&step)
+    }
+
+    /// Sees to it that the permutation of `step` is on the device, and says up to which step they are. Whatever was
+    /// submitted before keeps those that it was given.
+    pub fn cover(&mut self, step: u64, end: u64) -> Result<u64> {
+        if self.covers(step) {
+            return Ok(self.covered.end);
+        }
+        let first = step - step % self.steps;
+        let wanted = usize::try_from((end - first).div_ceil(self.steps)).unwrap_or(usize::MAX);
+        let problems = self.problems.min(wanted).max(1);
+        let points = self.batch * usize::try_from(self.steps).unwrap_or(1);
+        let rows = problems * points;
+        let wave = Wave {
+            first_step: u32::try_from(first).unwrap_or(u32::MAX),
+            steps: u32::try_from(self.steps).unwrap_or(u32::MAX),
+            rows: to_u32(rows),
+            padding: 0,
+        };
+        // Until the device is through with it, the steps before this wave read the old one.
+        self.device.write(&self.wave, &[wave])?;
+        let items = rows as u64 * self.assigner.dim().div_ceil(4) as u64;
+        self.device.submit([&self.endpoints.clone().with_groups(self.device.groups(items, LANES))], &[])?;
+        self.device.wait(None)?;
+        let begun = Instant::now();
+        self.assigner.solve(problems, || false)?;
+        let taken = begun.elapsed().as_secs_f64();
+        let target = (SUBMISSIONS * self.device.habits().submission_ms) as f64 / 1e3;
+        if taken > target * 1.5 {
+            self.problems = (problems / 2).max(1);
+        } else if taken < target / 2.0 && problems == self.problems {
+            self.problems = (problems * 2).min(self.assigner.problems);
+        }
+        self.covered = first..first + self.steps * problems as u64;
+        Ok(self.covered.end)
+    }
+}
