@@ -47,7 +47,7 @@ doc: ## builds the library's documentation and the guide: target/doc/windfield
 
 pictures: ## draws the pictures of docs/ by running the guide's commands on lavapipe
 	@.ci/install demo
-	.ci/on lavapipe cargo test --test docs -- --ignored draw_the_pictures
+	WINDFIELD_DRAW=1 .ci/on lavapipe cargo test --test docs pictures_are_drawn
 
 fmt: ## formats the sources
 	cargo fmt

@@ -57,8 +57,11 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
-            for points in [1, 17, 512] {
-                assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+            // With its costs made on the way, and with a matrix of them.
+            if matches!(dim, 2 | 64) {
+                for points in [17, 512] {
+                    assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+                }
             }
         }
         for width in WIDTHS {
