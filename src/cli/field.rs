@@ -7,7 +7,7 @@ use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, read_array};
 use windfield::flow::{Marginal, QUANTITIES, Quantity};
 use windfield::model::Model;
-use windfield::report::counted;
+use windfield::report::{counted, pictures};
 use windfield::sample::{Kernels, SampleOptions, Sampler};
 
 use super::flags::{self, PathArgs, StandardizeArgs};
@@ -63,14 +63,17 @@ pub struct Args {
     /// The density is with respect to the units in which the points are given.
     #[arg(long, value_name = "FILE", help_heading = "Output", requires = "data")]
     log_density: Option<PathBuf>,
+    /// A picture of the field around the points, over their density (.png): of two columns
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    picture: Option<PathBuf>,
     /// Points, velocities and densities in standardised coordinates
     #[arg(long, help_heading = "Output")]
     raw: bool,
 }
 
 /// Beside a model, these flags have a meaning; all others say how a path to data is laid.
-const WITH_MODEL: [&str; 10] =
-    ["model", "points", "time", "quantity", "out", "raw", "quiet", "json", "seed", "adapter"];
+const WITH_MODEL: [&str; 11] =
+    ["model", "points", "time", "quantity", "out", "picture", "raw", "quiet", "json", "seed", "adapter"];
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -119,23 +122,28 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
     let dim = model.architecture.dim;
     #[allow(clippy::cast_possible_truncation, reason = "the network computes in float32")]
     let time = args.time as f32;
+    let piece = dim * sampler.chunk_rows().min(CHUNK);
     let mut out = ArrayWriter::create(&args.out, &[points.rows(), dim], &sample::columns(&model))?;
     let mut progress = context.progress(0, points.rows() as u64);
     let mut done = 0;
-    for chunk in points.values.chunks(dim * sampler.chunk_rows().min(CHUNK)) {
-        interrupt::check("nothing was written")?;
-        let mut chunk = chunk.to_vec();
+    let mut at = |points: &[f32]| {
+        let mut points = points.to_vec();
         if !args.raw {
-            sampler.to_network_units(&mut chunk);
+            sampler.to_network_units(&mut points);
         }
-        let mut values = sampler.quantity(&chunk, time, quantity)?;
+        let mut values = sampler.quantity(&points, time, quantity)?;
         if let Some(standardization) = model.standardization.as_ref().filter(|_| !args.raw) {
             quantity.to_data_units(&mut values, standardization);
         }
-        out.write_rows(&values)?;
+        Ok(values)
+    };
+    for chunk in points.values.chunks(piece) {
+        interrupt::check("nothing was written")?;
+        out.write_rows(&at(chunk)?)?;
         done += chunk.len() / dim;
         progress.show(done as u64, String::new);
     }
+    picture(args, &points.values, dim, at)?;
     out.finish()?;
     progress.clear();
     say(args, context, points.rows());
@@ -208,6 +216,17 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
         }
         progress.show(done as u64, String::new);
     }
+    picture(args, &points.values, dim, |points| {
+        let mut points = points.to_vec();
+        if let Some(convert) = convert {
+            convert.apply(&mut points);
+        }
+        let mut field = marginal.quantity(&points, args.time, quantity)?;
+        if let Some(convert) = convert {
+            quantity.to_data_units(&mut field.velocities, convert);
+        }
+        Ok(field.velocities)
+    })?;
     out.finish()?;
     if let Some(densities) = densities {
         densities.finish()?;
@@ -229,6 +248,28 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     })
 }
 
+/// Draws the field around the points, if a picture is asked for.
+fn picture(
+    args: &Args,
+    points: &[f32],
+    dim: usize,
+    at: impl FnMut(&[f32]) -> windfield::Result<Vec<f32>>,
+) -> anyhow::Result<()> {
+    let Some(path) = &args.picture else { return Ok(()) };
+    if dim != 2 {
+        return Err(Error::input(
+            path.display().to_string(),
+            format!("a picture of a field has two dimensions, and the points have {dim}"),
+            "leave --picture out",
+        )
+        .into());
+    }
+    let length = if args.quantity == QUANTITIES[0].0 { "speed" } else { &args.quantity };
+    let image = pictures::field(points, args.time, length, at)?;
+    interrupt::check("nothing was written")?;
+    Ok(windfield::report::plot::save(&image, path)?)
+}
+
 fn say(args: &Args, context: &Context, points: usize) {
     let (one, many) = match args.quantity.as_str() {
         "velocity" => ("velocity", "velocities"),
@@ -240,6 +281,9 @@ fn say(args: &Args, context: &Context, points: usize) {
     context.say(&format!("wrote     {}: {what} at t = {}", args.out.display(), args.time));
     if let Some(path) = &args.log_density {
         context.say(&format!("          {}: their log densities, in nats", path.display()));
+    }
+    if let Some(path) = &args.picture {
+        context.say(&format!("          {}", path.display()));
     }
 }
 

@@ -34,6 +34,26 @@ const PATH_STEPS: u32 = 60;
 /// Grid points of the field per side.
 const GRID: usize = 64;
 
+/// The field at time `t` around some of its points [n, 2]: arrows over the density of the points. `at` gives its vectors
+/// [m, 2] at places [m, 2], all in the units of the picture; `length` is what their length is called.
+///
+/// # Errors
+/// What `at` says, or when the picture cannot be drawn.
+pub fn field(
+    points: &[f32],
+    t: f64,
+    length: &str,
+    mut at: impl FnMut(&[f32]) -> Result<Vec<f32>>,
+) -> Result<RgbImage> {
+    let limits = Limits::around(points, &[]);
+    let velocity = at(&FieldPlot::grid_points(&limits, GRID))?;
+    let panels = [FieldPanel { t, velocity: &velocity, points }];
+    field_2d(
+        &FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::Arrows, length },
+        &Theme::default(),
+    )
+}
+
 /// The loss over the steps of a run, `(step, loss, smoothed)`; and where the exact loss was measured, `(step, loss)`,
 /// what it has above its floor.
 ///
@@ -172,7 +192,8 @@ impl<'a> Portrait<'a> {
         }
         let panels: Vec<FieldPanel<'_>> =
             panels.iter().map(|(t, velocity, points)| FieldPanel { t: *t, velocity, points }).collect();
-        let plot = FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::default() };
+        let plot =
+            FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::default(), length: "speed" };
         field_2d(&plot, &Theme::default()).map(Some)
     }
 

@@ -45,6 +45,8 @@ pub struct FieldPlot<'a> {
     pub limits: Limits,
     /// How it is drawn.
     pub style: FieldStyle,
+    /// What a vector's length is: the colour bar's label.
+    pub length: &'a str,
 }
 
 impl FieldPlot<'_> {
@@ -130,7 +132,7 @@ pub fn field_2d(plot: &FieldPlot<'_>, theme: &Theme) -> Result<RgbImage> {
     }
     let bar = Rect::new(bar_x, top, 7.0, extent.1);
     let map = if plot.style == FieldStyle::Arrows { arrow_colours(theme) } else { theme.speed };
-    colour_bar(&mut canvas, theme, bar, &map, speeds, "speed");
+    colour_bar(&mut canvas, theme, bar, &map, speeds, plot.length);
     Ok(canvas.finish())
 }
 
