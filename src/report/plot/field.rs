@@ -389,15 +389,18 @@ mod tests {
                     velocity,
                     points: &points,
                 });
-                let plot = FieldPlot { panels: &panels, grid: 5, limits, style };
+                let plot = FieldPlot { panels: &panels, grid: 5, limits, style, length: "speed" };
                 assert_eq!(field_2d(&plot, &theme).unwrap(), field_2d(&plot, &theme).unwrap());
                 let one = FieldPlot { panels: &panels[..1], ..plot };
                 assert!(field_2d(&one, &theme).unwrap().width() > 260);
             }
         }
         let single = [FieldPanel { t: 0.5, velocity: &[1.0, 2.0], points: &[] }];
-        field_2d(&FieldPlot { panels: &single, grid: 1, limits, style: FieldStyle::Texture }, &theme)
-            .unwrap();
+        field_2d(
+            &FieldPlot { panels: &single, grid: 1, limits, style: FieldStyle::Texture, length: "speed" },
+            &theme,
+        )
+        .unwrap();
     }
 
     #[test]
