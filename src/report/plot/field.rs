@@ -407,7 +407,8 @@ mod tests {
     fn wrong_sizes_are_refused_in_words() {
         let limits = Limits::new((-1.0, 1.0), (-1.0, 1.0));
         let panels = [FieldPanel { t: 0.5, velocity: &[0.0; 7], points: &[] }];
-        let plot = FieldPlot { panels: &panels, grid: 2, limits, style: FieldStyle::Texture };
+        let plot =
+            FieldPlot { panels: &panels, grid: 2, limits, style: FieldStyle::Texture, length: "speed" };
         let message = field_2d(&plot, &Theme::default()).unwrap_err().to_string();
         assert!(message.contains("t = 0.5 has 7 values") && message.contains("8 values"), "{message}");
         assert!(field_2d(&FieldPlot { panels: &[], ..plot }, &Theme::default()).is_err());
