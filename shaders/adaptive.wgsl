@@ -21,10 +21,6 @@
 
 const LAST: u32 = STAGES - 1u;
 
-fn is_state(block: u32) -> vec4<bool> {
-    return vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) < vec4u(STATE);
-}
-
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let first = (group.y * groups.x + group.x) * (TILE_ROWS * LANES) + lane;

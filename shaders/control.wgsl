@@ -26,10 +26,6 @@ const LAST: u32 = STAGES - 1u;
 @group(0) @binding(6) var<storage, read_write> trajectory: array<f32>;      // [rows, outputs, DIM]
 //#end
 
-fn is_state(block: u32) -> vec4<bool> {
-    return vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) < vec4u(STATE);
-}
-
 fn slope_at(i: u32, row: u32, block: u32) -> vec4f {
     return slopes[i * tableau.stride + row * QUADS_STATE + block];
 }

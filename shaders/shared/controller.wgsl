@@ -14,6 +14,11 @@ fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
+// Which of the columns 4·block … 4·block + 3 belong to the state.
+fn is_state(block: u32) -> vec4<bool> {
+    return vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) < vec4u(STATE);
+}
+
 // The root of the mean of squares over the state's columns.
 fn root_mean(squares: vec4f) -> f32 {
     return sqrt(((squares.x + squares.y) + (squares.z + squares.w)) / f32(STATE));

@@ -3,6 +3,8 @@
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use windfield::Error;
+
 static REQUESTED: OnceLock<Instant> = OnceLock::new();
 
 /// Signals this close together are one wish: `timeout` and shells send it to a process and again to its group.
@@ -31,6 +33,14 @@ pub fn watch() -> anyhow::Result<()> {
 /// Whether an orderly end was asked for.
 pub fn requested() -> bool {
     REQUESTED.get().is_some()
+}
+
+/// What the library said, with its own word for an interruption as an orderly end; `left` says what is there.
+pub fn explain(error: anyhow::Error, left: &str) -> anyhow::Error {
+    match error.downcast_ref() {
+        Some(Error::Interrupted) => Interrupted(left.to_owned()).into(),
+        _ => error,
+    }
 }
 
 /// An error if an orderly end was asked for; `left` says what is there.

@@ -132,12 +132,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     sampler.stop_when(interrupt::requested);
     let begun = Instant::now();
     let mut evaluations = Evaluations::default();
-    let sums = write(args, context, &data, &mut sampler, &mut evaluations).map_err(|error| {
-        match error.downcast_ref() {
-            Some(Error::Interrupted) => interrupt::Interrupted("nothing was written".to_owned()).into(),
-            _ => error,
-        }
-    })?;
+    let sums = write(args, context, &data, &mut sampler, &mut evaluations)
+        .map_err(|error| interrupt::explain(error, "nothing was written"))?;
     let seconds = begun.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let (rows, dims) = (sums.rows as f64, dim as f64);

@@ -160,10 +160,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let evaluations = Evaluations::default();
     let mut flow = Carrier { context, args, sampler: ready, from, gaussian, evaluations };
     let begun = Instant::now();
-    flow.write(number).map_err(|error| match error.downcast_ref() {
-        Some(Error::Interrupted) => interrupt::Interrupted("nothing was written".to_owned()).into(),
-        _ => error,
-    })?;
+    flow.write(number).map_err(|error| interrupt::explain(error, "nothing was written"))?;
     let seconds = begun.elapsed().as_secs_f64();
     #[allow(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
     let speed = number as f64 / seconds;

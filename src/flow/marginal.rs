@@ -21,7 +21,7 @@ use bytemuck::{Pod, Zeroable};
 use super::evaluation::Quantity;
 use super::path::Path;
 use crate::data::{Dataset, Standardization};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, widened};
 use crate::{Error, Result};
 
 /// Rows of a slice, as in shaders/shared/slices.wgsl.
@@ -524,11 +524,7 @@ impl Kernels {
     /// Rows as the kernels expect them.
     fn padded(&self, values: &[f32], dim: usize) -> Vec<f32> {
         let width = self.width(dim);
-        if width == dim {
-            return values.to_vec();
-        }
-        let zeros = std::iter::repeat_n(0.0, width - dim);
-        values.chunks_exact(dim).flat_map(|row| row.iter().copied().chain(zeros.clone())).collect()
+        if width == dim { values.to_vec() } else { widened(values, dim, width) }
     }
 }
 

@@ -63,6 +63,12 @@ impl Matrix {
     }
 }
 
+/// Rows of so many columns, each followed by zeros up to `width`.
+pub(crate) fn widened(values: &[f32], columns: usize, width: usize) -> Vec<f32> {
+    let zeros = std::iter::repeat_n(0.0, width - columns);
+    values.chunks_exact(columns).flat_map(|row| row.iter().copied().chain(zeros.clone())).collect()
+}
+
 /// Whether a matrix of this size fits a texture of the device.
 pub(crate) fn fits_texture(device: &Device, rows: usize, width: usize) -> bool {
     let largest = device.limits().max_texture_dimension_2d as usize;

@@ -11,6 +11,6 @@ pub use adapter::{AdapterChoice, Adapters, INSTALL_HINT};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::Habits;
-pub(crate) use matrix::fits_texture;
 pub use matrix::{Matrix, Texture};
+pub(crate) use matrix::{fits_texture, widened};
 pub use plan::{Binding, Dispatch, Kernel};

@@ -349,7 +349,6 @@ impl Fused {
                 return Err(Error::Interrupted);
             }
             self.tableau.steps = self.steps;
-            self.tableau.first_step = self.tableau.first_step.min(1);
             if let Extent::Adaptive(records) = &self.extent {
                 self.device.write(&records.unfinished, &[0u32])?;
             }

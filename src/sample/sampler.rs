@@ -239,6 +239,8 @@ pub struct Sampler {
     device: Device,
     model: Model,
     options: SampleOptions,
+    /// The steps that the options make of the model's path.
+    timetable: Timetable,
     layout: Layout,
     parameters: Parameters,
     load: Load,
@@ -301,7 +303,8 @@ impl Sampler {
             ));
         }
         let options = options.resolved();
-        if let Some((t, share)) = options.timetable(&model.path).overshoot() {
+        let timetable = options.timetable(&model.path);
+        if let Some((t, share)) = timetable.overshoot() {
             return Err(Error::config(
                 format!(
                     "the diffusion is too large for the step at t = {t:.6}, which would overshoot (h·g²/b² is \
@@ -362,6 +365,7 @@ impl Sampler {
             device: device.clone(),
             model: model.clone(),
             options,
+            timetable,
             layout,
             parameters,
             load,
@@ -594,7 +598,7 @@ impl Sampler {
 
     /// Builds the engine anew for one that gives states at the times of the grid.
     fn expect_outputs(&mut self) -> Result<()> {
-        let timetable = self.options.timetable(&self.model.path);
+        let timetable = &self.timetable;
         #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
         let mut times: Vec<f32> = (0..=self.options.steps).map(|i| timetable.time(i) as f32).collect();
         // What the controller compares its times with, to the bit. The first one is where all begin.
@@ -674,10 +678,10 @@ impl Sampler {
     }
 
     fn advance(&mut self, rows: usize, address: ([u32; 2], u32), steps: (u32, u32)) -> Result<()> {
-        let timetable = self.options.timetable(&self.model.path);
+        let timetable = &self.timetable;
         match &mut self.engine {
-            Engine::Fused(fused) => fused.advance(rows, address, &timetable, steps, self.stop),
-            Engine::Layered(layered) => layered.advance(rows, address, &timetable, steps, self.stop),
+            Engine::Fused(fused) => fused.advance(rows, address, timetable, steps, self.stop),
+            Engine::Layered(layered) => layered.advance(rows, address, timetable, steps, self.stop),
         }
     }
 

@@ -11,7 +11,9 @@ use super::options::TrainOptions;
 use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Marginal};
-use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrix, Purpose, Submission};
+use crate::gpu::{
+    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrix, Purpose, Submission, widened,
+};
 use crate::model::{Architecture, Keeps, Layout, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
@@ -105,9 +107,7 @@ impl Exact {
         let picks: Vec<[u32; 2]> = device.read(&picks, 0..8 * rows as u64)?;
         let times: Vec<f64> = picks.iter().map(|&[_, t]| f64::from(f32::from_bits(t))).collect();
         let exact = Marginal::new(device, data, standardization, path)?.field_at(&points, &times)?.velocities;
-        let zeros = std::iter::repeat_n(0.0, out - dim);
-        let mut wide: Vec<f32> =
-            exact.chunks_exact(dim).flat_map(|row| row.iter().copied().chain(zeros.clone())).collect();
+        let mut wide = widened(&exact, dim, out);
         wide.resize(padded * out, 0.0);
         let targets = [device.upload(&wide, purpose)?, conditional];
         // The loss kernel's gradient, which nobody looks at.

@@ -6,7 +6,7 @@ use super::layout::State;
 use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant};
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, widened};
 use crate::model::{Architecture, Keeps, Layout, Model, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
@@ -203,10 +203,7 @@ impl Gradients {
                 format!("give {dim} for each point"),
             ));
         }
-        let zeros = std::iter::repeat_n(0.0, dim.next_multiple_of(PAD) - dim);
-        let wide: Vec<f32> =
-            velocities.chunks_exact(dim).flat_map(|row| row.iter().copied().chain(zeros.clone())).collect();
-        self.device.write(&self.targets, &wide)?;
+        self.device.write(&self.targets, &widened(velocities, dim, dim.next_multiple_of(PAD)))?;
         self.run(step, &self.given)
     }
 
