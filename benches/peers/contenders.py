@@ -158,6 +158,8 @@ class Windfield:
     """windfield itself: its `bench` for times, its `train` and `sample` for what they lead to."""
 
     name, about = "windfield", "windfield"
+    # Each of its measurements is a process of its own.
+    process = None
 
     def __init__(self, setting):
         self.setting, self.program = setting, setting.options.windfield
@@ -169,7 +171,8 @@ class Windfield:
         version = self.call(["--version"], timeout).strip()
         listed = json.loads(self.call(["devices", "--json"], timeout))
         adapter = self.setting.options.adapter or str(listed["default"])
-        found = [each for each in listed["adapters"] if str(each["index"]) == adapter or adapter.lower() in each["name"].lower()]
+        named = lambda each: adapter == str(each["index"]) or adapter.lower() in each["name"].lower()
+        found = [each for each in listed["adapters"] if named(each)]
         if not found:
             raise Missing(f"no adapter is called {adapter}")
         self.adapter = found[0]

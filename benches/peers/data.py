@@ -56,6 +56,16 @@ def write(path, table):
 
 def read(path):
     """The columns of a .npy file of float32 whose header says nothing unusual."""
+    values, dim = load(path)
+    return [values[index::dim] for index in range(dim)]
+
+
+def flat(path):
+    """Its numbers, row by row."""
+    return load(path)[0]
+
+
+def load(path):
     raw = path.read_bytes()
     if raw[:8] != MAGIC:
         raise ValueError(f"{path} is no .npy file of version 1")
@@ -68,7 +78,7 @@ def read(path):
     values.frombytes(raw[begin:])
     if sys.byteorder == "big":
         values.byteswap()
-    return [values[index::dim] for index in range(dim)]
+    return values, dim
 
 
 def prepare(folder, dim):

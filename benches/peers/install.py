@@ -31,7 +31,8 @@ def run(commands, log, what, env=None):
             except OSError as error:
                 raise Missing(f"{what}: {command[0]}: {error.strerror}") from None
             if status != 0:
-                errors = [line for line in log.read_text(errors="replace").splitlines() if line.lower().startswith("error")]
+                lines = log.read_text(errors="replace").splitlines()
+                errors = [line for line in lines if line.lower().startswith("error")]
                 said = errors[-1][:300] if errors else last_line(log)
                 raise Missing(f"{what}: {said} (all that was said is in {log})")
 

@@ -78,13 +78,17 @@ def markdown(results):
     names = [name for name in about if name not in missing]
     peers = [name for name in names if name != "windfield"]
     machine = results["machine"]
-    load = " to ".join(f"{value:.1f}" for value in results["load"])
+    others = spread(results["others"])
+    disturbed = ""
+    if others:
+        share = f"{others['median']:.0%} of the processor (at most {others['max']:.0%})"
+        disturbed = f" Meanwhile other programs used {share}."
     parts = [
         f"# windfield and its peers: {results['device']}, {results['date']}",
         f"{machine['cpu']}, {machine['cores']} cores, of which {results['threads']} are used"
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
-        + f"; {machine['system']}. Up to {results['rounds']} rounds of about {number(results['seconds'])} s each; "
-        f"load of the machine before and after: {load}.",
+        + f"; {machine['system']}. Up to {results['rounds']} rounds of about {number(results['seconds'])} s each."
+        + disturbed,
         "\n".join(f"- **{name}**: {about[name]}; {results['versions'][name]}" for name in names),
     ]
     if missing:
@@ -100,27 +104,31 @@ def markdown(results):
         if not rows:
             continue
         if peers:
-            parts.append(f"## {what.capitalize()}: windfield ÷ peer\n\nAbove 1, windfield is faster. Median of the rounds' ratios (smallest to largest).")
+            parts.append(f"## {what.capitalize()}: windfield ÷ peer")
+            parts.append("Above 1, windfield is faster. Median of the rounds' ratios (smallest to largest).")
             parts.append(table(["shape", *peers], [[row["shape"], *columns(row, "ratio", peers)] for row in rows]))
         parts.append(f"{unit.capitalize()} a second:")
         parts.append(table(["shape", *names], [[row["shape"], *columns(row, "rate", names)] for row in rows]))
 
     parts.append("## The same work")
-    mark = lambda entry, said: said if entry.get("agrees", True) else f"**{said} ≠**"
+
+    def shown(row, field, spell):
+        cells = []
+        for name in names:
+            entry = row["contenders"].get(name, {})
+            said = spell(entry[field]) if field in entry else "–"
+            cells.append(said if entry.get("agrees", True) else f"**{said} ≠**")
+        return cells
+
     rows = []
     for row in results["training"]:
-        steps, last, entries = row["steps"], row["last"], row["contenders"]
-        cells = [mark(entries[name], number(entries[name]["loss"])) if "loss" in entries.get(name, {}) else "–" for name in names]
-        rows.append([f"{row['shape']}, steps {steps - last + 1} to {steps}", *cells])
+        steps, last = row["steps"], row["last"]
+        rows.append([f"{row['shape']}, steps {steps - last + 1} to {steps}", *shown(row, "loss", number)])
     if rows:
-        parts.append(f"Mean loss, from fresh weights. A loss further than {TOLERANCE:.0%} from the median of all is marked.")
+        parts.append(f"Mean loss, from fresh weights; further than {TOLERANCE:.0%} from the median of all is marked.")
         parts.append(table(["shape", *names], rows))
-    rows = []
-    for row in results["sampling"]:
-        entries = row["contenders"]
-        moments = lambda pair: " / ".join(f"{value:.2f}" for value in pair)
-        cells = [mark(entries[name], moments(entries[name]["moments"])) if "moments" in entries.get(name, {}) else "–" for name in names]
-        rows.append([row["shape"], moments(row["data"]), *cells])
+    moments = lambda pair: " / ".join(f"{value:.2f}" for value in pair)
+    rows = [[row["shape"], moments(row["data"]), *shown(row, "moments", moments)] for row in results["sampling"]]
     if rows:
         parts.append(
             "Deviation and mean product of the first two coordinates, of the data and of samples after 1000 steps of "

@@ -20,6 +20,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
+import calm
 import contenders
 import data
 import report
@@ -45,6 +46,12 @@ def arguments():
     parser.add_argument(
         "--budget", type=float, default=3600.0, metavar="S", help="time of all of it, installation left out (3600)"
     )
+    parser.add_argument(
+        "--calm",
+        type=float,
+        metavar="PERCENT",
+        help="wait until other programs use less of the processor, and measure again what they disturbed (Linux)",
+    )
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads, and cores, of each contender (all)")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="of PyTorch and JAX")
     parser.add_argument("--adapter", metavar="NAME", help="windfield's adapter")
@@ -60,7 +67,7 @@ def arguments():
         parser.error("WINDFIELD is missing: give the program, such as target/release/windfield")
     if not options.windfield.is_file():
         sys.exit(f"{options.windfield}: no such program; build it with `cargo build --release`")
-    for name, least in (("rounds", 1), ("threads", 1), ("seconds", 0.01), ("budget", 1)):
+    for name, least in (("rounds", 1), ("threads", 1), ("calm", 1), ("seconds", 0.01), ("budget", 1)):
         value = getattr(options, name)
         if value is not None and value < least:
             parser.error(f"--{name} {value} is too small: it takes at least {least}")
@@ -105,10 +112,6 @@ def cpu():
     return found[0] if found else platform.processor() or platform.machine()
 
 
-def load():
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan")
-
-
 def slug(name):
     """`llvmpipe (LLVM 15.0.6, 256 bits)` as `llvmpipe`."""
     plain = re.sub(r"\(.*?\)", "", name).lower()
@@ -133,6 +136,7 @@ class Run:
         options.work.mkdir(parents=True, exist_ok=True)
         self.setting = contenders.Setting(options, options.work)
         self.there = {}
+        self.processor = calm.Processor(lambda: [each.process.pid for each in self.there.values() if each.process])
         self.results = {
             "schema": 1,
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -141,7 +145,7 @@ class Run:
             "threads": self.setting.threads,
             "rounds": options.rounds,
             "seconds": options.seconds,
-            "load": [load(), load()],
+            "others": [],
             "about": {},
             "versions": {},
             "missing": {},
@@ -185,8 +189,8 @@ class Run:
                 contender.close()
                 self.results["missing"][name] = str(why)
                 say(f"{name}: not there: {why}")
-        device = getattr(self.there.get("windfield"), "adapter", {}).get("name") or (self.options.cuda and gpu()) or cpu()
-        self.results["device"] = device
+        adapter = getattr(self.there.get("windfield"), "adapter", {}).get("name")
+        self.results["device"] = adapter or (self.options.cuda and gpu()) or cpu()
 
     def check(self):
         """Has everyone show that it does the work."""
@@ -228,6 +232,7 @@ class Run:
         self.results["seconds"] = seconds
         self.results["rounds"] = 0
         longest = 0.0
+        self.ahead = count * self.options.rounds
         for turn in range(self.options.rounds):
             begun = time.monotonic()
             if turn > 0 and longest > self.left():
@@ -237,24 +242,37 @@ class Run:
                 shape = Shape.parse(row["shape"])
                 names = [name for name, entry in row["contenders"].items() if "failed" not in entry]
                 for name in names if turn % 2 == 0 else reversed(names):
-                    self.turn(row, name, turn, lambda work: work(shape, seconds, self.patience()), what)
+                    work = getattr(self.there[name], what)
+                    self.turn(row, name, turn, lambda: work(shape, seconds, self.patience()))
             longest = max(longest, time.monotonic() - begun)
             self.results["rounds"] = turn + 1
-            self.results["load"][1] = load()
             self.write()
 
-    def turn(self, row, name, turn, work, what):
-        entry = row["contenders"][name]
-        if self.left() <= 0:
+    def turn(self, row, name, turn, work):
+        """One measurement; where calm is asked for, several, until one was not disturbed or the time is over."""
+        entry, limit = row["contenders"][name], (self.options.calm or 100.0) / 100
+        fair, self.ahead = self.left() / max(1, self.ahead), self.ahead - 1
+        begun, best = time.monotonic(), None
+        while best is None or (best[1] >= limit and time.monotonic() - begun < fair):
+            if self.left() <= 0:
+                break
+            if limit < 1:
+                self.processor.wait(limit, fair - (time.monotonic() - begun))
+            try:
+                rate, others = self.processor.watch(work)
+            except Missing as why:
+                entry["failed"] = str(why)
+                say(f"round {turn + 1}  {row['shape']:16} {name:14} {why}")
+                return
+            # Where nobody knows, nobody disturbs.
+            best = min(filter(None, (best, (rate, others or 0.0))), key=lambda each: each[1])
+        if best is None:
             if not entry["rates"]:
                 entry["failed"] = "the time was over"
             return
-        try:
-            entry["rates"][turn] = work(getattr(self.there[name], what))
-            said = report.number(entry["rates"][turn])
-        except Missing as why:
-            entry["failed"] = said = str(why)
-        say(f"round {turn + 1}  {row['shape']:16} {name:14} {said}")
+        entry["rates"][turn] = best[0]
+        self.results["others"].append(best[1])
+        say(f"round {turn + 1}  {row['shape']:16} {name:14} {report.number(best[0])}  (others: {best[1]:.0%})")
 
     def write(self):
         """Writes the table and the figures; the exit status: 1 where someone did other work than the rest."""

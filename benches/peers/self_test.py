@@ -5,11 +5,13 @@ import contextlib
 import copy
 import io
 import math
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import calm
 import contenders
 import data
 import report
@@ -70,6 +72,7 @@ def options(folder, **changed):
         "rounds": 3,
         "seconds": 0.1,
         "budget": 60.0,
+        "calm": None,
     }
     return argparse.Namespace(**{**defaults, **changed})
 
@@ -177,7 +180,8 @@ def whole_runs(folder):
     assert first["torch-eager"]["ratio"]["median"] == 1 and first["torch-eager"]["ratio"]["rounds"] == 3
     text = comparison.path.read_text(encoding="utf-8")
     assert f"| {SHAPE} | 1 (1 to 1) | 1 (1 to 1) |" in text, text
-    assert "**1.5 ≠**" in text and "no kernel for that" in text and "**burn-cpu** (burn-cpu): cannot be started" in text
+    for said in ("**1.5 ≠**", "no kernel for that", "**burn-cpu** (burn-cpu): cannot be started"):
+        assert said in text, text
     # With no time left, nothing is measured and everything is said.
     with contextlib.redirect_stderr(io.StringIO()):
         contenders.make = make
@@ -192,8 +196,32 @@ def whole_runs(folder):
     assert again == comparison.results, "a second digest changes nothing"
 
 
+def others_are_noticed(folder):
+    processor = calm.Processor(list)
+    if not processor.known:
+        return
+    spin = [sys.executable, "-c", "import time\nend = time.time() + 1\nwhile time.time() < end: pass"]
+    own, _ = processor.watch(lambda: subprocess.run(spin).returncode)
+    assert own == 0
+    # Our own work is not that of others; a process that nobody has claimed is.
+    stranger = subprocess.Popen(spin)
+    _, others = processor.watch(lambda: time.sleep(0.8))
+    stranger.wait()
+    assert others * processor.cores > 0.2, others
+    stranger = subprocess.Popen(spin)
+    claimed = calm.Processor(lambda: [stranger.pid])
+    busy, own = claimed.spent()
+    time.sleep(0.8)
+    assert claimed.spent()[1] - own > 0.1
+    stranger.wait()
+    begun = time.monotonic()
+    processor.wait(-1.0, 0.5)
+    assert time.monotonic() - begun < 10
+
+
 def main():
-    checks = [shapes_are_read, data_are_what_they_say, spreads_and_ratios, peers_may_fail, whole_runs]
+    checks = [shapes_are_read, data_are_what_they_say, spreads_and_ratios]
+    checks += [peers_may_fail, others_are_noticed, whole_runs]
     failed = 0
     for check in checks:
         with tempfile.TemporaryDirectory() as folder:

@@ -1,5 +1,6 @@
 """PyTorch: eager, compiled, or with a CUDA graph of the whole step."""
 
+import data
 import peer
 
 
@@ -14,10 +15,10 @@ def work(options):
 
 
 class Torch:
-    def __init__(self, torch, mode, device, data):
+    def __init__(self, torch, mode, device, folder):
         if mode == "graphs" and device == "cpu":
             raise SystemExit("CUDA graphs need a CUDA device")
-        self.torch, self.mode, self.device, self.folder = torch, mode, device, data
+        self.torch, self.mode, self.device, self.folder = torch, mode, device, folder
         torch.manual_seed(1)
         where = torch.cuda.get_device_name() if device == "cuda" else f"CPU, {torch.get_num_threads()} threads"
         self.versions = f"PyTorch {torch.__version__} on {where}"
@@ -48,12 +49,12 @@ class Torch:
             return x
 
         if self.mode != "graphs":
-            return lambda: draw().cpu().numpy()
+            return lambda: draw().cpu()
         replay, x = self.graph(draw)
 
         def drawn():
             replay()
-            return x.cpu().numpy()
+            return x.cpu()
 
         return drawn
 
@@ -74,23 +75,22 @@ class Torch:
 
 class Trainer:
     def __init__(self, peer_, shape):
-        import numpy
-
         torch, device = peer_.torch, peer_.device
         self.torch, self.wait = torch, peer_.wait
         layers = []
         for inputs, outputs in zip(shape.sizes, shape.sizes[1:]):
             layers += [torch.nn.Linear(inputs, outputs, device=device), torch.nn.SiLU()]
         self.net = net = torch.nn.Sequential(*layers[:-1])
-        data = torch.from_numpy(numpy.load(peer_.folder / f"moons-{shape.dim}.npy")).to(device)
+        values = data.flat(peer_.folder / f"moons-{shape.dim}.npy")
+        points = torch.frombuffer(values, dtype=torch.float32).reshape(-1, shape.dim).to(device)
         # fused: the fastest of PyTorch's ways to do it
         adam = torch.optim.Adam(net.parameters(), lr=peer.LR, fused=True, capturable=peer_.mode == "graphs")
 
         def loss():
-            rows = torch.randint(data.shape[0], (shape.rows,), device=device)
+            rows = torch.randint(points.shape[0], (shape.rows,), device=device)
             x0 = torch.randn(shape.rows, shape.dim, device=device)
             t = torch.rand(shape.rows, 1, device=device)
-            x1 = data[rows]
+            x1 = points[rows]
             xt = (1 - t) * x0 + t * x1
             return (net(torch.cat([xt, t], 1)) - (x1 - x0)).square().sum(1).mean()
 
