@@ -69,7 +69,7 @@ class Peer:
         if self.mode == "graphs" and not options.cuda:
             raise Missing("CUDA graphs need a CUDA device, and this run uses the CPU")
         if self.home == "burn":
-            self.command = [str(options.burn or install.burn(self.setting.work))]
+            self.command = [str(options.burn or install.burn(self.setting.work, options.cuda))]
         else:
             python = options.python or install.environment(self.home, self.setting.work, options.cuda)
             self.command = [str(python), str(HERE / self.script)]

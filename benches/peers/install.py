@@ -58,7 +58,7 @@ def environment(name, work, cuda):
     return python
 
 
-def burn(work):
+def burn(work, cuda):
     """The program in burn/, built with its own lock file."""
     cargo = shutil.which("cargo")
     if cargo is None:
@@ -67,5 +67,6 @@ def burn(work):
     if not (target / "release").exists():
         print(f"building burn into {target}, which takes a while …", file=sys.stderr, flush=True)
     command = [cargo, "build", "--release", "--locked", "--manifest-path", str(HERE / "burn" / "Cargo.toml")]
+    command += ["--features", "spirv"] if cuda else []
     run([command], work / "burn-build.log", "cannot be built", env={**os.environ, "CARGO_TARGET_DIR": str(target)})
     return target / "release" / ("windfield-peer-burn.exe" if os.name == "nt" else "windfield-peer-burn")

@@ -33,7 +33,7 @@ fn main() -> Result<()> {
     let kind = arguments.first().map_or("", String::as_str);
     let device = match kind {
         // Where only software is asked for, the rasterizer and no other; else the one that wgpu thinks best.
-        "wgpu" if option("--device") == Some("cpu") => Device::vulkan(DeviceKind::Cpu),
+        "wgpu" if option("--device") == Some("cpu") => Device::wgpu(DeviceKind::Cpu),
         "wgpu" => Device::wgpu(DeviceKind::DefaultDevice),
         "cpu" => Device::flex(),
         _ => return Err(format!("'{kind}' is neither wgpu nor cpu").into()),
@@ -257,7 +257,7 @@ impl Trainer {
             let t = Tensor::<2>::full([shape.rows, 1], step as f64 / euler as f64, device);
             x = x.clone() + model.forward(x, t).div_scalar(euler as f64);
         }
-        x.into_data().to_vec().map_err(|error| format!("{error:?}").into())
+        x.into_data().try_to_vec().map_err(|error| format!("{error:?}").into())
     }
 }
 
