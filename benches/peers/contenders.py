@@ -160,6 +160,8 @@ class Windfield:
     name, about = "windfield", "windfield"
     # Each of its measurements is a process of its own.
     process = None
+    # Those that its last measurement used.
+    kernels = None
 
     def __init__(self, setting):
         self.setting, self.program = setting, setting.options.windfield
@@ -225,6 +227,7 @@ class Windfield:
         measured = json.loads(self.call([*arguments, "--json"], timeout))[what][0]
         if measured["shape"] != str(shape):
             raise Missing(f"bench measured {measured['shape']} instead of {shape}")
+        self.kernels = measured.get("kernels")
         return measured[rate]["median"]
 
     def train(self, shape, seconds, timeout):

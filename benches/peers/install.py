@@ -5,11 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # What each environment asks for; requirements.txt says in which version.
 PACKAGES = {"torch": ["torch", "numpy"], "jax": ["jax", "numpy"]}
+
+
+# Seconds that installing has taken.
+spent = 0.0
 
 
 class Missing(Exception):
@@ -23,6 +28,16 @@ def last_line(log):
 
 
 def run(commands, log, what, env=None):
+    """Runs commands one after the other; the first that fails is why something is missing."""
+    global spent
+    begun = time.monotonic()
+    try:
+        attempt(commands, log, what, env)
+    finally:
+        spent += time.monotonic() - begun
+
+
+def attempt(commands, log, what, env):
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w") as out:
         for command in commands:

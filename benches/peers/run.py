@@ -23,6 +23,7 @@ sys.dont_write_bytecode = True
 import calm
 import contenders
 import data
+import install
 import report
 from install import HERE, Missing
 from shape import Shape
@@ -154,10 +155,12 @@ class Run:
         }
 
     def main(self):
+        begun = time.monotonic()
         try:
             self.gather()
-            self.deadline = time.monotonic() + self.options.budget
+            self.deadline = begun + install.spent + self.options.budget
             self.check()
+            self.write()
             self.measure()
         finally:
             for contender in self.there.values():
@@ -271,6 +274,9 @@ class Run:
                 entry["failed"] = "the time was over"
             return
         entry["rates"][turn] = best[0]
+        # Which of its kernels windfield chose.
+        if kernels := getattr(self.there[name], "kernels", None):
+            entry["kernels"] = kernels
         self.results["others"].append(best[1])
         say(f"round {turn + 1}  {row['shape']:16} {name:14} {report.number(best[0])}  (others: {best[1]:.0%})")
 
