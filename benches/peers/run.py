@@ -137,7 +137,7 @@ class Run:
         options.work.mkdir(parents=True, exist_ok=True)
         self.setting = contenders.Setting(options, options.work)
         self.there = {}
-        self.processor = calm.Processor(lambda: [each.process.pid for each in self.there.values() if each.process])
+        self.processor = calm.Processor()
         self.results = {
             "schema": 1,
             "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
@@ -256,13 +256,15 @@ class Run:
         entry, limit = row["contenders"][name], (self.options.calm or 100.0) / 100
         fair, self.ahead = self.left() / max(1, self.ahead), self.ahead - 1
         begun, best = time.monotonic(), None
+        # One that failed is started again: its id may change meanwhile.
+        process = lambda: self.there[name].process and self.there[name].process.pid
         while best is None or (best[1] >= limit and time.monotonic() - begun < fair):
             if self.left() <= 0:
                 break
             if limit < 1:
                 self.processor.wait(limit, fair - (time.monotonic() - begun))
             try:
-                rate, others = self.processor.watch(work)
+                rate, others = self.processor.watch(work, process)
             except Missing as why:
                 entry["failed"] = str(why)
                 say(f"round {turn + 1}  {row['shape']:16} {name:14} {why}")

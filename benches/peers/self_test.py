@@ -197,7 +197,7 @@ def whole_runs(folder):
 
 
 def others_are_noticed(folder):
-    processor = calm.Processor(list)
+    processor = calm.Processor()
     if not processor.known:
         return
     spin = [sys.executable, "-c", "import time\nend = time.time() + 1\nwhile time.time() < end: pass"]
@@ -209,10 +209,9 @@ def others_are_noticed(folder):
     stranger.wait()
     assert others * processor.cores > 0.2, others
     stranger = subprocess.Popen(spin)
-    claimed = calm.Processor(lambda: [stranger.pid])
-    busy, own = claimed.spent()
+    _, own = processor.spent(lambda: stranger.pid)
     time.sleep(0.8)
-    assert claimed.spent()[1] - own > 0.1
+    assert processor.spent(lambda: stranger.pid)[1] - own > 0.1
     stranger.wait()
     begun = time.monotonic()
     processor.wait(-1.0, 0.5)

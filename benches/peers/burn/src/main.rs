@@ -45,7 +45,9 @@ fn main() -> Result<()> {
     println!("> {{\"versions\": \"burn 0.22.1, {}\"}}", text(&format!("{device:?}")));
     let mut peer = Peer { device, folder, trainers: HashMap::new(), rates: HashMap::new() };
     for line in std::io::stdin().lock().lines() {
-        let reply = peer.answer(&line?).unwrap_or_else(|error| format!("\"error\": \"{}\"", text(&error.to_string())));
+        let reply = peer
+            .answer(&line?)
+            .unwrap_or_else(|error| format!("\"error\": \"{}\"", text(&error.to_string())));
         println!("> {{{reply}}}");
         std::io::stdout().flush()?;
     }
@@ -54,7 +56,11 @@ fn main() -> Result<()> {
 
 /// As part of a string in JSON.
 fn text(said: &str) -> String {
-    said.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().replace('\\', "/").replace('"', "'")
+    said.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect::<String>()
+        .replace('\\', "/")
+        .replace('"', "'")
 }
 
 /// `DIM:LAYERSxWIDTH:ROWS`
@@ -174,7 +180,9 @@ impl Mlp {
         let mut sizes = vec![shape.dim + 1];
         sizes.extend(std::iter::repeat_n(shape.width, shape.layers));
         sizes.push(shape.dim);
-        Self { layers: sizes.windows(2).map(|pair| LinearConfig::new(pair[0], pair[1]).init(device)).collect() }
+        Self {
+            layers: sizes.windows(2).map(|pair| LinearConfig::new(pair[0], pair[1]).init(device)).collect(),
+        }
     }
 
     fn forward(&self, x: Tensor<2>, t: Tensor<2>) -> Tensor<2> {
@@ -220,7 +228,8 @@ impl Trainer {
         let Shape { dim, rows: batch, .. } = self.shape;
         let uniform = |high: f64| Distribution::Uniform(0.0, high);
         // Clamped: whether a rounded number may reach the upper end is not documented.
-        let picked = Tensor::<1, Int>::random([batch], uniform(self.rows as f64), &self.device).clamp_max(self.rows as i64 - 1);
+        let picked = Tensor::<1, Int>::random([batch], uniform(self.rows as f64), &self.device)
+            .clamp_max(self.rows as i64 - 1);
         let x1 = self.data.clone().select(0, picked);
         let x0 = Tensor::<2>::random([batch, dim], Distribution::Normal(0.0, 1.0), &self.device);
         let t = Tensor::<2>::random([batch, 1], uniform(1.0), &self.device);
@@ -267,5 +276,8 @@ fn read(path: &Path) -> Result<Vec<f32>> {
     let header = raw.get(8..10).ok_or("it is too short")?;
     let begin = 10 + usize::from(u16::from_le_bytes([header[0], header[1]]));
     let values = raw.get(begin..).ok_or("its header is cut off")?;
-    Ok(values.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect())
+    Ok(values
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+        .collect())
 }
