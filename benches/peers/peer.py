@@ -41,13 +41,13 @@ class Clock:
 
     def measure(self, seconds):
         if self.rate is None:
-            # Compilation, tuning, and the allocator's habits are over after these.
-            self.run(3)
+            # Compilation and tuning are over after the first.
+            self.run(1)
             count, taken = 1, 0.0
             while taken < 0.2:
                 taken = self.timed(count)
                 self.rate, count = count / taken, 4 * count
-        count = max(2, round(self.rate * seconds))
+        count = max(1, round(self.rate * seconds))
         taken = self.timed(count)
         self.rate = count / taken
         return count, taken

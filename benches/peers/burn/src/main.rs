@@ -154,15 +154,15 @@ fn measure(rate: &mut f64, seconds: f64, mut run: impl FnMut(usize) -> Result<()
         Ok(begun.elapsed().as_secs_f64())
     };
     if *rate == 0.0 {
-        // Compilation and tuning are over after these.
-        timed(3)?;
+        // Compilation and tuning are over after the first.
+        timed(1)?;
         let (mut count, mut taken) = (1, 0.0);
         while taken < 0.2 {
             taken = timed(count)?;
             (*rate, count) = (count as f64 / taken, 4 * count);
         }
     }
-    let count = ((*rate * seconds).round() as usize).max(2);
+    let count = ((*rate * seconds).round() as usize).max(1);
     let taken = timed(count)?;
     *rate = count as f64 / taken;
     Ok((count, taken))
