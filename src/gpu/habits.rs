@@ -34,6 +34,16 @@ pub struct Habits {
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
     pub slices: u32,
+    /// Lanes of a row group of the fused gradient where they are no subgroup, and row groups of a workgroup.
+    pub step_lanes: (u32, u32),
+    /// Rows that a row group takes at once, at most.
+    pub step_rows: u32,
+    /// Rows of a slice of the fused gradient, at least.
+    pub step_slice_rows: u32,
+    /// Slices of it, at most.
+    pub step_slices: u32,
+    /// The widest network for which the fused gradient beats the layered one.
+    pub step_width: usize,
     /// Particles that the sampler carries at once, at most.
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
@@ -62,6 +72,11 @@ impl Habits {
         tile_lanes: 16,
         slice_rows: u32::MAX,
         slices: 1,
+        step_lanes: (8, 1),
+        step_rows: 16,
+        step_slice_rows: 64,
+        step_slices: 16,
+        step_width: 64,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         fused_width: 64,
@@ -82,6 +97,11 @@ impl Habits {
         tile_lanes: 32,
         slice_rows: 32,
         slices: 16,
+        step_lanes: (16, 4),
+        step_rows: 4,
+        step_slice_rows: 4,
+        step_slices: 256,
+        step_width: 128,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
         fused_width: usize::MAX,
