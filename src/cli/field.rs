@@ -177,6 +177,9 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     let device = context.device()?;
     flags::note(context, &path);
     let mut marginal = Marginal::new(&device, &data, standardization.as_ref(), &path)?;
+    if args.raw {
+        marginal = marginal.in_network_units();
+    }
     marginal.stop_when(interrupt::requested);
     let mut out = ArrayWriter::create(&args.out, &[points.rows(), dim], data.columns())?;
     let column = ["log_density".to_owned()];
@@ -185,29 +188,20 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
         .as_ref()
         .map(|path| ArrayWriter::create(path, &[points.rows()], &column))
         .transpose()?;
-    let convert = standardization.as_ref().filter(|_| !args.raw);
     let mut progress = context.progress(0, points.rows() as u64);
     // A first answer tells how many points make a piece that progress can be shown of.
     let mut piece = 1024;
     let mut done = 0;
     while done < points.rows() {
         let end = (done + piece).min(points.rows());
-        let mut chunk = points.values[done * dim..end * dim].to_vec();
-        if let Some(convert) = convert {
-            convert.apply(&mut chunk);
-        }
         let begun = std::time::Instant::now();
-        let field = marginal.quantity(&chunk, args.time, quantity);
+        let field = marginal.quantity(&points.values[done * dim..end * dim], args.time, quantity);
         interrupt::check("nothing was written")?;
-        let mut field = field?;
-        if let Some(convert) = convert {
-            quantity.to_data_units(&mut field.velocities, convert);
-        }
+        let field = field?;
         out.write_rows(&field.velocities)?;
         if let Some(densities) = &mut densities {
-            let volume = convert.map_or(0.0, windfield::data::Standardization::log_volume);
             #[allow(clippy::cast_possible_truncation, reason = "files hold float32")]
-            let logs: Vec<f32> = field.log_densities.iter().map(|log| (log - volume) as f32).collect();
+            let logs: Vec<f32> = field.log_densities.iter().map(|&log| log as f32).collect();
             densities.write_rows(&logs)?;
         }
         done = end;
@@ -217,15 +211,7 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
         progress.show(done as u64, String::new);
     }
     picture(args, &points.values, dim, |points| {
-        let mut points = points.to_vec();
-        if let Some(convert) = convert {
-            convert.apply(&mut points);
-        }
-        let mut field = marginal.quantity(&points, args.time, quantity)?;
-        if let Some(convert) = convert {
-            quantity.to_data_units(&mut field.velocities, convert);
-        }
-        Ok(field.velocities)
+        Ok(marginal.quantity(points, args.time, quantity)?.velocities)
     })?;
     out.finish()?;
     if let Some(densities) = densities {
