@@ -73,7 +73,29 @@ pub struct Slices {
 /// the coordinates in which the path is laid, which are those of a network.
 ///
 /// # Accuracy
-/// ACCURACY
+/// Where the path arrives at the data, x − a·x1 is a small difference of large numbers, and its error has to be small
+/// next to b. The kernels compute it as `a·(c − x1)/std + g` from data in their own units, times a power of 2 (std is 1
+/// without a standardisation): c is what x1 would be on average, given x, if the data were normal, rounded to float32,
+/// and g makes up for the rest, and for every rounding of c, a, the points and the standardisation, in float64. For the
+/// rows that count c − x1 is then exact, or off by a rounding of what is itself of the order of b; g is no larger; and
+/// `E[x1 | x] = c − E[c − x1 | x]` is as accurate. So no path and no time loses anything; the weights carry a relative
+/// error of some `(4 + d/8)·2⁻²⁴·‖x − a·x1‖²/b²`. Held against float64 at 200 points drawn from the path `ot`
+/// (σ_min = 1e-5), on Mesa's software rasterizer, the largest errors were
+///
+/// | t | 0 | 0.5 | 0.9 | 0.99 | 0.999 | 1 − 1e-4 | 1 |
+/// | --- | --- | --- | --- | --- | --- | --- | --- |
+/// | log p, 3000 rows of `moons`, d = 2 | 3e-7 | 4e-7 | 4e-7 | 6e-7 | 5e-7 | 4e-7 | 3e-7 |
+/// | the same, standardised | 4e-7 | 4e-7 | 3e-7 | 3e-7 | 7e-7 | 5e-7 | 6e-7 |
+/// | velocity, next to the largest one | 5e-8 | 1e-7 | 1e-7 | 1e-7 | 4e-8 | 4e-8 | 4e-8 |
+/// | the same, standardised | 5e-8 | 1e-7 | 9e-8 | 2e-7 | 2e-7 | 4e-8 | 3e-8 |
+/// | log p, 300 rows of `digits`, d = 64 | 7e-6 | 6e-6 | 1e-5 | 9e-6 | 8e-6 | 7e-6 | 8e-6 |
+/// | the same, standardised | 7e-6 | 1e-5 | 7e-6 | 8e-6 | 8e-6 | 7e-6 | 9e-6 |
+/// | velocity, next to the largest one | 2e-7 | 5e-8 | 5e-8 | 5e-8 | 5e-8 | 5e-8 | 5e-8 |
+/// | the same, standardised | 1e-7 | 3e-7 | 2e-8 | 3e-8 | 2e-8 | 2e-8 | 1e-8 |
+///
+/// for the float32 data and points as they are. A point itself is a rounding: half a last bit of a coordinate just
+/// below 1 is 3e-8, which is 1/3700 of b at t = 1 − 1e-4 and 1/340 of it at t = 1. A network is trained on standardised
+/// data that float32 has rounded; whoever wants the field of those gives them, and no standardisation.
 ///
 /// # Examples
 /// ```
