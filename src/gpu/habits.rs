@@ -10,6 +10,8 @@ pub enum Matrices {
     Buffers,
     /// In textures where they fit ([`Matrix`](super::Matrix)), by the same kernels; in buffers otherwise.
     Textures,
+    /// In buffers; every workgroup computes a tile, whose operands it brings to its own memory piece by piece.
+    Tiled,
 }
 
 /// How work is laid out for an adapter.
@@ -30,6 +32,8 @@ pub struct Habits {
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
+    /// Workgroups that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
+    pub workgroups: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
@@ -60,6 +64,7 @@ impl Habits {
         matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
+        workgroups: 2,
         slice_rows: u32::MAX,
         slices: 1,
         particles: 1 << 14,
@@ -77,9 +82,10 @@ impl Habits {
         submission_ms: 100,
         dispatch_flops: 50_000_000_000,
         loop_iterations: 1 << 20,
-        matrices: Matrices::Buffers,
+        matrices: Matrices::Tiled,
         tile_rows: 8,
         tile_lanes: 32,
+        workgroups: 128,
         slice_rows: 32,
         slices: 16,
         particles: 1 << 20,
