@@ -42,6 +42,8 @@ pub struct Habits {
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
     pub integrator_tiles: &'static [(u32, u32)],
+    /// The lanes of a fused integrator share its layers, where particles keep step and nothing is differentiated.
+    pub shared_layers: bool,
     /// The widest network for which the fused integrator beats the layered one.
     pub fused_width: usize,
     /// Coordinates of queries that one invocation of `marginal` keeps in registers, about.
@@ -69,6 +71,7 @@ impl Habits {
         slices: 1,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+        shared_layers: false,
         fused_width: 64,
         marginal_coordinates: 32,
         assignment_columns: 64,
@@ -90,7 +93,8 @@ impl Habits {
         slices: 16,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
-        fused_width: usize::MAX,
+        shared_layers: true,
+        fused_width: 64,
         marginal_coordinates: 4,
         assignment_columns: 4,
         assignment_lanes: 32,
