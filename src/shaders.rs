@@ -12,9 +12,9 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
 };
-use crate::gpu::{Habits, Variant};
+use crate::gpu::{Habits, Matrices, Variant};
 use crate::model::{
-    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
+    ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
 };
 use crate::sample::{
@@ -50,6 +50,9 @@ pub fn catalogue() -> Vec<Variant> {
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
             }
+            if time_frequencies == 0 {
+                tiled(&architecture, &layout, place, &mut add);
+            }
         }
         for source in [false, true] {
             add(noise_variant(dim, 0, source));
@@ -81,9 +84,13 @@ pub fn catalogue() -> Vec<Variant> {
         let layout = Layout::new(&architecture);
         for habits in HABITS {
             for training in [false, true] {
-                let textures = (habits.textures, habits.textures);
+                let textures = habits.matrices == Matrices::Textures;
+                let textures = (textures, textures);
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
+        }
+        for training in [false, true] {
+            add(TILES[2].forward(&layout.layers[0], name, training));
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
@@ -101,7 +108,7 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
-    let textures = habits.textures;
+    let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
         add(endpoints_variant(architecture.dim, source));
         for coupled in [false, true] {
@@ -136,6 +143,26 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     layered(architecture, layout, habits, divergences, add);
 }
 
+/// The kernels of layers that have their tiles in the workgroup's memory: each shape of tiles at every other layer.
+fn tiled(architecture: &Architecture, layout: &Layout, first: usize, add: &mut impl FnMut(Variant)) {
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        let tile = TILES[(first + place) % TILES.len()];
+        let activation = if place < last { architecture.activation.name() } else { "identity" };
+        add(tile.forward(layer, activation, false));
+        add(tile.tangent(layer, place == last));
+        if place < last {
+            add(tile.forward(layer, activation, true));
+        }
+        if place > 0 {
+            add(tile.backward_input(layer));
+        }
+        for accumulate in [false, true] {
+            add(tile.backward_weight(layer, accumulate));
+        }
+    }
+}
+
 /// The ways in which a divergence is found, and none.
 const DIVERGENCES: [Option<Divergence>; 4] = [
     None,
@@ -152,7 +179,7 @@ fn layered(
     divergences: &[Option<Divergence>],
     add: &mut impl FnMut(Variant),
 ) {
-    let (textures, dim) = (habits.textures, architecture.dim);
+    let (textures, dim) = (habits.matrices == Matrices::Textures, architecture.dim);
     let last = layout.layers.len() - 1;
     for divergence in divergences.iter().copied() {
         let extra = Load::new(architecture, divergence).extra;
@@ -198,7 +225,7 @@ fn integrators(
                 let Some(tiles) = tiles(&habits, &limits, &layout, solver, load) else { continue };
                 for trajectory in [false, true] {
                     if trajectory <= solver.is_adaptive() {
-                        let textures = habits.textures;
+                        let textures = habits.matrices == Matrices::Textures;
                         add(fused_variant(
                             architecture,
                             &layout,
