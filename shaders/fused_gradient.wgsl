@@ -167,6 +167,7 @@ fn main(
 
         // The last layer, there and back, one output at a time.
         var below: array<vec4f, CELLS>;
+        var tile_loss = 0.0;
         for (var n = 0u; n < DIM; n++) {
             var w: array<vec4f, QUADS>;
             var sums: array<vec4f, TILE_QUADS>;
@@ -198,11 +199,13 @@ fn main(
             let bias = parameters[final_shape.w + n / 4u][n % 4u];
             var weight_gradient: array<vec4f, QUADS>;
             var bias_gradient = 0.0;
+            // Sums of sums: rows, outputs, tiles.
+            var output_loss = 0.0;
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 let target_velocity = memory[base + TARGETS + r * QUADS_OUT + n / 4u][n % 4u];
                 let v = bias + sums[r / 4u][r % 4u];
                 let difference = select(0.0, v - target_velocity, first + r < chunk.rows);
-                loss += difference * difference;
+                output_loss += difference * difference;
                 let delta = scale * difference;
                 bias_gradient += delta;
                 for (var q = 0u; q < QUADS; q++) { //#unroll
@@ -210,6 +213,7 @@ fn main(
                     weight_gradient[q] += delta * h[r * QUADS + q];
                 }
             }
+            tile_loss += output_loss;
             for (var q = 0u; q < QUADS; q++) { //#unroll
                 if (own + q < final_shape.x) {
                     let at = out + final_shape.z + n * final_shape.x + own + q;
@@ -227,6 +231,8 @@ fn main(
                 gradient[at][n % 4u] = bias_gradient;
             }
         }
+
+        loss += tile_loss;
 
         // Backward.
         for (var above = HIDDEN; above > 0u; above--) {

@@ -14,7 +14,7 @@ use crate::flow::{
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::model::{
-    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
+    ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
 };
 use crate::sample::{
@@ -22,7 +22,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    adamw_variant, draw_variant, endpoints_variant, loss_variant, reduce_variant, step_variant,
+    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
+    reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -50,6 +51,10 @@ pub fn catalogue() -> Vec<Variant> {
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
             }
+            if time_frequencies == 0 {
+                tiled(&architecture, &layout, place, &mut add);
+            }
+            fused_gradients(dim, time_frequencies, silu, &mut add);
         }
         for source in [false, true] {
             add(noise_variant(dim, 0, source));
@@ -86,6 +91,9 @@ pub fn catalogue() -> Vec<Variant> {
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
         }
+        for training in [false, true] {
+            add(TILES[2].forward(&layout.layers[0], name, training));
+        }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
@@ -95,6 +103,33 @@ pub fn catalogue() -> Vec<Variant> {
     }
     add(Variant::new("known_answers"));
     variants.into_values().collect()
+}
+
+/// A step's gradient in one dispatch, for narrow networks: with subgroups of the sizes that it knows, and without.
+fn fused_gradients(
+    dim: usize,
+    time_frequencies: usize,
+    activation: Activation,
+    add: &mut impl FnMut(Variant),
+) {
+    // One network for each dimension; their sizes are all that differs.
+    let hidden: &[usize] = if dim == 3 { &[17] } else { &[64, 64, 64] };
+    let architecture = Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies };
+    let layout = Layout::new(&architecture);
+    for habits in HABITS {
+        for subgroup in [None, Some(4), Some(8)] {
+            // What every WebGPU device offers, so that every compiler can take it.
+            let limits = wgpu::Limits::default();
+            let Some(tile) = FusedTile::of(&habits, &limits, subgroup, &architecture, &layout) else {
+                continue;
+            };
+            let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
+            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+            if dim == 3 && time_frequencies > 0 {
+                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+            }
+        }
+    }
 }
 
 /// The ways in which work is laid out.
@@ -135,6 +170,26 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     // Derivatives where the time has no frequencies, and none where it has.
     let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
     layered(architecture, layout, habits, divergences, add);
+}
+
+/// The kernels of layers that have their tiles in the workgroup's memory: each shape of tiles at every other layer.
+fn tiled(architecture: &Architecture, layout: &Layout, first: usize, add: &mut impl FnMut(Variant)) {
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        let tile = TILES[(first + place) % TILES.len()];
+        let activation = if place < last { architecture.activation.name() } else { "identity" };
+        add(tile.forward(layer, activation, false));
+        add(tile.tangent(layer, place == last));
+        if place < last {
+            add(tile.forward(layer, activation, true));
+        }
+        if place > 0 {
+            add(tile.backward_input(layer));
+        }
+        for accumulate in [false, true] {
+            add(tile.backward_weight(layer, accumulate));
+        }
+    }
 }
 
 /// The ways in which a divergence is found, and none.
@@ -249,7 +304,8 @@ impl Target {
         })
     }
 
-    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used.
+    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used but subgroups, by
+    /// the variants that say so.
     ///
     /// # Errors
     /// [`Error::Device`] if it is not valid, or cannot be translated.
@@ -261,7 +317,9 @@ impl Target {
         };
         let module =
             naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let capabilities =
+            if variant.has("SUBGROUPS") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .map_err(|error| refuse(error.emit_to_string(&source)))?;
         (self.write)(&module, &info).map_err(|reason| refuse(format!("as {}: {reason}", self.name)))

@@ -5,6 +5,7 @@ mod architecture;
 mod file;
 mod kernels;
 mod network;
+mod tiled;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
@@ -17,3 +18,4 @@ pub(crate) use network::{
     largest_rows, tangent_variant, to_u32,
 };
 pub use network::{NetworkTable, Rows};
+pub(crate) use tiled::TILES;
