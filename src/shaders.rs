@@ -92,7 +92,7 @@ pub fn catalogue() -> Vec<Variant> {
             }
         }
         for training in [false, true] {
-            add(TILES[2].forward(&layout.layers[0], name, training));
+            add(TILES[3].forward(&layout.layers[0], name, training));
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }

@@ -236,7 +236,7 @@ fn the_first_ten_steps_are_the_references() {
     let gpu = as_on_a_gpu();
     let parts = in_parts(&gpu);
     let registers = gpu.with_habits(Habits { matrices: Matrices::Buffers, ..*gpu.habits() });
-    let large = gpu.with_habits(Habits { workgroups: 1, ..*gpu.habits() });
+    let large = gpu.with_habits(Habits { invocations: 1, ..*gpu.habits() });
     // Drivers take long to compile: few shapes, and several batches of the same.
     #[allow(clippy::type_complexity, reason = "a table")]
     let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 16] = [

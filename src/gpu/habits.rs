@@ -32,8 +32,8 @@ pub struct Habits {
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
-    /// Workgroups that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
-    pub workgroups: u32,
+    /// Invocations that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
+    pub invocations: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
@@ -76,7 +76,7 @@ impl Habits {
         matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
-        workgroups: 2,
+        invocations: 128,
         slice_rows: u32::MAX,
         slices: 1,
         step_lanes: (8, 1),
@@ -103,7 +103,7 @@ impl Habits {
         matrices: Matrices::Tiled,
         tile_rows: 8,
         tile_lanes: 32,
-        workgroups: 128,
+        invocations: 1 << 15,
         slice_rows: 32,
         slices: 16,
         step_lanes: (16, 4),
