@@ -3,6 +3,7 @@
 //! A new command is one file with `Args` and `run`, its `mod`, and its line in the table below.
 
 mod batch;
+mod bench;
 mod completions;
 mod devices;
 mod field;
@@ -47,6 +48,7 @@ commands! {
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
     Verify => verify, "Check the theorems of flow matching numerically on this device";
+    Bench => bench, "Measure how fast this device is";
     Devices => devices, "List the adapters, and which one is the default";
     Shaders => shaders, "Write every kernel, translated to a shading language";
     Completions => completions, "Print the completions of a shell";
