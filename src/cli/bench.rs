@@ -9,7 +9,7 @@ use windfield::report::approximately;
 
 use super::{Adapter, Context, Usage, interrupt};
 
-const QUANTITIES: [&str; 4] = ["training", "sampling", "likelihood", "coupling"];
+const QUANTITIES: [&str; 5] = ["peak", "training", "sampling", "likelihood", "coupling"];
 /// The shapes of training, of sampling, and of likelihoods.
 const TRAINING: [&str; 6] =
     ["2:3x64:256", "2:4x256:256", "2:4x256:1024", "2:4x256:4096", "64:3x512:256", "784:3x512:256"];
@@ -63,6 +63,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let kernels: Vec<&str> = args.kernels.iter().map(String::as_str).collect();
     let mut report = Report::default();
     let explain = |error| interrupt::explain(anyhow::Error::from(error), "not everything was measured");
+    if wanted("peak") {
+        let peak = bench.peak().map_err(explain)?;
+        context.say(&format!("peak {peak:?}"));
+        report.peak = Some(peak);
+    }
     for shape in training.iter().filter(|_| wanted("training")) {
         for row in bench.training(shape, &kernels).map_err(explain)? {
             say(

@@ -5,7 +5,9 @@ mod compose;
 mod device;
 mod habits;
 mod matrix;
+mod memory;
 mod plan;
+mod profile;
 
 pub use adapter::{AdapterChoice, Adapters, INSTALL_HINT};
 pub use compose::{Constant, Variant};
@@ -13,4 +15,6 @@ pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission}
 pub use habits::Habits;
 pub use matrix::{Matrix, Texture};
 pub(crate) use matrix::{fits_texture, widened};
-pub use plan::{Binding, Dispatch, Kernel};
+pub use memory::Memory;
+pub use plan::{Binding, Dispatch, Kernel, Work};
+pub use profile::{Clock, Profile, Timing};

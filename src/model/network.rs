@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
 use crate::gpu::{
-    Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, fits_texture,
+    Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, Work, fits_texture,
 };
 use crate::model::Activation;
 use crate::{Error, Result};
@@ -236,8 +236,9 @@ impl Network {
             }
             let tile = Tile::of(habits, layer);
             let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let outputs = if hidden && self.keeps_slopes() { 2 } else { 1 };
+            let work = work(layer, rows, rows * (layer.width_in + outputs * layer.width_out) + layer.len());
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -283,8 +284,10 @@ impl Network {
             }
             let tile = Tile::of(habits, layer);
             let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let slopes = if hidden { period * layer.width_out } else { 0 };
+            let numbers = rows * (layer.width_in + layer.width_out) + layer.len() + slopes;
+            let work = work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -319,8 +322,10 @@ impl Network {
                 to_u32(layer.width_in) / tile.inputs,
                 to_u32(slices),
             ];
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let passes = if accumulate { 2 } else { 1 };
+            let numbers = rows * (layer.width_out + layer.width_in) + passes * slices * layer.len();
+            let work_of_weights = work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work_of_weights));
             if index > 0 {
                 let variant = backward_input_variant(habits, layer, textures);
                 let weights = match &parameters.weights {
@@ -335,8 +340,9 @@ impl Network {
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
                 let groups = tile.groups(habits, rows, layer.width_in, tile.inputs);
-                dispatches
-                    .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+                let numbers = rows * (layer.width_out + 2 * layer.width_in) + layer.len();
+                let work = work(layer, rows, numbers);
+                dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             }
         }
         Ok(dispatches)
@@ -426,8 +432,9 @@ pub(crate) fn backward_weight_variant(
         .flag("TEXTURES", textures)
 }
 
-fn flops(layer: &LayerLayout, rows: usize) -> u64 {
-    2 * rows as u64 * layer.inputs as u64 * layer.outputs as u64
+/// The work of a product of matrices over a layer's weights that goes over so many numbers.
+fn work(layer: &LayerLayout, rows: usize, numbers: usize) -> Work {
+    Work::new(2 * rows * layer.inputs * layer.outputs, numbers)
 }
 
 /// Sizes on the device are `u32`. Whatever does not fit was refused by a limit before it comes here.

@@ -1,5 +1,6 @@
 //! How fast a device does the work of this program.
 
+mod peak;
 mod shape;
 mod spread;
 mod throughput;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::Device;
 use crate::{Error, Result};
 
+pub(crate) use peak::peak_variants;
+pub use peak::{Chains, Peak};
 pub use shape::Shape;
 pub use spread::Spread;
 pub use throughput::{
@@ -21,6 +24,9 @@ pub use throughput::{
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
+    /// What the device can do at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak: Option<Peak>,
     /// Steps a second.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<Training>,
