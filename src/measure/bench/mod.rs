@@ -1,5 +1,7 @@
 //! How fast a device does the work of this program.
 
+mod kernels;
+mod memory;
 mod peak;
 mod shape;
 mod spread;
@@ -12,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use crate::gpu::Device;
 use crate::{Error, Result};
 
+pub use kernels::{KernelTime, Roofline};
+pub use memory::{MemoryUse, host_peak};
 pub(crate) use peak::peak_variants;
 pub use peak::{Chains, Peak};
 pub use shape::Shape;

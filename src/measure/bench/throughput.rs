@@ -19,7 +19,7 @@ use crate::train::{Schedule, TrainOptions, Trainer};
 use crate::{Error, Result};
 
 /// Rows of the data set that training draws from.
-const DATA_ROWS: usize = 4096;
+pub(super) const DATA_ROWS: usize = 4096;
 /// Steps of the solver.
 const EULER_STEPS: u32 = 100;
 /// Assignment problems that are solved side by side: on a software driver, and on a GPU.
@@ -64,6 +64,8 @@ pub struct Training {
     /// Whole steps: random numbers, rows of the data, points and velocities on the path, forward pass, loss, backward
     /// pass, Adam.
     pub steps_per_s: Spread,
+    /// What it keeps in the device's memory.
+    pub device_bytes: u64,
 }
 
 /// How fast samples are drawn.
@@ -75,6 +77,8 @@ pub struct Sampling {
     pub kernels: String,
     /// From noise to points that the host has read, in 100 Euler steps.
     pub samples_per_s: Spread,
+    /// What it keeps in the device's memory.
+    pub device_bytes: u64,
 }
 
 /// How fast likelihoods are found.
@@ -86,6 +90,8 @@ pub struct Likelihood {
     pub kernels: String,
     /// From points to log p with the exact divergence, in 100 Euler steps.
     pub likelihoods_per_s: Spread,
+    /// What it keeps in the device's memory.
+    pub device_bytes: u64,
 }
 
 /// How fast the pairs of a batch are found.
@@ -110,15 +116,15 @@ impl Bench {
     /// [`Error::Config`] for kernels that do not exist or do not fit; [`Error::Interrupted`]; whatever the device refuses.
     pub fn training(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Training>> {
         let data = Dataset::from_rows("normal", self.normal(DATA_ROWS * shape.dim), shape.dim)?;
-        let mut trainers = kernels
-            .iter()
-            .map(|name| trainer(&self.device, &data, shape, name, self.seed))
-            .collect::<Result<Vec<_>>>()?;
+        let (mut trainers, bytes) =
+            self.counted(kernels, |name| trainer(&self.device, &data, shape, name, self.seed))?;
         let spreads = self.in_turn(&mut trainers, |bench, trainer, seconds| bench.train(trainer, seconds))?;
-        let rows = kernels.iter().zip(spreads);
-        Ok(rows
-            .map(|(name, steps_per_s)| Training { shape: *shape, kernels: (*name).to_owned(), steps_per_s })
-            .collect())
+        let rows = kernels.iter().zip(spreads).zip(bytes);
+        let row = |((name, steps_per_s), device_bytes): ((&&str, _), _)| {
+            let kernels = (*name).to_owned();
+            Training { shape: *shape, kernels, steps_per_s, device_bytes }
+        };
+        Ok(rows.map(row).collect())
     }
 
     /// Draws samples of a network of that shape with each of the kernels in turn.
@@ -128,23 +134,17 @@ impl Bench {
     /// # Errors
     /// As of [`training`](Self::training).
     pub fn sampling(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Sampling>> {
-        let model = model(shape, self.seed);
-        let mut samplers = kernels
-            .iter()
-            .map(|name| self.sampler(&model, name, SampleOptions { solver: euler()?, ..options(self.seed) }))
-            .collect::<Result<Vec<_>>>()?;
+        let (mut samplers, bytes) = self.counted(kernels, |name| self.euler_sampler(shape, name))?;
         let spreads = self.in_turn(&mut samplers, |bench, sampler, seconds| {
             let rows = chunk(shape.rows, sampler.chunk_rows());
             bench.repeat(seconds, rows as f64, || sampler.sample(0, rows).map(drop))
         })?;
-        let rows = kernels.iter().zip(spreads);
-        Ok(rows
-            .map(|(name, samples_per_s)| Sampling {
-                shape: *shape,
-                kernels: (*name).to_owned(),
-                samples_per_s,
-            })
-            .collect())
+        let rows = kernels.iter().zip(spreads).zip(bytes);
+        let row = |((name, samples_per_s), device_bytes): ((&&str, _), _)| {
+            let kernels = (*name).to_owned();
+            Sampling { shape: *shape, kernels, samples_per_s, device_bytes }
+        };
+        Ok(rows.map(row).collect())
     }
 
     /// Finds log p of points under a network of that shape with each of the kernels in turn.
@@ -152,18 +152,7 @@ impl Bench {
     /// # Errors
     /// As of [`training`](Self::training).
     pub fn likelihood(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Likelihood>> {
-        let model = model(shape, self.seed);
-        let options = SampleOptions {
-            solver: euler()?,
-            t0: 1.0,
-            t1: 0.0,
-            divergence: Some(Divergence::Exact),
-            ..options(self.seed)
-        };
-        let mut samplers = kernels
-            .iter()
-            .map(|name| self.sampler(&model, name, options.clone()))
-            .collect::<Result<Vec<_>>>()?;
+        let (mut samplers, bytes) = self.counted(kernels, |name| self.likelihood_sampler(shape, name))?;
         let largest = samplers.iter().map(|sampler| chunk(shape.rows, sampler.chunk_rows())).max();
         let points = self.normal(largest.unwrap_or(0) * shape.dim);
         let spreads = self.in_turn(&mut samplers, |bench, sampler, seconds| {
@@ -174,14 +163,12 @@ impl Bench {
                 sampler.log_density(&flow, true).map(drop)
             })
         })?;
-        let rows = kernels.iter().zip(spreads);
-        Ok(rows
-            .map(|(name, likelihoods_per_s)| Likelihood {
-                shape: *shape,
-                kernels: (*name).to_owned(),
-                likelihoods_per_s,
-            })
-            .collect())
+        let rows = kernels.iter().zip(spreads).zip(bytes);
+        let row = |((name, likelihoods_per_s), device_bytes): ((&&str, _), _)| {
+            let kernels = (*name).to_owned();
+            Likelihood { shape: *shape, kernels, likelihoods_per_s, device_bytes }
+        };
+        Ok(rows.map(row).collect())
     }
 
     /// Solves the assignment problems of `minibatch-ot` for batches of so many points.
@@ -265,12 +252,44 @@ impl Bench {
         Ok(rate)
     }
 
-    fn sampler(&self, model: &Model, kernels: &str, options: SampleOptions) -> Result<Sampler> {
+    /// Builds something with each of the kernels; with the device's memory that each takes.
+    fn counted<T>(
+        &self,
+        kernels: &[&str],
+        mut build: impl FnMut(&str) -> Result<T>,
+    ) -> Result<(Vec<T>, Vec<u64>)> {
+        let mut built = Vec::with_capacity(kernels.len());
+        for name in kernels {
+            let before = self.device.memory().now;
+            let contender = build(name)?;
+            built.push((contender, self.device.memory().now.saturating_sub(before)));
+        }
+        Ok(built.into_iter().unzip())
+    }
+
+    /// A network of that shape, ready for 100 Euler steps from noise to data.
+    pub(super) fn euler_sampler(&self, shape: &Shape, kernels: &str) -> Result<Sampler> {
+        self.sampler(shape, kernels, SampleOptions::default())
+    }
+
+    /// The same from data to noise, with the exact divergence.
+    pub(super) fn likelihood_sampler(&self, shape: &Shape, kernels: &str) -> Result<Sampler> {
+        let divergence = Some(Divergence::Exact);
+        self.sampler(shape, kernels, SampleOptions { t0: 1.0, t1: 0.0, divergence, ..SampleOptions::default() })
+    }
+
+    fn sampler(&self, shape: &Shape, kernels: &str, options: SampleOptions) -> Result<Sampler> {
         let found = SAMPLING_KERNELS.iter().find(|(name, _)| *name == kernels);
         let (_, kernels) = found
             .ok_or_else(|| unknown(kernels, SAMPLING_KERNELS.iter().map(|(name, _)| *name), "integrator"))?;
-        let options = SampleOptions { kernels: *kernels, ..options };
-        let mut sampler = Sampler::new(&self.device, model, None, options)?;
+        let options = SampleOptions {
+            kernels: *kernels,
+            solver: Solver::named("euler")?,
+            steps: EULER_STEPS,
+            seed: self.seed,
+            ..options
+        };
+        let mut sampler = Sampler::new(&self.device, &model(shape, self.seed), None, options)?;
         sampler.stop_when(self.stop);
         Ok(sampler)
     }
@@ -327,16 +346,8 @@ fn unknown(name: &str, names: impl Iterator<Item = &'static str>, of: &str) -> E
     )
 }
 
-fn euler() -> Result<&'static Solver> {
-    Solver::named("euler")
-}
-
-fn options(seed: u64) -> SampleOptions {
-    SampleOptions { steps: EULER_STEPS, seed, ..SampleOptions::default() }
-}
-
 /// Particles of a chunk, where so many go in chunks of at most so many.
-fn chunk(particles: usize, most: usize) -> usize {
+pub(super) fn chunk(particles: usize, most: usize) -> usize {
     particles.div_ceil(particles.div_ceil(most))
 }
 
