@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use windfield::data::Dataset;
 use windfield::flow::Solver;
-use windfield::gpu::{Device, DeviceOptions, Habits};
+use windfield::gpu::{Device, DeviceOptions, Habits, Matrices};
 use windfield::sample::{Kernels, SampleOptions, Sampler};
 use windfield::train::{TrainOptions, Trainer};
 
@@ -22,8 +22,8 @@ fn main() -> Result<(), windfield::Error> {
     let shapes: [(usize, usize, usize); 3] = [(3, 64, 256), (4, 256, 256), (4, 256, 1024)];
     for (layers, width, batch) in shapes {
         let options = TrainOptions { hidden: vec![width; layers], batch, ..TrainOptions::default() };
-        let textures = device.with_habits(Habits { textures: true, ..*device.habits() });
-        let buffers = device.with_habits(Habits { textures: false, ..*device.habits() });
+        let textures = device.with_habits(Habits { matrices: Matrices::Textures, ..*device.habits() });
+        let buffers = device.with_habits(Habits { matrices: Matrices::Buffers, ..*device.habits() });
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             a.push(training(&textures, &options)?);

@@ -12,7 +12,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
 };
-use crate::gpu::{Habits, Variant};
+use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
@@ -82,7 +82,8 @@ pub fn catalogue() -> Vec<Variant> {
         let layout = Layout::new(&architecture);
         for habits in HABITS {
             for training in [false, true] {
-                let textures = (habits.textures, habits.textures);
+                let textures = habits.matrices == Matrices::Textures;
+                let textures = (textures, textures);
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
         }
@@ -105,7 +106,7 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
-    let textures = habits.textures;
+    let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
         add(endpoints_variant(architecture.dim, source));
         for coupled in [false, true] {
@@ -156,7 +157,7 @@ fn layered(
     divergences: &[Option<Divergence>],
     add: &mut impl FnMut(Variant),
 ) {
-    let (textures, dim) = (habits.textures, architecture.dim);
+    let (textures, dim) = (habits.matrices == Matrices::Textures, architecture.dim);
     let last = layout.layers.len() - 1;
     for divergence in divergences.iter().copied() {
         let extra = Load::new(architecture, divergence).extra;
@@ -202,7 +203,7 @@ fn integrators(
                 let Some(tiles) = tiles(&habits, &limits, &layout, solver, load) else { continue };
                 for trajectory in [false, true] {
                     if trajectory <= solver.is_adaptive() {
-                        let textures = habits.textures;
+                        let textures = habits.matrices == Matrices::Textures;
                         add(fused_variant(
                             architecture,
                             &layout,

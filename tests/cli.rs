@@ -283,6 +283,27 @@ fn resume_takes_no_other_settings() {
 }
 
 #[test]
+fn kernels_can_be_chosen_and_are_told() {
+    let place = Place::new();
+    let steps = "--steps 20";
+    let taken = |line: &str| place.json(line)["kernels"].as_str().unwrap().to_owned();
+    for name in ["buffers"] {
+        assert_eq!(taken(&format!("train {SMALL} {steps} --kernels {name} --out {name}")), name);
+        let config = fs::read_to_string(place.path(name).join("config.toml")).unwrap();
+        assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");
+        assert_eq!(taken(&format!("sample {name}/model.safetensors -n 10 --kernels {name}")), name);
+    }
+    let auto = taken(&format!("train {SMALL} {steps} --out auto"));
+    assert!(auto != "auto" && auto != "layered", "{auto}");
+    assert_eq!(taken("train --resume buffers --steps 30 --no-pictures"), "buffers");
+    assert_eq!(taken("train --resume buffers --steps 40 --no-pictures --kernels auto"), auto);
+    assert_eq!(taken("train --resume buffers --steps 50 --no-pictures"), auto);
+    let deep = format!("train --data moons --hidden {} --kernels textures {steps}", vec!["8"; 40].join(","));
+    let complaint = complaint(&deep, &place.run(&deep), 1);
+    assert!(complaint.contains("--kernels textures") && complaint.contains("--kernels auto"), "{complaint}");
+}
+
+#[test]
 fn a_run_is_never_overwritten_unasked() {
     let place = Place::new();
     place.model();

@@ -18,10 +18,10 @@ mod verify;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use serde::Serialize;
 use windfield::gpu::{AdapterChoice, Device, DeviceOptions};
 
 pub use interrupt::Interrupted;
+pub use windfield::gpu::AdapterRecord as Adapter;
 
 /// The table of commands: its variant, its module, its line of help.
 macro_rules! commands {
@@ -129,28 +129,6 @@ impl Context {
             self.say("          no GPU was found: this is a software driver, the processor does the work");
         }
         Ok(device)
-    }
-}
-
-/// An adapter in a JSON object.
-#[derive(Debug, Serialize)]
-pub struct Adapter {
-    name: String,
-    backend: String,
-    driver: String,
-    software: bool,
-}
-
-impl Adapter {
-    /// That of an open device.
-    pub fn of(device: &Device) -> Self {
-        let info = device.info();
-        Self {
-            name: info.name.clone(),
-            backend: info.backend.to_string(),
-            driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
-            software: device.habits().software,
-        }
     }
 }
 

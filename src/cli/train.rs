@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use windfield::data::Dataset;
 use windfield::gpu::{Device, Dispatch, Work};
-use windfield::model::{Activation, Model};
+use windfield::model::{Activation, Kernels, Model};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
     duration, pictures,
@@ -92,6 +92,13 @@ pub struct Args {
     #[arg(long, value_name = "DECAY", help_heading = "Optimisation", default_value_t = TrainOptions::default().ema)]
     ema: f32,
 
+    /// Which kernels evaluate the network
+    ///
+    /// The result depends on them up to rounding. config.toml says which ones were taken.
+    #[arg(long, value_name = "NAME", help_heading = "Device", value_parser = flags::kernels_of_training(),
+        default_value = Kernels::default().name())]
+    kernels: String,
+
     /// The run's folder [default: runs/NAME of the data]
     ///
     /// A folder that holds a run is refused. The default takes the first name that is free: runs/NAME, runs/NAME-2, …
@@ -135,8 +142,18 @@ pub struct Args {
 }
 
 /// Beside --resume, these flags have a meaning; all others belong to a new run.
-const WITH_RESUME: [&str; 9] =
-    ["resume", "steps", "data", "source", "checkpoint-every", "no-pictures", "explain", "quiet", "json"];
+const WITH_RESUME: [&str; 10] = [
+    "resume",
+    "steps",
+    "data",
+    "source",
+    "kernels",
+    "checkpoint-every",
+    "no-pictures",
+    "explain",
+    "quiet",
+    "json",
+];
 
 fn default_schedule() -> &'static str {
     let default = TrainOptions::default().schedule;
@@ -267,7 +284,10 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         ))
         .into());
     }
-    let checkpoint = Checkpoint::load(folder.checkpoint())?;
+    let mut checkpoint = Checkpoint::load(folder.checkpoint())?;
+    if context.typed("kernels") {
+        checkpoint.options.kernels = args.kernels.parse().map_err(Usage::of)?;
+    }
     let steps = if context.typed("steps") { args.steps } else { checkpoint.options.steps };
     if steps < checkpoint.step() {
         return Err(Error::config(
@@ -338,6 +358,7 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         standardize: args.standardize.wanted(),
         exact_every: if args.explain { 0 } else { args.exact_every },
         exact_rows: args.exact_rows,
+        kernels: args.kernels.parse().map_err(Usage::of)?,
     };
     if let Some(model) = init {
         let architecture = &model.architecture;
@@ -399,6 +420,7 @@ fn config(
         format: CONFIG_FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         adapter: device.describe(),
+        kernels: trainer.kernels().name().to_owned(),
         log_every,
         data: DataRecord::of(data),
         source: source.map(DataRecord::of),
@@ -444,6 +466,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
     struct Plan {
         schema: u32,
         adapter: Adapter,
+        kernels: &'static str,
         batch: usize,
         parameters: usize,
         /// Of one step.
@@ -455,6 +478,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
     let plan = Plan {
         schema: 1,
         adapter: Adapter::of(device),
+        kernels: trainer.kernels().name(),
         batch: trainer.options().batch,
         parameters: trainer.architecture().parameters(),
         flops: work.flops,
@@ -502,6 +526,7 @@ struct Summary<'a> {
     seconds: f64,
     steps_per_second: Option<f64>,
     adapter: Adapter,
+    kernels: &'static str,
     data: &'a str,
     parameters: usize,
     seed: u64,
@@ -708,6 +733,7 @@ impl Run<'_> {
             seconds,
             steps_per_second: speed,
             adapter: Adapter::of(&self.device),
+            kernels: self.trainer.kernels().name(),
             data: self.data.name(),
             parameters: self.trainer.architecture().parameters(),
             seed: self.trainer.options().seed,

@@ -3,6 +3,15 @@
 
 use wgpu::{AdapterInfo, DeviceType};
 
+/// How matrices lie on the device, and which kernels multiply them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matrices {
+    /// In buffers; every invocation computes a tile in its registers, from device memory.
+    Buffers,
+    /// In textures where they fit ([`Matrix`](super::Matrix)), by the same kernels; in buffers otherwise.
+    Textures,
+}
+
 /// How work is laid out for an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Habits {
@@ -15,8 +24,8 @@ pub struct Habits {
     /// The most iterations of all loops of one invocation. Mesa's software rasterizer ends loops, without a word,
     /// after 65 535.
     pub loop_iterations: u32,
-    /// Matrices lie in textures where they fit (`Matrix`).
-    pub textures: bool,
+    /// How matrices lie.
+    pub matrices: Matrices,
     /// Rows of a tile of a matrix product: 8 or 16.
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
@@ -48,7 +57,7 @@ impl Habits {
         submission_ms: 150,
         dispatch_flops: 2_000_000_000,
         loop_iterations: 60_000,
-        textures: true,
+        matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
         slice_rows: u32::MAX,
@@ -68,7 +77,7 @@ impl Habits {
         submission_ms: 100,
         dispatch_flops: 50_000_000_000,
         loop_iterations: 1 << 20,
-        textures: false,
+        matrices: Matrices::Buffers,
         tile_rows: 8,
         tile_lanes: 32,
         slice_rows: 32,

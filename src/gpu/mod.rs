@@ -9,10 +9,10 @@ mod memory;
 mod plan;
 mod profile;
 
-pub use adapter::{AdapterChoice, Adapters, INSTALL_HINT};
+pub use adapter::{AdapterChoice, AdapterRecord, Adapters, INSTALL_HINT};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
-pub use habits::Habits;
+pub use habits::{Habits, Matrices};
 pub use matrix::{Matrix, Texture};
 pub(crate) use matrix::{fits_texture, widened};
 pub use memory::Memory;

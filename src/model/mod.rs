@@ -3,6 +3,7 @@
 mod activation;
 mod architecture;
 mod file;
+mod kernels;
 mod network;
 
 pub use activation::{ACTIVATIONS, Activation};
@@ -10,6 +11,7 @@ pub use architecture::{Architecture, Atlas, LayerWeights};
 pub(crate) use architecture::{Layout, MAX_LAYERS, PAD};
 pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
+pub use kernels::{KERNELS, Kernels};
 pub use network::Rows;
 pub(crate) use network::{
     Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,

@@ -4,7 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
 use crate::gpu::{
-    Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, Work, fits_texture,
+    Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, Work,
+    fits_texture,
 };
 use crate::model::Activation;
 use crate::{Error, Result};
@@ -57,7 +58,7 @@ impl Parameters {
 
 /// Whether matrices lie in textures.
 pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
-    device.habits().textures
+    device.habits().matrices == Matrices::Textures
         && layout.layers.len() <= MAX_LAYERS
         && fits_texture(device, layout.texture_rows, widest(layout))
 }

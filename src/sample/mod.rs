@@ -9,6 +9,7 @@ mod likelihood;
 mod sampler;
 mod timetable;
 
+pub use crate::model::Kernels;
 pub use adaptive::Tolerance;
 pub(crate) use fused::{Load, fused_variant, tiles};
 pub(crate) use layered::{
@@ -17,4 +18,4 @@ pub(crate) use layered::{
 pub use layout::{NetworkTable, Noise, Particle, Stage, Tableau};
 pub use likelihood::LogDensity;
 pub(crate) use sampler::noise_variant;
-pub use sampler::{Flow, Kernels, SampleOptions, Sampler, Start};
+pub use sampler::{Flow, SampleOptions, Sampler, Start};

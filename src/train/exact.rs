@@ -12,7 +12,7 @@ use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Marginal};
 use crate::gpu::{
-    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrix, Purpose, Submission, widened,
+    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Submission, widened,
 };
 use crate::model::{Architecture, Keeps, Layout, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
@@ -76,7 +76,11 @@ impl Exact {
         parameters: &Buffer,
     ) -> Result<Self> {
         // The averaged weights are in no texture.
-        let device = &device.with_habits(Habits { textures: false, ..*device.habits() });
+        let matrices = match device.habits().matrices {
+            Matrices::Textures => Matrices::Buffers,
+            others => others,
+        };
+        let device = &device.with_habits(Habits { matrices, ..*device.habits() });
         let (rows, dim) = (options.exact_rows, architecture.dim);
         let layout = Layout::new(architecture);
         let part_rows = chunk_rows(device, architecture, &layout, rows)?;

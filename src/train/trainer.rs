@@ -15,7 +15,8 @@ use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
-    Architecture, Keeps, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows, to_u32,
+    Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
+    to_u32,
 };
 use crate::{Error, Result};
 
@@ -61,6 +62,7 @@ pub struct Trainer {
     layout: Layout,
     buffers: Buffers,
     plan: Vec<Dispatch>,
+    kernels: Kernels,
     coupler: Option<Coupler>,
     /// Steps handed over.
     step: u64,
@@ -276,6 +278,11 @@ impl Trainer {
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let layout = Layout::new(&architecture);
+        if options.kernels == Kernels::Fused {
+            return Err(Error::config("no step of training is fused", "use --kernels auto"));
+        }
+        let device = &options.kernels.lay_out(device, &layout)?;
+        let kernels = Kernels::of_layers(device, &layout);
         let standardization = match start.checkpoint {
             Some(checkpoint) => checkpoint.facts.standardization.clone(),
             None => options.standardize.then(|| data.standardization()),
@@ -345,6 +352,7 @@ impl Trainer {
             layout,
             buffers,
             plan,
+            kernels,
             coupler,
             step,
             pace,
@@ -376,6 +384,12 @@ impl Trainer {
     #[must_use]
     pub fn plan(&self) -> &[Dispatch] {
         &self.plan
+    }
+
+    /// The kernels at work: what `auto` came to.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The loss that no field can fall below, where the exact loss is measured.

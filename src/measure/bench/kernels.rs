@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::throughput::{self, chunk};
+use super::throughput::chunk;
 use super::{Bench, Peak, Shape, Spread};
 use crate::Result;
-use crate::data::Dataset;
 use crate::gpu::{Clock, Dispatch, Timing, Work};
+use crate::model::Kernels;
 use crate::sample::Sampler;
 
 /// The kernels of a task, each with its time.
@@ -16,7 +16,9 @@ pub struct Roofline {
     pub of: String,
     /// The network, and the rows that went through it at once.
     pub shape: Shape,
-    /// The kernels asked for.
+    /// The kernels asked for, of [`KERNELS`](crate::model::KERNELS).
+    pub asked: String,
+    /// The kernels at work.
     pub kernels: String,
     /// How time was taken: [`Clock::name`].
     pub clock: String,
@@ -57,45 +59,46 @@ impl Bench {
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn training_kernels(&self, shape: &Shape, kernels: &str, peak: &Peak) -> Result<Roofline> {
-        let data = Dataset::from_rows("normal", self.normal(throughput::DATA_ROWS * shape.dim), shape.dim)?;
-        let trainer = throughput::trainer(&self.device, &data, shape, kernels, self.seed)?;
-        self.roofline(("training", shape, kernels), trainer.plan(), 1, peak)
+    pub fn training_kernels(&self, shape: &Shape, asked: Kernels, peak: &Peak) -> Result<Roofline> {
+        let trainer = self.trainer(&self.data(shape.dim)?, shape, asked)?;
+        self.roofline("training", (shape, asked, trainer.kernels()), (trainer.plan(), 1), peak)
     }
 
     /// The kernels of an Euler step of a chunk of particles.
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn sampling_kernels(&self, shape: &Shape, kernels: &str, peak: &Peak) -> Result<Roofline> {
-        self.integrator(("sampling", shape, kernels), self.euler_sampler(shape, kernels)?, peak)
+    pub fn sampling_kernels(&self, shape: &Shape, asked: Kernels, peak: &Peak) -> Result<Roofline> {
+        self.integrator("sampling", (shape, asked), self.euler_sampler(shape, asked)?, peak)
     }
 
     /// The kernels of an Euler step back from a chunk of data, with the exact divergence.
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn likelihood_kernels(&self, shape: &Shape, kernels: &str, peak: &Peak) -> Result<Roofline> {
-        self.integrator(("likelihood", shape, kernels), self.likelihood_sampler(shape, kernels)?, peak)
+    pub fn likelihood_kernels(&self, shape: &Shape, asked: Kernels, peak: &Peak) -> Result<Roofline> {
+        self.integrator("likelihood", (shape, asked), self.likelihood_sampler(shape, asked)?, peak)
     }
 
     fn integrator(
         &self,
-        (of, shape, kernels): (&str, &Shape, &str),
+        of: &str,
+        (shape, asked): (&Shape, Kernels),
         mut sampler: Sampler,
         peak: &Peak,
     ) -> Result<Roofline> {
         let rows = chunk(shape.rows, sampler.chunk_rows());
         let (plan, steps) = sampler.plan(rows)?;
-        self.roofline((of, &Shape { rows, ..*shape }, kernels), &plan, steps, peak)
+        let shape = Shape { rows, ..*shape };
+        self.roofline(of, (&shape, asked, sampler.kernels()), (&plan, steps), peak)
     }
 
     /// Times a plan of so many steps.
     fn roofline(
         &self,
-        (of, shape, kernels): (&str, &Shape, &str),
-        plan: &[Dispatch],
-        steps: u32,
+        of: &str,
+        (shape, asked, kernels): (&Shape, Kernels, Kernels),
+        (plan, steps): (&[Dispatch], u32),
         peak: &Peak,
     ) -> Result<Roofline> {
         let clock = self.device.clock();
@@ -104,7 +107,11 @@ impl Bench {
         profile(1)?;
         let once: f64 = profile(1)?.timings.iter().flat_map(|timing| &timing.seconds).sum();
         let wanted = self.time.as_secs_f64() / once.max(1e-9);
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a small count")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "clamped to a small count"
+        )]
         let repeats = wanted.clamp(REPEATS as f64, MOST_REPEATS as f64) as usize;
         let rows = summed(&profile(repeats)?.timings, repeats, f64::from(steps), peak);
         let seconds: f64 = rows.iter().map(|row| row.seconds.median).sum();
@@ -112,7 +119,8 @@ impl Bench {
         Ok(Roofline {
             of: of.to_owned(),
             shape: *shape,
-            kernels: kernels.to_owned(),
+            asked: asked.name().to_owned(),
+            kernels: kernels.name().to_owned(),
             clock: Clock::name(clock).to_owned(),
             seconds,
             share: least / seconds,

@@ -1,5 +1,6 @@
 //! How fast a device does the work of this program.
 
+mod compare;
 mod kernels;
 mod memory;
 mod peak;
@@ -7,42 +8,115 @@ mod shape;
 mod spread;
 mod throughput;
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::gpu::Device;
+use crate::gpu::{AdapterRecord, Device};
+use crate::model::Kernels;
 use crate::{Error, Result};
 
+pub use compare::Comparison;
 pub use kernels::{KernelTime, Roofline};
 pub use memory::{MemoryUse, host_peak};
 pub(crate) use peak::peak_variants;
 pub use peak::{Chains, Peak};
 pub use shape::Shape;
 pub use spread::Spread;
-pub use throughput::{
-    Coupling, Likelihood, SAMPLING_KERNELS, Sampling, TRAINING_KERNELS, Training, TrainingKernels,
-};
+pub use throughput::{Coupling, Likelihood, Sampling, Training};
 
-/// What is measured.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+/// The version of [`Report`].
+pub const SCHEMA: u32 = 1;
+
+/// What was measured: the object that `windfield bench --json` prints. What was not asked for is not there.
+///
+/// Rates are medians over rounds with the smallest and the largest ([`Spread`]); rows of the same figure with different
+/// kernels were measured in turn. Numbers are in units of 1: operations, bytes, seconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The version of this object: [`SCHEMA`].
+    pub schema: u32,
+    /// The version of the program.
+    pub windfield: String,
+    /// The adapter.
+    pub adapter: AdapterRecord,
     /// What the device can do at most.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak: Option<Peak>,
     /// Steps a second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub training: Vec<Training>,
     /// Samples a second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sampling: Vec<Sampling>,
     /// Likelihoods a second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub likelihood: Vec<Likelihood>,
     /// Assignments a second.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub coupling: Vec<Coupling>,
+    /// The time of each kernel, and its share of the peak.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernels: Vec<Roofline>,
+    /// From the start of a process to its first step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<StartTimes>,
+    /// Of this very process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryUse>,
+    /// What was asked for and does not fit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
+}
+
+impl Default for Report {
+    /// Nothing yet, of no adapter.
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            windfield: env!("CARGO_PKG_VERSION").to_owned(),
+            adapter: AdapterRecord::default(),
+            peak: None,
+            training: vec![],
+            sampling: vec![],
+            likelihood: vec![],
+            coupling: vec![],
+            kernels: vec![],
+            start: None,
+            memory: None,
+            refused: vec![],
+        }
+    }
+}
+
+impl Report {
+    /// Whether nothing was measured.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let blank = Self { adapter: self.adapter.clone(), refused: self.refused.clone(), ..Self::default() };
+        *self == blank
+    }
+}
+
+/// How long a process takes from its start to the end of its first training step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StartTimes {
+    /// The network and the batch.
+    pub shape: Shape,
+    /// With the driver's cache of shaders switched off, as far as a variable does that: Mesa's and NVIDIA's.
+    pub cold_s: Spread,
+    /// With all caches as they are after an earlier start.
+    pub warm_s: Spread,
+}
+
+/// Something that was asked for and cannot be measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What.
+    pub figure: String,
+    /// Why not.
+    pub reason: String,
 }
 
 /// Measures a device.
@@ -75,5 +149,21 @@ impl Bench {
     /// An error if an end was asked for.
     fn go_on(&self) -> Result<()> {
         if (self.stop)() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// An empty report of the device.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        Report { adapter: AdapterRecord::of(&self.device), ..Report::default() }
+    }
+
+    /// Makes one training step of a network of that shape, from the data set to the end of the step.
+    ///
+    /// # Errors
+    /// As of [`training`](Self::training).
+    pub fn first_step(&self, shape: &Shape, kernels: Kernels) -> Result<()> {
+        let mut trainer = self.trainer(&self.data(shape.dim)?, shape, kernels)?;
+        trainer.limit_submission(1);
+        trainer.run(|_| ControlFlow::Break(())).map(drop)
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Bench;
 use crate::Result;
-use crate::gpu::{Binding, Dispatch, Habits, Matrix, Purpose, Variant, Work};
+use crate::gpu::{Binding, Dispatch, Habits, Matrices, Matrix, Purpose, Variant, Work};
 
 /// `Chains` of shaders/peak_flops.wgsl.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -76,7 +76,10 @@ fn bandwidth_variant((lanes, quads): (u32, u32), pass: Pass) -> Variant {
 /// The ways of going over memory, with lanes and groups of four.
 fn passes(habits: &Habits) -> Vec<((u32, u32), Pass)> {
     let buffers = QUADS[kind(habits)].iter().flat_map(|tiles| [(*tiles, Pass::Copy), (*tiles, Pass::Sum)]);
-    let textures = TEXELS.iter().filter(|_| habits.textures).map(|tiles| (*tiles, Pass::SumOfTexture));
+    let textures = TEXELS
+        .iter()
+        .filter(|_| habits.matrices == Matrices::Textures)
+        .map(|tiles| (*tiles, Pass::SumOfTexture));
     buffers.chain(textures).collect()
 }
 

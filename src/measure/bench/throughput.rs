@@ -12,54 +12,26 @@ use serde::{Deserialize, Serialize};
 use super::{Bench, Shape, Spread};
 use crate::data::Dataset;
 use crate::flow::{Assigner, Divergence, Path, Solver};
-use crate::gpu::{Device, Habits};
-use crate::model::Model;
-use crate::sample::{Kernels, SampleOptions, Sampler, Start};
+use crate::model::{Kernels, Model};
+use crate::sample::{SampleOptions, Sampler, Start};
 use crate::train::{Schedule, TrainOptions, Trainer};
 use crate::{Error, Result};
 
 /// Rows of the data set that training draws from.
-pub(super) const DATA_ROWS: usize = 4096;
+const DATA_ROWS: usize = 4096;
 /// Steps of the solver.
 const EULER_STEPS: u32 = 100;
 /// Assignment problems that are solved side by side: on a software driver, and on a GPU.
 const PROBLEMS: [usize; 2] = [8, 128];
-
-/// A way to lay the work of a training step out.
-#[derive(Debug)]
-pub struct TrainingKernels {
-    /// Its name.
-    pub name: &'static str,
-    /// One line of help.
-    pub help: &'static str,
-    habits: fn(Habits) -> Habits,
-}
-
-/// All of them; the first one is the program's own choice.
-pub static TRAINING_KERNELS: &[TrainingKernels] = &[
-    TrainingKernels { name: "auto", help: "what is chosen where nothing is said", habits: |habits| habits },
-    TrainingKernels {
-        name: "textures",
-        help: "matrices in textures",
-        habits: |habits| Habits { textures: true, ..habits },
-    },
-    TrainingKernels {
-        name: "buffers",
-        help: "matrices in buffers",
-        habits: |habits| Habits { textures: false, ..habits },
-    },
-];
-
-/// The kernels of the integrators with their names; the first ones are the program's own choice.
-pub static SAMPLING_KERNELS: &[(&str, Kernels)] =
-    &[("auto", Kernels::Auto), ("fused", Kernels::Fused), ("layered", Kernels::Layered)];
 
 /// How fast a network trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Training {
     /// The network and the batch.
     pub shape: Shape,
-    /// The kernels asked for, of [`TRAINING_KERNELS`].
+    /// The kernels asked for, of [`KERNELS`](crate::model::KERNELS).
+    pub asked: String,
+    /// The kernels at work.
     pub kernels: String,
     /// Whole steps: random numbers, rows of the data, points and velocities on the path, forward pass, loss, backward
     /// pass, Adam.
@@ -73,7 +45,9 @@ pub struct Training {
 pub struct Sampling {
     /// The network and the particles.
     pub shape: Shape,
-    /// The kernels asked for, of [`SAMPLING_KERNELS`].
+    /// The kernels asked for, of [`KERNELS`](crate::model::KERNELS).
+    pub asked: String,
+    /// The kernels at work.
     pub kernels: String,
     /// From noise to points that the host has read, in 100 Euler steps.
     pub samples_per_s: Spread,
@@ -86,7 +60,9 @@ pub struct Sampling {
 pub struct Likelihood {
     /// The network and the points.
     pub shape: Shape,
-    /// The kernels asked for, of [`SAMPLING_KERNELS`].
+    /// The kernels asked for, of [`KERNELS`](crate::model::KERNELS).
+    pub asked: String,
+    /// The kernels at work.
     pub kernels: String,
     /// From points to log p with the exact divergence, in 100 Euler steps.
     pub likelihoods_per_s: Spread,
@@ -110,21 +86,26 @@ pub struct Coupling {
 impl Bench {
     /// Trains networks of a shape with each of the kernels in turn.
     ///
-    /// It is plain Adam (no clipping, no average) on a Gaussian data set of 4096 rows on the device.
+    /// It is plain Adam (no clipping, no average) on a Gaussian data set of 4096 rows on the device. Kernels that do not
+    /// fit are left out, as long as others do.
     ///
     /// # Errors
-    /// [`Error::Config`] for kernels that do not exist or do not fit; [`Error::Interrupted`]; whatever the device refuses.
-    pub fn training(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Training>> {
-        let data = Dataset::from_rows("normal", self.normal(DATA_ROWS * shape.dim), shape.dim)?;
-        let (mut trainers, bytes) =
-            self.counted(kernels, |name| trainer(&self.device, &data, shape, name, self.seed))?;
+    /// [`Error::Config`] where none of the kernels fits; [`Error::Interrupted`]; whatever the device refuses.
+    pub fn training(&self, shape: &Shape, kernels: &[Kernels]) -> Result<Vec<Training>> {
+        let data = self.data(shape.dim)?;
+        let (mut trainers, counted) = self.counted(kernels, |kernels| {
+            let trainer = self.trainer(&data, shape, kernels)?;
+            Ok((trainer.kernels(), trainer))
+        })?;
         let spreads = self.in_turn(&mut trainers, |bench, trainer, seconds| bench.train(trainer, seconds))?;
-        let rows = kernels.iter().zip(spreads).zip(bytes);
-        let row = |((name, steps_per_s), device_bytes): ((&&str, _), _)| {
-            let kernels = (*name).to_owned();
-            Training { shape: *shape, kernels, steps_per_s, device_bytes }
+        let row = |(Counted { asked, kernels, device_bytes }, steps_per_s)| Training {
+            shape: *shape,
+            asked,
+            kernels,
+            steps_per_s,
+            device_bytes,
         };
-        Ok(rows.map(row).collect())
+        Ok(counted.into_iter().zip(spreads).map(row).collect())
     }
 
     /// Draws samples of a network of that shape with each of the kernels in turn.
@@ -133,26 +114,34 @@ impl Bench {
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn sampling(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Sampling>> {
-        let (mut samplers, bytes) = self.counted(kernels, |name| self.euler_sampler(shape, name))?;
+    pub fn sampling(&self, shape: &Shape, kernels: &[Kernels]) -> Result<Vec<Sampling>> {
+        let (mut samplers, counted) = self.counted(kernels, |kernels| {
+            let sampler = self.euler_sampler(shape, kernels)?;
+            Ok((sampler.kernels(), sampler))
+        })?;
         let spreads = self.in_turn(&mut samplers, |bench, sampler, seconds| {
             let rows = chunk(shape.rows, sampler.chunk_rows());
             bench.repeat(seconds, rows as f64, || sampler.sample(0, rows).map(drop))
         })?;
-        let rows = kernels.iter().zip(spreads).zip(bytes);
-        let row = |((name, samples_per_s), device_bytes): ((&&str, _), _)| {
-            let kernels = (*name).to_owned();
-            Sampling { shape: *shape, kernels, samples_per_s, device_bytes }
+        let row = |(Counted { asked, kernels, device_bytes }, samples_per_s)| Sampling {
+            shape: *shape,
+            asked,
+            kernels,
+            samples_per_s,
+            device_bytes,
         };
-        Ok(rows.map(row).collect())
+        Ok(counted.into_iter().zip(spreads).map(row).collect())
     }
 
     /// Finds log p of points under a network of that shape with each of the kernels in turn.
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn likelihood(&self, shape: &Shape, kernels: &[&str]) -> Result<Vec<Likelihood>> {
-        let (mut samplers, bytes) = self.counted(kernels, |name| self.likelihood_sampler(shape, name))?;
+    pub fn likelihood(&self, shape: &Shape, kernels: &[Kernels]) -> Result<Vec<Likelihood>> {
+        let (mut samplers, counted) = self.counted(kernels, |kernels| {
+            let sampler = self.likelihood_sampler(shape, kernels)?;
+            Ok((sampler.kernels(), sampler))
+        })?;
         let largest = samplers.iter().map(|sampler| chunk(shape.rows, sampler.chunk_rows())).max();
         let points = self.normal(largest.unwrap_or(0) * shape.dim);
         let spreads = self.in_turn(&mut samplers, |bench, sampler, seconds| {
@@ -163,12 +152,14 @@ impl Bench {
                 sampler.log_density(&flow, true).map(drop)
             })
         })?;
-        let rows = kernels.iter().zip(spreads).zip(bytes);
-        let row = |((name, likelihoods_per_s), device_bytes): ((&&str, _), _)| {
-            let kernels = (*name).to_owned();
-            Likelihood { shape: *shape, kernels, likelihoods_per_s, device_bytes }
+        let row = |(Counted { asked, kernels, device_bytes }, likelihoods_per_s)| Likelihood {
+            shape: *shape,
+            asked,
+            kernels,
+            likelihoods_per_s,
+            device_bytes,
         };
-        Ok(rows.map(row).collect())
+        Ok(counted.into_iter().zip(spreads).map(row).collect())
     }
 
     /// Solves the assignment problems of `minibatch-ot` for batches of so many points.
@@ -252,43 +243,68 @@ impl Bench {
         Ok(rate)
     }
 
-    /// Builds something with each of the kernels; with the device's memory that each takes.
+    /// Builds something with each of the kernels that fit, and counts the device's memory.
     fn counted<T>(
         &self,
-        kernels: &[&str],
-        mut build: impl FnMut(&str) -> Result<T>,
-    ) -> Result<(Vec<T>, Vec<u64>)> {
+        kernels: &[Kernels],
+        mut build: impl FnMut(Kernels) -> Result<(Kernels, T)>,
+    ) -> Result<(Vec<T>, Vec<Counted>)> {
         let mut built = Vec::with_capacity(kernels.len());
-        for name in kernels {
+        let mut refusal = Error::config("no kernels at all measure nothing", "give some, such as auto");
+        for asked in kernels {
             let before = self.device.memory().now;
-            let contender = build(name)?;
-            built.push((contender, self.device.memory().now.saturating_sub(before)));
+            match build(*asked) {
+                Ok((at_work, contender)) => {
+                    let device_bytes = self.device.memory().now.saturating_sub(before);
+                    let (asked, kernels) = (asked.name().to_owned(), at_work.name().to_owned());
+                    built.push((contender, Counted { asked, kernels, device_bytes }));
+                }
+                Err(error @ Error::Config { .. }) => refusal = error,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(built.into_iter().unzip())
+        if built.is_empty() { Err(refusal) } else { Ok(built.into_iter().unzip()) }
+    }
+
+    /// Gaussian data to train on.
+    pub(super) fn data(&self, dim: usize) -> Result<Dataset> {
+        Dataset::from_rows("normal", self.normal(DATA_ROWS * dim), dim)
+    }
+
+    /// A training run without an end.
+    pub(super) fn trainer(&self, data: &Dataset, shape: &Shape, kernels: Kernels) -> Result<Trainer> {
+        let options = TrainOptions {
+            hidden: vec![shape.width; shape.layers],
+            batch: shape.rows,
+            steps: u32::MAX.into(),
+            lr: 1e-3,
+            schedule: Schedule::Constant,
+            warmup: 0,
+            clip: 0.0,
+            ema: 0.0,
+            seed: self.seed,
+            standardize: false,
+            kernels,
+            ..TrainOptions::default()
+        };
+        Trainer::new(&self.device, data, None, options)
     }
 
     /// A network of that shape, ready for 100 Euler steps from noise to data.
-    pub(super) fn euler_sampler(&self, shape: &Shape, kernels: &str) -> Result<Sampler> {
-        self.sampler(shape, kernels, SampleOptions::default())
+    pub(super) fn euler_sampler(&self, shape: &Shape, kernels: Kernels) -> Result<Sampler> {
+        self.sampler(shape, SampleOptions { kernels, ..SampleOptions::default() })
     }
 
     /// The same from data to noise, with the exact divergence.
-    pub(super) fn likelihood_sampler(&self, shape: &Shape, kernels: &str) -> Result<Sampler> {
+    pub(super) fn likelihood_sampler(&self, shape: &Shape, kernels: Kernels) -> Result<Sampler> {
         let divergence = Some(Divergence::Exact);
-        self.sampler(shape, kernels, SampleOptions { t0: 1.0, t1: 0.0, divergence, ..SampleOptions::default() })
+        let options = SampleOptions { t0: 1.0, t1: 0.0, divergence, kernels, ..SampleOptions::default() };
+        self.sampler(shape, options)
     }
 
-    fn sampler(&self, shape: &Shape, kernels: &str, options: SampleOptions) -> Result<Sampler> {
-        let found = SAMPLING_KERNELS.iter().find(|(name, _)| *name == kernels);
-        let (_, kernels) = found
-            .ok_or_else(|| unknown(kernels, SAMPLING_KERNELS.iter().map(|(name, _)| *name), "integrator"))?;
-        let options = SampleOptions {
-            kernels: *kernels,
-            solver: Solver::named("euler")?,
-            steps: EULER_STEPS,
-            seed: self.seed,
-            ..options
-        };
+    fn sampler(&self, shape: &Shape, options: SampleOptions) -> Result<Sampler> {
+        let solver = Solver::named("euler")?;
+        let options = SampleOptions { solver, steps: EULER_STEPS, seed: self.seed, ..options };
         let mut sampler = Sampler::new(&self.device, &model(shape, self.seed), None, options)?;
         sampler.stop_when(self.stop);
         Ok(sampler)
@@ -310,40 +326,11 @@ fn normal(rng: &mut impl Rng) -> f32 {
     value
 }
 
-/// A training run without an end.
-pub(super) fn trainer(
-    device: &Device,
-    data: &Dataset,
-    shape: &Shape,
-    kernels: &str,
-    seed: u64,
-) -> Result<Trainer> {
-    let found = TRAINING_KERNELS.iter().find(|entry| entry.name == kernels);
-    let entry = found
-        .ok_or_else(|| unknown(kernels, TRAINING_KERNELS.iter().map(|entry| entry.name), "training step"))?;
-    let device = device.with_habits((entry.habits)(*device.habits()));
-    let options = TrainOptions {
-        hidden: vec![shape.width; shape.layers],
-        batch: shape.rows,
-        steps: u32::MAX.into(),
-        lr: 1e-3,
-        schedule: Schedule::Constant,
-        warmup: 0,
-        clip: 0.0,
-        ema: 0.0,
-        seed,
-        standardize: false,
-        ..TrainOptions::default()
-    };
-    Trainer::new(&device, data, None, options)
-}
-
-fn unknown(name: &str, names: impl Iterator<Item = &'static str>, of: &str) -> Error {
-    let names: Vec<&str> = names.collect();
-    Error::config(
-        format!("no kernels of the {of} are called `{}`", name.escape_debug()),
-        format!("there are {}", names.join(", ")),
-    )
+/// What stands in a row beside its figure.
+struct Counted {
+    asked: String,
+    kernels: String,
+    device_bytes: u64,
 }
 
 /// Particles of a chunk, where so many go in chunks of at most so many.
