@@ -45,6 +45,7 @@ const COLD: &[(&str, &str)] = &[("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SH
 /// take turns within a round. Compiling, filling buffers and finding the length of submissions come before the clock
 /// starts. Machines are shared and noisy: trust ratios within a run, and look at the spread.
 #[derive(Debug, clap::Args)]
+#[command(allow_negative_numbers = true)]
 pub struct Args {
     /// Measure these alone
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = names(), help_heading = "Bench")]

@@ -163,7 +163,7 @@ mod tests {
         // Twice the memory is half as good.
         assert_eq!((rows[1].ratio, rows[1].at_least, rows[1].at_most), (0.5, 0.5, 0.5));
         let same = now.compare(&now);
-        assert!(same[0].ratio == 1.0 && !same[0].is_clear());
+        assert!((same[0].ratio - 1.0).abs() < 1e-12 && !same[0].is_clear());
         assert_eq!(Report::default().compare(&now), []);
     }
 

@@ -97,7 +97,7 @@ impl Bench {
             let trainer = self.trainer(&data, shape, kernels)?;
             Ok((trainer.kernels(), trainer))
         })?;
-        let spreads = self.in_turn(&mut trainers, |bench, trainer, seconds| bench.train(trainer, seconds))?;
+        let spreads = self.in_turn(&mut trainers, Self::train)?;
         let row = |(Counted { asked, kernels, device_bytes }, steps_per_s)| Training {
             shape: *shape,
             asked,
