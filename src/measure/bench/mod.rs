@@ -1,4 +1,27 @@
-//! How fast a device does the work of this program.
+//! How fast a device does the work of this program, and how near that is to what the device can do.
+//!
+//! A [`Bench`] measures one figure at a time; a [`Report`] holds what was measured. Three rules make figures worth
+//! comparing: what happens once (compiling, filling buffers, finding the length of submissions) is over before the clock
+//! starts; every figure is measured in several rounds, and kernels that are compared take turns within a round; and a
+//! rate is counted between two moments at which work is known to be done.
+//!
+//! Each kernel's time is held against the least that the device's own [`Peak`] allows for its [`Work`](crate::gpu::Work):
+//! the roofline (Williams, Waterman & Patterson 2009). Data that stay in caches may come out above the peak of memory; a
+//! kernel that is short beside the cost of launching it comes out far below either.
+//!
+//! # Examples
+//! ```
+//! use std::time::Duration;
+//! use windfield::gpu::{Device, DeviceOptions};
+//! use windfield::measure::bench::Bench;
+//! use windfield::model::Kernels;
+//!
+//! let device = Device::open(&DeviceOptions::default())?;
+//! let bench = Bench::new(&device, 0, 3, Duration::from_millis(10))?;
+//! let rows = bench.training(&"2:2x16:64".parse()?, &[Kernels::Auto])?;
+//! println!("{} steps/s", rows[0].steps_per_s.median);
+//! # Ok::<(), windfield::Error>(())
+//! ```
 
 mod compare;
 mod kernels;
