@@ -15,7 +15,7 @@ use crate::flow::{
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
 use crate::model::{
-    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
+    ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
 };
 use crate::sample::{
@@ -50,6 +50,9 @@ pub fn catalogue() -> Vec<Variant> {
             let layout = Layout::new(&architecture);
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
+            }
+            if time_frequencies == 0 {
+                tiled(&architecture, &layout, place, &mut add);
             }
         }
         for source in [false, true] {
@@ -86,6 +89,9 @@ pub fn catalogue() -> Vec<Variant> {
                 let textures = (textures, textures);
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
+        }
+        for training in [false, true] {
+            add(TILES[2].forward(&layout.layers[0], name, training));
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
@@ -139,6 +145,26 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     // Derivatives where the time has no frequencies, and none where it has.
     let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
     layered(architecture, layout, habits, divergences, add);
+}
+
+/// The kernels of layers that have their tiles in the workgroup's memory: each shape of tiles at every other layer.
+fn tiled(architecture: &Architecture, layout: &Layout, first: usize, add: &mut impl FnMut(Variant)) {
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        let tile = TILES[(first + place) % TILES.len()];
+        let activation = if place < last { architecture.activation.name() } else { "identity" };
+        add(tile.forward(layer, activation, false));
+        add(tile.tangent(layer, place == last));
+        if place < last {
+            add(tile.forward(layer, activation, true));
+        }
+        if place > 0 {
+            add(tile.backward_input(layer));
+        }
+        for accumulate in [false, true] {
+            add(tile.backward_weight(layer, accumulate));
+        }
+    }
 }
 
 /// The ways in which a divergence is found, and none.

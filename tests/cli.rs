@@ -287,7 +287,7 @@ fn kernels_can_be_chosen_and_are_told() {
     let place = Place::new();
     let steps = "--steps 20";
     let taken = |line: &str| place.json(line)["kernels"].as_str().unwrap().to_owned();
-    for name in ["buffers"] {
+    for name in ["buffers", "tiled"] {
         assert_eq!(taken(&format!("train {SMALL} {steps} --kernels {name} --out {name}")), name);
         let config = fs::read_to_string(place.path(name).join("config.toml")).unwrap();
         assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");

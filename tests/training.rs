@@ -18,7 +18,7 @@ use safetensors::SafeTensors;
 use windfield::Error;
 use windfield::data::Dataset;
 use windfield::flow::Coupling;
-use windfield::gpu::{Device, Habits};
+use windfield::gpu::{Device, Habits, Matrices};
 use windfield::model::Model;
 use windfield::train::{
     Batch, BatchOptions, Checkpoint, Outcome, Record, Schedule, TrainOptions, Trainer, mean_loss,
@@ -235,9 +235,11 @@ fn the_first_ten_steps_are_the_references() {
     let here = device().clone();
     let gpu = as_on_a_gpu();
     let parts = in_parts(&gpu);
+    let registers = gpu.with_habits(Habits { matrices: Matrices::Buffers, ..*gpu.habits() });
+    let large = gpu.with_habits(Habits { workgroups: 1, ..*gpu.habits() });
     // Drivers take long to compile: few shapes, and several batches of the same.
     #[allow(clippy::type_complexity, reason = "a table")]
-    let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 13] = [
+    let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 16] = [
         ("as here", &here, 1, &[], "silu", 0, &[1, 64]),
         ("as here", &here, 1, &[16], "relu", 3, &[7]),
         ("as here", &here, 2, &[16], "silu", 0, &[1, 1000]),
@@ -251,6 +253,9 @@ fn the_first_ten_steps_are_the_references() {
         ("as on a GPU", &gpu, 5, &[17, 31, 5], "softplus", 3, &[100, 300]),
         ("as on a GPU", &gpu, 64, &[16], "relu", 0, &[65]),
         ("as on a GPU", &gpu, 5, &[130, 140], "gelu", 1, &[7, 100]),
+        ("in registers", &registers, 5, &[17, 31, 5], "softplus", 3, &[100]),
+        ("in registers", &registers, 5, &[130, 140], "gelu", 1, &[7, 100]),
+        ("in large tiles", &large, 2, &[128, 64], "silu", 0, &[256]),
         ("in parts", &parts, 5, &[17, 31, 5], "softplus", 3, &[100, 300]),
     ];
     for (layout, device, dim, hidden, activation, time_frequencies, batches) in cases {

@@ -10,6 +10,7 @@
 //
 // Flags: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
 //        DIVERGENCE  with tangents; {PROBE} says which
+//        SHARED      the lanes share the layers (shared/layer_shared.wgsl): the only place with barriers. Without tangents
 
 //#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
@@ -38,7 +39,11 @@ const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
 // before, two activations in turn.
 const QUADS_STATE: u32 = (STATE + 3u) / 4u;
 const FRONT: u32 = (1u + STAGES + KEPT) * QUADS_STATE;
+//#if SHARED
+const BACK: u32 = FRONT;
+//#else
 const BACK: u32 = FRONT + WIDTH / 4u;
+//#end
 const COLUMNS: u32 = BACK + WIDTH / 4u;
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
 
@@ -141,6 +146,10 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     }
 }
 
+//#if SHARED
+//#include "shared/layer_shared.wgsl"
+//#end
+
 // Block of the state of a stage: y = x + h·Σ_j a_ij·k_j.
 fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
     var y = memory[block * ROWS + at];
@@ -188,7 +197,17 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
         var input = FRONT;
         var output = BACK;
         for (var layer = 0u; layer < network.layers; layer++) {
-            layer_forward(layer, lane, input, output, layer + 1u == network.layers);
+            let last = layer + 1u == network.layers;
+//#if SHARED
+            // A few outputs leave most lanes without work: then each goes through the layer with its own particles.
+            if (network.shape[layer].y > TILE_COLUMNS) {
+                layer_shared(layer, lane, last);
+            } else {
+                layer_forward(layer, lane, input, output, last);
+            }
+//#else
+            layer_forward(layer, lane, input, output, last);
+//#end
             input = output;
             output = FRONT + BACK - output;
         }

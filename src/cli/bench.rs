@@ -1,6 +1,7 @@
 //! `windfield bench`: how fast this device is, and how near to what it can do.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -357,7 +358,7 @@ fn say_roofline(context: &Context, roofline: &Roofline) {
     let line = |cells: [&str; 8]| {
         let mut line = format!("  {:<24}", cells[0]);
         for (cell, width) in cells[1..7].iter().zip([7, 12, 8, 10, 9, 9]) {
-            line.push_str(&format!("{cell:>width$}"));
+            let _ = write!(line, "{cell:>width$}");
         }
         context.say(&format!("{line}  {}", cells[7]));
     };

@@ -10,6 +10,8 @@ pub enum Matrices {
     Buffers,
     /// In textures where they fit ([`Matrix`](super::Matrix)), by the same kernels; in buffers otherwise.
     Textures,
+    /// In buffers; every workgroup computes a tile, whose operands it brings to its own memory piece by piece.
+    Tiled,
 }
 
 /// How work is laid out for an adapter.
@@ -30,6 +32,8 @@ pub struct Habits {
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
+    /// Workgroups that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
+    pub workgroups: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
@@ -38,6 +42,8 @@ pub struct Habits {
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
     pub integrator_tiles: &'static [(u32, u32)],
+    /// The lanes of a fused integrator share its layers, where particles keep step and nothing is differentiated.
+    pub shared_layers: bool,
     /// The widest network for which the fused integrator beats the layered one.
     pub fused_width: usize,
     /// Coordinates of queries that one invocation of `marginal` keeps in registers, about.
@@ -60,10 +66,12 @@ impl Habits {
         matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
+        workgroups: 2,
         slice_rows: u32::MAX,
         slices: 1,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+        shared_layers: false,
         fused_width: 64,
         marginal_coordinates: 32,
         assignment_columns: 64,
@@ -77,14 +85,16 @@ impl Habits {
         submission_ms: 100,
         dispatch_flops: 50_000_000_000,
         loop_iterations: 1 << 20,
-        matrices: Matrices::Buffers,
+        matrices: Matrices::Tiled,
         tile_rows: 8,
         tile_lanes: 32,
+        workgroups: 128,
         slice_rows: 32,
         slices: 16,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
-        fused_width: usize::MAX,
+        shared_layers: true,
+        fused_width: 64,
         marginal_coordinates: 4,
         assignment_columns: 4,
         assignment_lanes: 32,

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::architecture::Layout;
 use super::network::textures;
+use super::tiled;
 use crate::gpu::{Device, Habits, Matrices};
 use crate::{Error, Result};
 
@@ -22,6 +23,8 @@ pub enum Kernels {
     Buffers,
     /// Layer by layer; matrices in textures, tiles in registers.
     Textures,
+    /// Layer by layer; matrices in buffers, tiles in the memory of workgroups.
+    Tiled,
 }
 
 /// All of them: name, a line of help, and when `auto` takes them.
@@ -46,6 +49,7 @@ pub static KERNELS: &[(&str, Kernels, &str, &str)] = &[
         "the same with matrices in textures",
         "software drivers, as far as the matrices fit",
     ),
+    ("tiled", Kernels::Tiled, "matrices in buffers, a tile in the memory of every workgroup", "GPUs"),
 ];
 
 impl std::str::FromStr for Kernels {
@@ -78,6 +82,7 @@ impl Kernels {
             Self::Auto | Self::Fused | Self::Layered => return Ok(device.clone()),
             Self::Buffers => Matrices::Buffers,
             Self::Textures => Matrices::Textures,
+            Self::Tiled => Matrices::Tiled,
         };
         let device = device.with_habits(Habits { matrices, ..*device.habits() });
         if Self::of_layers(&device, layout) == self {
@@ -93,7 +98,8 @@ impl Kernels {
     pub(crate) fn of_layers(device: &Device, layout: &Layout) -> Self {
         match device.habits().matrices {
             Matrices::Textures if textures(device, layout) => Self::Textures,
-            Matrices::Buffers | Matrices::Textures => Self::Buffers,
+            Matrices::Tiled if tiled::fits(device.habits(), layout) => Self::Tiled,
+            _ => Self::Buffers,
         }
     }
 }

@@ -5,6 +5,7 @@ mod architecture;
 mod file;
 mod kernels;
 mod network;
+mod tiled;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
@@ -17,3 +18,4 @@ pub(crate) use network::{
     Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
     largest_rows, tangent_variant, to_u32,
 };
+pub(crate) use tiled::TILES;

@@ -3,6 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
+use super::kernels::Kernels;
+use super::tiled;
 use crate::gpu::{
     Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, Work,
     fits_texture,
@@ -104,6 +106,8 @@ pub(crate) struct Network {
     device: Device,
     activation: Activation,
     layout: Layout,
+    /// Whether tiles lie in the memory of workgroups.
+    tiled: bool,
     /// Padded number of rows that the matrices hold.
     pub rows: usize,
     keeps: Keeps,
@@ -120,10 +124,13 @@ pub(crate) struct Network {
 /// How many padded rows of a network's activations a device can hold.
 pub(crate) fn largest_rows(device: &Device, layout: &Layout) -> usize {
     let bound = usize::try_from(device.largest_binding() / (4 * widest(layout) as u64)).unwrap_or(usize::MAX);
-    let bound = if textures(device, layout) {
-        bound.min(device.limits().max_texture_dimension_2d as usize)
-    } else {
-        bound
+    let limits = device.limits();
+    let bound = match Kernels::of_layers(device, layout) {
+        Kernels::Textures => bound.min(limits.max_texture_dimension_2d as usize),
+        Kernels::Tiled => {
+            bound.min(tiled::LEAST_ROWS as usize * limits.max_compute_workgroups_per_dimension as usize)
+        }
+        _ => bound,
     };
     bound / TILE_ROWS as usize * TILE_ROWS as usize
 }
@@ -142,6 +149,7 @@ impl Network {
     ) -> Result<Self> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
         let purpose = Purpose { what: "the activations of a batch", flag: "--batch or --hidden" };
+        let tiled = Kernels::of_layers(device, &layout) == Kernels::Tiled;
         let textures = textures(device, &layout);
         let matrix = |width: usize| Matrix::new(device, rows, width, textures, purpose);
         let buffer = |width: usize| device.buffer(4 * rows as u64 * width as u64, purpose);
@@ -162,6 +170,7 @@ impl Network {
             device: device.clone(),
             activation,
             layout,
+            tiled,
             rows,
             keeps,
             activations,
@@ -210,13 +219,18 @@ impl Network {
         for (index, layer) in self.layout.layers.iter().enumerate() {
             let hidden = index < last;
             let activation = if hidden { self.activation.name() } else { "identity" };
-            let variant = forward_variant(
-                habits,
-                layer,
-                activation,
-                hidden && self.keeps_slopes(),
-                (parameters.weights.is_some(), parameters.weights.is_some() && hidden),
-            );
+            let slopes = hidden && self.keeps_slopes();
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, rows, layer.width_out, 1);
+                (tile.forward(layer, activation, slopes), tile.groups(rows, layer.width_out, 1))
+            } else {
+                let textures = (parameters.weights.is_some(), parameters.weights.is_some() && hidden);
+                let tile = Tile::of(habits, layer);
+                (
+                    forward_variant(habits, layer, activation, slopes, textures),
+                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                )
+            };
             let uniform = self.rows(layer, rows, 1)?;
             let to = if hidden {
                 Binding::matrix(3, &self.activations[index + 1])
@@ -229,16 +243,15 @@ impl Network {
                 Binding::part(2, &parameters.buffer, layer.bytes()),
                 to,
             ];
-            if hidden && self.keeps_slopes() {
+            if slopes {
                 bindings.push(Binding::whole(4, &self.slopes[index]));
             }
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
             }
-            let tile = Tile::of(habits, layer);
-            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
-            let outputs = if hidden && self.keeps_slopes() { 2 } else { 1 };
-            let work = work(layer, rows, rows * (layer.width_in + outputs * layer.width_out) + layer.len());
+            let outputs = if slopes { 2 } else { 1 };
+            let numbers = rows * (layer.width_in + outputs * layer.width_out) + layer.len();
+            let work = product_work(layer, rows, numbers);
             dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
@@ -262,7 +275,16 @@ impl Network {
         let mut dispatches = Vec::new();
         for (index, layer) in self.layout.layers.iter().enumerate() {
             let hidden = index < last;
-            let variant = tangent_variant(habits, layer, !hidden, (textures, textures && hidden));
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, rows, layer.width_out, 1);
+                (tile.tangent(layer, !hidden), tile.groups(rows, layer.width_out, 1))
+            } else {
+                let tile = Tile::of(habits, layer);
+                (
+                    tangent_variant(habits, layer, !hidden, (textures, textures && hidden)),
+                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                )
+            };
             let uniform = self.device.uniform(&Rows {
                 count: to_u32(rows),
                 first_weight: to_u32(layer.first_row),
@@ -283,11 +305,9 @@ impl Network {
             if hidden {
                 bindings.push(Binding::whole(4, &primal.slopes[index]));
             }
-            let tile = Tile::of(habits, layer);
-            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
             let slopes = if hidden { period * layer.width_out } else { 0 };
             let numbers = rows * (layer.width_in + layer.width_out) + layer.len() + slopes;
-            let work = work(layer, rows, numbers);
+            let work = product_work(layer, rows, numbers);
             dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
@@ -309,7 +329,18 @@ impl Network {
         for (index, layer) in self.layout.layers.iter().enumerate().rev() {
             let textures = parameters.weights.is_some();
             let uniform = self.rows(layer, rows, slices)?;
-            let variant = backward_weight_variant(habits, layer, accumulate, textures);
+            let (width_in, width_out) = (layer.width_in, layer.width_out);
+            let tile = Tile::of(habits, layer);
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, width_out, width_in, slices);
+                (tile.backward_weight(layer, accumulate), tile.groups(width_out, width_in, slices))
+            } else {
+                let x = to_u32(width_out).div_ceil(tile.outputs * habits.tile_lanes);
+                (
+                    backward_weight_variant(habits, layer, accumulate, textures),
+                    [x, to_u32(width_in) / tile.inputs, to_u32(slices)],
+                )
+            };
             let end = 4 * ((slices - 1) * self.layout.len + layer.offset + layer.len()) as u64;
             let bindings = [
                 Binding::whole(0, &uniform),
@@ -317,18 +348,20 @@ impl Network {
                 Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
-            let tile = Tile::of(habits, layer);
-            let groups = [
-                to_u32(layer.width_out).div_ceil(tile.outputs * habits.tile_lanes),
-                to_u32(layer.width_in) / tile.inputs,
-                to_u32(slices),
-            ];
             let passes = if accumulate { 2 } else { 1 };
             let numbers = rows * (layer.width_out + layer.width_in) + passes * slices * layer.len();
-            let work_of_weights = work(layer, rows, numbers);
-            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work_of_weights));
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             if index > 0 {
-                let variant = backward_input_variant(habits, layer, textures);
+                let (variant, groups) = if self.tiled {
+                    let tile = tiled::Tile::of(habits, rows, width_in, 1);
+                    (tile.backward_input(layer), tile.groups(rows, width_in, 1))
+                } else {
+                    (
+                        backward_input_variant(habits, layer, textures),
+                        tile.groups(habits, rows, width_in, tile.inputs),
+                    )
+                };
                 let weights = match &parameters.weights {
                     Some(weights) => Binding::texture(2, weights),
                     None => Binding::part(2, &parameters.buffer, layer.bytes()),
@@ -340,9 +373,8 @@ impl Network {
                     Binding::whole(3, &self.slopes[index - 1]),
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
-                let groups = tile.groups(habits, rows, layer.width_in, tile.inputs);
                 let numbers = rows * (layer.width_out + 2 * layer.width_in) + layer.len();
-                let work = work(layer, rows, numbers);
+                let work = product_work(layer, rows, numbers);
                 dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             }
         }
@@ -434,7 +466,7 @@ pub(crate) fn backward_weight_variant(
 }
 
 /// The work of a product of matrices over a layer's weights that goes over so many numbers.
-fn work(layer: &LayerLayout, rows: usize, numbers: usize) -> Work {
+fn product_work(layer: &LayerLayout, rows: usize, numbers: usize) -> Work {
     Work::new(2 * rows * layer.inputs * layer.outputs, numbers)
 }
 

@@ -30,6 +30,8 @@ pub(crate) struct Tiles {
     rows: u32,
     tangents: usize,
     groups: usize,
+    /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
+    across: u32,
 }
 
 /// What a particle carries with it.
@@ -88,12 +90,19 @@ pub(crate) fn tiles(
     let room = limits.max_compute_workgroup_storage_size as usize / (16 * columns(layout, solver, load));
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
-    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups };
+    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups, across: 0 };
     if layout.layers.len() > MAX_LAYERS
         || load.directions > MOST_DIRECTIONS
         || iterations(layout, solver, load, cut(1, 1)) > habits.loop_iterations / 2
     {
         return None;
+    }
+    if habits.shared_layers
+        && load.directions == 0
+        && !solver.is_adaptive()
+        && let Some(tiles) = shared_tiles(limits, layout, solver, load)
+    {
+        return Some(tiles);
     }
     habits.integrator_tiles.iter().map(|(lanes, rows)| cut(*lanes, *rows)).find(|tiles| {
         let slots = tiles.rows as usize * (1 + tangents);
@@ -101,6 +110,29 @@ pub(crate) fn tiles(
             && tiles.lanes as usize * slots <= room
             && tiles.lanes <= limits.max_compute_invocations_per_workgroup
     })
+}
+
+/// The cut for lanes that share the layers (shaders/shared/layer_shared.wgsl): eight particles and eight outputs of a
+/// layer each. In wide networks an invocation would have more of them than registers, and narrow ones leave it idle.
+fn shared_tiles(limits: &wgpu::Limits, layout: &Layout, solver: &Solver, load: Load) -> Option<Tiles> {
+    let across: u32 = match widest(layout) {
+        17..=32 => 4,
+        33..=64 => 8,
+        _ => return None,
+    };
+    // One activation, not two, and a piece of the weights: 16 inputs of 8 outputs a lane.
+    let columns = columns(layout, solver, load) - widest(layout) / 4;
+    let bytes = |particles: u32| 16 * (columns * particles as usize + 16 * 2 * across as usize);
+    [64, 32]
+        .into_iter()
+        .find(|particles| bytes(*particles) <= limits.max_compute_workgroup_storage_size as usize)
+        .map(|particles| Tiles {
+            lanes: across * particles / 8,
+            rows: 8 / across,
+            tangents: 0,
+            groups: 1,
+            across,
+        })
 }
 
 /// Loop iterations of one invocation for one step, all loops of the kernel that are not unrolled added up.
@@ -143,6 +175,8 @@ pub(crate) fn fused_variant(
         .flag("STOCHASTIC", solver.method == Method::Stochastic)
         .flag("TRAJECTORY", trajectory)
         .flag("TEXTURES", textures);
+    let variant =
+        if tiles.across > 0 { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };
     match divergence {
         None => variant,
         Some(divergence) => variant

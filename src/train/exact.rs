@@ -110,7 +110,17 @@ impl Exact {
         let (points, velocities) = (read(&features, width)?, read(&conditional, out)?);
         let picks: Vec<[u32; 2]> = device.read(&picks, 0..8 * rows as u64)?;
         let times: Vec<f64> = picks.iter().map(|&[_, t]| f64::from(f32::from_bits(t))).collect();
-        let exact = Marginal::new(device, data, standardization, path)?.field_at(&points, &times)?.velocities;
+        // Of the data as the network sees them: standardised, and then rounded to float32.
+        let marginal = match standardization {
+            None => Marginal::new(device, data, None, path)?,
+            Some(standardization) => {
+                let mut seen = data.values().to_vec();
+                standardization.apply(&mut seen);
+                Marginal::new(device, &Dataset::from_rows(data.name(), seen, dim)?, None, path)?
+            }
+        };
+        let exact = marginal.field_at(&points, &times)?.velocities;
+        drop(marginal);
         let mut wide = widened(&exact, dim, out);
         wide.resize(padded * out, 0.0);
         let targets = [device.upload(&wide, purpose)?, conditional];

@@ -19,9 +19,9 @@ pub fn peak_flops(invocation: u32, chains: u32, steps: u32, a: f64, b: f64) -> [
 #[test]
 fn chains_end_where_the_geometric_series_does() {
     // x_n = aⁿ·x_0 + b·(1 − aⁿ)/(1 − a)
-    let (a, b, n) = (0.5f64, 0.75f64, 6);
-    let closed = |x: f64| a.powi(n) * x + b * (1.0 - a.powi(n)) / (1.0 - a);
-    for (component, sum) in peak_flops(70, 2, n as u32, a, b).into_iter().enumerate() {
+    let (a, b, n) = (0.5f64, 0.75f64, 6u8);
+    let closed = |x: f64| a.powi(n.into()) * x + b * (1.0 - a.powi(n.into())) / (1.0 - a);
+    for (component, sum) in peak_flops(70, 2, n.into(), a, b).into_iter().enumerate() {
         let begin = 0.25 * component as f64 + 6.0 / 256.0;
         assert!((sum - closed(begin) - closed(begin + 1.0)).abs() < 1e-14);
     }
