@@ -18,6 +18,7 @@
 //! | every particle takes its own, **adaptive** steps | [`sample`] | `adaptive`, `control`, `shared/controller` |
 //! | the divergence along the way is the **likelihood** of data and samples | [`sample`] | `shared/fused`, `probe`, `trace`, `shared/probe/*` |
 //! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
+//! | how fast it is, and how near to the device's **peak** | [`measure`] | `peak_flops`, `peak_bandwidth` |
 //! | what was learned is **shown** | [`report`] | |
 //!
 //! Every stage runs on the device, and hundreds of steps are one submission; the host reads the history. The

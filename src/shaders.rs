@@ -13,6 +13,7 @@ use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
 };
 use crate::gpu::{Habits, Matrices, Variant};
+use crate::measure::bench::peak_variants;
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
@@ -102,6 +103,9 @@ pub fn catalogue() -> Vec<Variant> {
         add(draw_variant(&architecture, &path, false, false, false, false));
     }
     add(Variant::new("known_answers"));
+    for habits in HABITS {
+        peak_variants(&habits).into_iter().for_each(&mut add);
+    }
     variants.into_values().collect()
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use windfield::data::Dataset;
-use windfield::gpu::Device;
+use windfield::gpu::{Device, Dispatch, Work};
 use windfield::model::{Activation, Kernels, Model};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
@@ -460,6 +460,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         kernel: &'static str,
         dispatch: String,
         flops: u64,
+        bytes: u64,
     }
     #[derive(Serialize)]
     struct Plan {
@@ -470,33 +471,38 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         parameters: usize,
         /// Of one step.
         flops: u64,
+        bytes: u64,
         dispatches: Vec<Item>,
     }
+    let work: Work = trainer.plan().iter().map(Dispatch::work).sum();
     let plan = Plan {
         schema: 1,
         adapter: Adapter::of(device),
         kernels: trainer.kernels().name(),
         batch: trainer.options().batch,
         parameters: trainer.architecture().parameters(),
-        flops: trainer.plan().iter().map(windfield::gpu::Dispatch::flops).sum(),
+        flops: work.flops,
+        bytes: work.bytes,
         dispatches: trainer
             .plan()
             .iter()
             .map(|dispatch| Item {
                 kernel: dispatch.kernel(),
                 dispatch: dispatch.describe(),
-                flops: dispatch.flops(),
+                flops: dispatch.work().flops,
+                bytes: dispatch.work().bytes,
             })
             .collect(),
     };
     context.say(&format!("\nOne step: {} dispatches, in this order", plan.dispatches.len()));
     for (place, item) in plan.dispatches.iter().enumerate() {
-        let flops = if item.flops == 0 { String::new() } else { format!("  {} FLOP", count(item.flops)) };
-        context.say(&format!("{:4}  {}{flops}", place + 1, item.dispatch));
+        let work = format!("{} FLOP, {} bytes", count(item.flops), count(item.bytes));
+        context.say(&format!("{:4}  {}  {work}", place + 1, item.dispatch));
     }
     context.say(&format!(
-        "      {} FLOP in the matrix products of a batch of {}",
+        "      {} FLOP and {} bytes at the least, with a batch of {}",
         count(plan.flops),
+        count(plan.bytes),
         plan.batch
     ));
     context.object(&plan)

@@ -5,12 +5,16 @@ mod compose;
 mod device;
 mod habits;
 mod matrix;
+mod memory;
 mod plan;
+mod profile;
 
-pub use adapter::{AdapterChoice, Adapters, INSTALL_HINT};
+pub use adapter::{AdapterChoice, AdapterRecord, Adapters, INSTALL_HINT};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::{Habits, Matrices};
 pub use matrix::{Matrix, Texture};
 pub(crate) use matrix::{fits_texture, widened};
-pub use plan::{Binding, Dispatch, Kernel};
+pub use memory::Memory;
+pub use plan::{Binding, Dispatch, Kernel, Work};
+pub use profile::{Clock, Profile, Timing};

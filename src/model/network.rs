@@ -6,7 +6,8 @@ use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
 use super::kernels::Kernels;
 use super::tiled;
 use crate::gpu::{
-    Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, fits_texture,
+    Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, Work,
+    fits_texture,
 };
 use crate::model::Activation;
 use crate::{Error, Result};
@@ -281,8 +282,10 @@ impl Network {
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
             }
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let outputs = if slopes { 2 } else { 1 };
+            let numbers = rows * (layer.width_in + outputs * layer.width_out) + layer.len();
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -335,8 +338,10 @@ impl Network {
             if hidden {
                 bindings.push(Binding::whole(4, &primal.slopes[index]));
             }
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let slopes = if hidden { period * layer.width_out } else { 0 };
+            let numbers = rows * (layer.width_in + layer.width_out) + layer.len() + slopes;
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -376,8 +381,10 @@ impl Network {
                 Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let passes = if accumulate { 2 } else { 1 };
+            let numbers = rows * (layer.width_out + layer.width_in) + passes * slices * layer.len();
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             if index > 0 {
                 let (variant, groups) = if self.tiled {
                     let tile = tiled::Tile::of(habits, rows, width_in, 1);
@@ -399,8 +406,9 @@ impl Network {
                     Binding::whole(3, &self.slopes[index - 1]),
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
-                dispatches
-                    .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+                let numbers = rows * (layer.width_out + 2 * layer.width_in) + layer.len();
+                let work = product_work(layer, rows, numbers);
+                dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             }
         }
         Ok(dispatches)
@@ -490,8 +498,9 @@ pub(crate) fn backward_weight_variant(
         .flag("TEXTURES", textures)
 }
 
-fn flops(layer: &LayerLayout, rows: usize) -> u64 {
-    2 * rows as u64 * layer.inputs as u64 * layer.outputs as u64
+/// The work of a product of matrices over a layer's weights that goes over so many numbers.
+fn product_work(layer: &LayerLayout, rows: usize, numbers: usize) -> Work {
+    Work::new(2 * rows * layer.inputs * layer.outputs, numbers)
 }
 
 /// Sizes on the device are `u32`. Whatever does not fit was refused by a limit before it comes here.

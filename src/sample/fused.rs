@@ -9,7 +9,7 @@ use super::layout::{Particle, Tableau};
 use super::sampler::Particles;
 use super::timetable::Timetable;
 use crate::flow::{Divergence, Method, Solver};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
 use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
 use crate::{Error, Result};
 
@@ -206,6 +206,10 @@ pub(crate) struct Fused {
     steps: u32,
     /// Particles of the last dispatch.
     rows: usize,
+    /// Of one particle in one step.
+    flops: u64,
+    /// Numbers that a dispatch reads of the network, and of each particle reads and writes.
+    numbers: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -290,8 +294,11 @@ impl Fused {
             * solver.stages() as u64;
         let steps =
             u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
+        let evaluations = (solver.stages() * (1 + load.directions)) as u64;
         Ok(Self {
             device: device.clone(),
+            flops: architecture.flops() * evaluations,
+            numbers: (layout.len, 2 * load.state() + if kept.is_some() { 8 * load.quads() } else { 0 }),
             dispatch,
             tiles,
             uniform,
@@ -304,10 +311,15 @@ impl Fused {
         })
     }
 
+    /// The dispatch over so many particles.
+    fn over(&self, rows: usize) -> Dispatch {
+        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
+        self.dispatch.clone().with_groups(groups)
+    }
+
     /// One dispatch, and what it teaches of the next one's length.
     fn dispatch(&mut self, rows: usize) -> Result<()> {
-        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
-        let dispatch = self.dispatch.clone().with_groups(groups);
+        let dispatch = self.over(rows);
         let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
         self.device.write(&self.uniform, &[self.tableau])?;
         let submission = self.device.submit([&dispatch], &[])?;
@@ -339,27 +351,47 @@ impl Fused {
                 return Err(Error::Interrupted);
             }
             let steps = self.steps.min(end - step);
-            let mut lines: Vec<[f32; 4]> = Vec::new();
-            for i in step..step + steps {
-                let step = timetable.step(i);
-                lines.push([step.h, step.noise, step.weights[0], step.weights[1]]);
-                lines.extend(step.stages);
-            }
-            if let Extent::Fixed(buffer) = &self.extent {
-                self.device.write(buffer, &lines)?;
-            }
-            self.tableau = Tableau {
-                seed: address.0,
-                first_row: address.1,
-                rows: to_u32(rows),
-                first_step: step,
-                steps,
-                ..self.tableau
-            };
+            self.tell(rows, address, timetable, step, steps)?;
             self.dispatch(rows)?;
             step += steps;
         }
         Ok(())
+    }
+
+    /// Tells the kernel the steps of its next dispatch.
+    fn tell(
+        &mut self,
+        rows: usize,
+        address: ([u32; 2], u32),
+        timetable: &Timetable,
+        first_step: u32,
+        steps: u32,
+    ) -> Result<()> {
+        let mut lines: Vec<[f32; 4]> = Vec::new();
+        for i in first_step..first_step + steps {
+            let step = timetable.step(i);
+            lines.push([step.h, step.noise, step.weights[0], step.weights[1]]);
+            lines.extend(step.stages);
+        }
+        if let Extent::Fixed(buffer) = &self.extent {
+            self.device.write(buffer, &lines)?;
+        }
+        let (seed, first_row) = address;
+        self.tableau = Tableau { seed, first_row, rows: to_u32(rows), first_step, steps, ..self.tableau };
+        Ok(())
+    }
+
+    /// The dispatch of the first steps of a timetable, and how many these are.
+    pub fn plan(&mut self, rows: usize, timetable: &Timetable) -> Result<(Dispatch, u32)> {
+        let steps = self.first_steps.min(timetable.steps);
+        self.tell(rows, ([0; 2], 0), timetable, 0, steps)?;
+        self.device.write(&self.uniform, &[self.tableau])?;
+        let (network, particle) = self.numbers;
+        let work = Work {
+            flops: self.flops * rows as u64 * u64::from(steps),
+            ..Work::new(0, network + rows * particle)
+        };
+        Ok((self.over(rows).with_work(work), steps))
     }
 
     /// Carries particles through the interval of `tableau` until all of them have arrived.

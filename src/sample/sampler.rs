@@ -10,7 +10,7 @@ use super::likelihood::LogDensity;
 use super::timetable::Timetable;
 use crate::data::Dataset;
 use crate::flow::{Diffusion, Divergence, Evaluation, Grid, Method, Path, Quantity, SOLVERS, Solver};
-use crate::gpu::{Binding, Buffer, Device, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
 use crate::model::{Architecture, Kernels, Layout, Model, Parameters, TILE_ROWS, largest_rows, to_u32};
 use crate::{Error, Result};
 
@@ -458,6 +458,30 @@ impl Sampler {
             flow.evaluations = vec![self.options.steps * to_u32(self.options.solver.stages()); rows];
         }
         Ok(flow)
+    }
+
+    /// The dispatches of the first steps of so many particles, in order, and how many steps these are: what a profile
+    /// looks at. The particles are samples of the seed.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an adaptive solver, whose steps are not known beforehand, or more particles than
+    /// [`Sampler::chunk_rows`]; [`Error::Device`].
+    pub fn plan(&mut self, rows: usize) -> Result<(Vec<Dispatch>, u32)> {
+        fits(rows, self.rows)?;
+        if self.options.solver.is_adaptive() {
+            return Err(Error::config(
+                format!("the steps of {} are not known beforehand", self.options.solver.name),
+                "use a solver with fixed steps",
+            ));
+        }
+        let address = self.address(0, rows)?;
+        self.draw(address, rows)?;
+        match &mut self.engine {
+            Engine::Fused(fused) => {
+                fused.plan(rows, &self.timetable).map(|(dispatch, steps)| (vec![dispatch], steps))
+            }
+            Engine::Layered(layered) => layered.plan(rows, &self.timetable).map(|plan| (plan, 1)),
+        }
     }
 
     /// Samples `first .. first + rows` at t1, [rows, d].

@@ -4,7 +4,7 @@ use super::coupling::Coupler;
 use super::layout::{Chunk, State};
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Path};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant, Work};
 use crate::model::{Architecture, PAD};
 use crate::{Error, Result};
 
@@ -161,7 +161,12 @@ pub(crate) fn draw(
     }
     let blocks = architecture.features().next_multiple_of(PAD) / 4;
     let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
-    device.dispatch(&variant, &bindings, groups)
+    let (rows, dim) = (chunk.1, architecture.dim);
+    // Of a coordinate: its normal by Box and Muller's formula, and the two sums of the path.
+    let flops = rows * (16 * dim + 2 * architecture.time_frequencies);
+    let ends = if source { 2 } else { 1 } + if targets.export.is_some() { 2 } else { 0 };
+    let numbers = rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(coupled));
+    Ok(device.dispatch(&variant, &bindings, groups)?.with_work(Work::new(flops, numbers)))
 }
 
 /// A batch as a training step draws it, in the network's coordinates: row-major [B, d].

@@ -2,7 +2,7 @@
 
 use super::batch::{DrawSources, pair_variant};
 use crate::flow::Path;
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
 use crate::model::{Architecture, Layout, NetworkTable, PAD, Parameters, to_u32};
 use crate::{Error, Result};
 
@@ -141,9 +141,13 @@ impl FusedGradient {
         if let Some(weights) = &parameters.weights {
             bindings.push(Binding::texture(10, weights));
         }
-        let flops = 3 * batch as u64 * architecture.flops();
+        // The weights are read, each slice is written; batches are small beside them.
+        let work = Work {
+            flops: 3 * batch as u64 * architecture.flops(),
+            bytes: 4 * (slices as u64 + 1) * layout.len as u64,
+        };
         let groups = [to_u32(slices) / tile.groups, 1, 1];
-        let dispatch = device.dispatch(&variant, &bindings, groups)?.with_flops(flops);
+        let dispatch = device.dispatch(&variant, &bindings, groups)?.with_work(work);
         Ok(Self { dispatch, sums })
     }
 }

@@ -14,7 +14,7 @@ use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
-use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant};
+use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
     Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
     to_u32,
@@ -792,7 +792,8 @@ fn plan(
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
     ];
-    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?);
+    let sums = sums.1 + if optimiser.is_some() { square_partials(layout) } else { 0 };
+    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?.with_work(Work::new(sums, sums)));
     if let Some(optimiser) = &optimiser {
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
     }
@@ -858,11 +859,11 @@ impl Optimiser {
     /// Adds the slices up: the gradient is the first of them from then on.
     pub fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
         let bindings = [Binding::whole(0, &self.gradient), Binding::whole(1, &self.squares)];
-        device.dispatch(
-            &reduce_variant(layout, self.slices),
-            &bindings,
-            device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES),
-        )
+        // The slices are added up, and the sum is squared and added once more; a single one stays where it is.
+        let written = usize::from(self.slices > 1);
+        let work = Work::new((self.slices + 1) * layout.len, (self.slices + written) * layout.len);
+        let groups = device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES);
+        Ok(device.dispatch(&reduce_variant(layout, self.slices), &bindings, groups)?.with_work(work))
     }
 
     fn update(
@@ -889,7 +890,12 @@ impl Optimiser {
             bindings.push(Binding::whole(7, &atlas));
             bindings.push(Binding::texture(8, weights));
         }
-        device.dispatch(&variant, &bindings, device.groups(layout.len as u64 / 4, LANES))
+        // The gradient is read; parameters, moments and the average are read and written, and the weights copied.
+        let (average, copy) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
+        let arrays = 7 + if average { 2 } else { 0 } + usize::from(copy);
+        let work = Work::new((16 + if average { 3 } else { 0 }) * layout.len, arrays * layout.len);
+        let groups = device.groups(layout.len as u64 / 4, LANES);
+        Ok(device.dispatch(&variant, &bindings, groups)?.with_work(work))
     }
 }
 
@@ -922,9 +928,10 @@ pub(crate) fn step_variant() -> Variant {
 
 /// The variant of `adamw` for a network.
 pub(crate) fn adamw_variant(layout: &Layout, average: bool, textures: bool) -> Variant {
-    Variant::new("adamw")
+    let variant = Variant::new("adamw")
         .with("QUADS", to_u32(layout.len / 4))
         .with("LANES", LANES)
         .flag("AVERAGE", average)
-        .flag("TEXTURES", textures)
+        .flag("TEXTURES", textures);
+    if textures { variant.with("LAYERS", to_u32(layout.layers.len())) } else { variant }
 }

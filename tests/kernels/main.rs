@@ -29,6 +29,7 @@ mod loss;
 mod marginal;
 mod optimizer;
 mod path;
+mod peak;
 mod random;
 mod stage;
 mod structs;
