@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test judges interop bench-peers doc pictures fmt clean
+.PHONY: help build demo test judges interop bench bench-peers doc pictures fmt clean
 
 # windfield as it is called here: built when its sources have changed.
 WINDFIELD := cargo run --quiet --release --
@@ -40,6 +40,10 @@ interop: ## exchanges models, fields and training steps with PyTorch, installed 
 	@.ci/install interop
 	cargo build --release
 	python3 tests/interop/pytorch.py "$$($(TARGET))/release/windfield"
+
+bench: ## measures how fast this device is, and how near to its own peak
+	cargo build --release
+	$(WINDFIELD) bench
 
 bench-peers: ## measures PyTorch, JAX and burn at the same work, installed under target/peers; PEERS='--threads 2'
 	@.ci/install peers

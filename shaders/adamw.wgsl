@@ -18,6 +18,9 @@
 //#end
 
 const QUADS: u32 = 64u;  // parameters / 4, padded
+//#if TEXTURES
+const LAYERS: u32 = 1u;
+//#end
 const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> schedule: Schedule;
@@ -35,7 +38,8 @@ const LANES: u32 = 64u;
 
 fn publish(at: u32, p: vec4f) {
     var entry = atlas.entries[0];
-    for (var layer = 1u; layer < atlas.layers; layer++) {
+    // By number: Mesa's software rasterizer compiles a kernel anew for every dispatch if it indexes this table in a loop.
+    for (var layer = 0u; layer < LAYERS; layer++) { //#unroll
         let next = atlas.entries[layer];
         entry = select(entry, next, at >= next.x);
     }

@@ -6,7 +6,8 @@
 // and each of its stages (t, c, α, β): k = α·y + β·v(c·y, t) is the velocity of the model itself with (t, 1, 0, 1), of
 // another schedule, or the drift of a stochastic flow (src/flow/evaluation.rs).
 //
-// Variants: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
+// Variants: SHARED      the lanes of a workgroup share the layers
+//           TEXTURES    W is a texture (src/gpu/matrix.rs says when)
 //           DIVERGENCE  ∫ div v dt along the way (eq. 4)
 //           MULTISTEP   x ← x + h·(w0·k + w1·k of the step before)
 //           STOCHASTIC  and + noise·ξ, ξ ~ N(0, I): Euler–Maruyama

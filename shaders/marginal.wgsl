@@ -1,13 +1,15 @@
 // The softmax weights of the data at given points, and the weighted sums that make up the marginal density and field
-// of a data set (eq. 5, 6), slice by slice, for small dimensions. For a query x with a = a(t), b = b(t) and the rows
-// x1_j of a slice of the data:
+// of a data set (eq. 5, 6), slice by slice, for small dimensions. For a query x with a = a(t), b = b(t), the rows x1_j
+// of a slice of the data, and the coordinates (x1 − mean)/std in which the path is laid:
 //
-//     r_j = x − a·x1_j                      l_j = −‖r_j‖²·log2(e)/(2b²)
-//     top = max_j l_j                       sum = Σ_j 2^(l_j − top)
-//     moments = Σ_j 2^(l_j − top)·x1_j  and  Σ_j 2^(l_j − top)·r_j
+//     r_j = (x − mean)/std − a·(x1_j − mean)/std = a·(c − x1_j)/std + g
+//     l_j = −‖r_j‖²·log2(e)/(2b²)           top = max_j l_j            sum = Σ_j 2^(l_j − top)
+//     moments = Σ_j 2^(l_j − top)·(c − x1_j)
 //
-// r_j is computed as (x − s·x1_j) + (s − a)·x1_j with s the nearer one of 0 and 1 to a: where the path arrives at the
-// data, x − x1_j is exact and the rest is small, so r_j is accurate next to b, however small that becomes.
+// The host has chosen c near those x1 from which a path is likely to pass x, and g to go with it (`Marginal` says how).
+// Differences of numbers that are near to each other are exact, and what c does not say of x is small: so r_j is
+// accurate next to b, however small that becomes, from data in their own units. Both moments of eq. 6 follow from the
+// one of c − x1.
 //
 // One invocation takes QUERIES queries over the rows of one slice, ROWS at a time with one common rescaling, and
 // keeps everything in registers. Invocations run over tiles of queries first, then over slices.
@@ -22,10 +24,12 @@ const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> slices: Slices;
 @group(0) @binding(1) var<storage, read> data: array<f32>;                 // [N, DIM]
-@group(0) @binding(2) var<storage, read> points: array<f32>;               // [queries, DIM]
-@group(0) @binding(3) var<storage, read> schedule: array<vec4f>;           // [queries]: s, s − a, log2(e)/(2b²), 0
-@group(0) @binding(4) var<storage, read_write> sums: array<vec2f>;         // [slices, queries]: top, sum
-@group(0) @binding(5) var<storage, read_write> moments: array<vec4f>;      // [slices, 2, queries, QUADS]: of x1, of r
+@group(0) @binding(2) var<storage, read> centres: array<f32>;              // [queries, DIM]: c
+@group(0) @binding(3) var<storage, read> offsets: array<f32>;              // [queries, DIM]: g
+@group(0) @binding(4) var<storage, read> schedule: array<vec2f>;           // [queries]: a, log2(e)/(2b²)
+@group(0) @binding(5) var<storage, read> columns: array<f32>;              // [DIM]: 1/std
+@group(0) @binding(6) var<storage, read_write> sums: array<vec2f>;         // [slices, queries]: top, sum
+@group(0) @binding(7) var<storage, read_write> moments: array<vec4f>;      // [slices, queries, QUADS]
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -39,25 +43,23 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let begin = slices.first_row + slice * SLICE_ROWS;
     let end = min(begin + SLICE_ROWS, slices.first_row + slices.rows);
 
-    var x: array<f32, QUERIES * DIM>;
-    var near: array<f32, QUERIES>;
-    var rest: array<f32, QUERIES>;
+    var centre: array<f32, QUERIES * DIM>;
+    var slope: array<f32, QUERIES * DIM>;
+    var offset: array<f32, QUERIES * DIM>;
     var sharpness: array<f32, QUERIES>;
     var top: array<f32, QUERIES>;
     var sum: array<f32, QUERIES>;
-    var mean: array<f32, QUERIES * DIM>;
-    var residual: array<f32, QUERIES * DIM>;
+    var moment: array<f32, QUERIES * DIM>;
     for (var q = 0u; q < QUERIES; q++) { //#unroll
         let entry = schedule[first + q];
-        near[q] = entry.x;
-        rest[q] = entry.y;
-        sharpness[q] = entry.z;
+        sharpness[q] = entry.y;
         top[q] = LOWEST;
         sum[q] = 0.0;
         for (var k = 0u; k < DIM; k++) { //#unroll
-            x[q * DIM + k] = points[(first + q) * DIM + k];
-            mean[q * DIM + k] = 0.0;
-            residual[q * DIM + k] = 0.0;
+            centre[q * DIM + k] = centres[(first + q) * DIM + k];
+            slope[q * DIM + k] = entry.x * columns[k];
+            offset[q * DIM + k] = offsets[(first + q) * DIM + k];
+            moment[q * DIM + k] = 0.0;
         }
     }
     for (var row = begin; row < end; row += ROWS) {
@@ -73,7 +75,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             for (var j = 0u; j < ROWS; j++) { //#unroll
                 var square = 0.0;
                 for (var k = 0u; k < DIM; k++) { //#unroll
-                    let r = (x[q * DIM + k] - near[q] * y[j * DIM + k]) + rest[q] * y[j * DIM + k];
+                    let r = slope[q * DIM + k] * (centre[q * DIM + k] - y[j * DIM + k]) + offset[q * DIM + k];
                     square += r * r;
                 }
                 // A row beyond the end weighs nothing.
@@ -89,14 +91,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             sum[q] = sum[q] * keep + more;
             for (var k = 0u; k < DIM; k++) { //#unroll
                 var m = 0.0;
-                var n = 0.0;
                 for (var j = 0u; j < ROWS; j++) { //#unroll
-                    let r = (x[q * DIM + k] - near[q] * y[j * DIM + k]) + rest[q] * y[j * DIM + k];
-                    m += w[j] * y[j * DIM + k];
-                    n += w[j] * r;
+                    m += w[j] * (centre[q * DIM + k] - y[j * DIM + k]);
                 }
-                mean[q * DIM + k] = mean[q * DIM + k] * keep + m;
-                residual[q * DIM + k] = residual[q * DIM + k] * keep + n;
+                moment[q * DIM + k] = moment[q * DIM + k] * keep + m;
             }
         }
     }
@@ -104,15 +102,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         sums[slice * slices.queries + first + q] = vec2f(top[q], sum[q]);
         for (var quad = 0u; quad < QUADS; quad++) { //#unroll
             var m = vec4f(0.0);
-            var r = vec4f(0.0);
             for (var i = 0u; i < 4u; i++) { //#unroll
                 if (4u * quad + i < DIM) {
-                    m[i] = mean[min(q * DIM + 4u * quad + i, QUERIES * DIM - 1u)];
-                    r[i] = residual[min(q * DIM + 4u * quad + i, QUERIES * DIM - 1u)];
+                    m[i] = moment[min(q * DIM + 4u * quad + i, QUERIES * DIM - 1u)];
                 }
             }
-            moments[(2u * slice * slices.queries + first + q) * QUADS + quad] = m;
-            moments[((2u * slice + 1u) * slices.queries + first + q) * QUADS + quad] = r;
+            moments[(slice * slices.queries + first + q) * QUADS + quad] = m;
         }
     }
 }

@@ -1,7 +1,7 @@
 // The logarithms (base 2) of the softmax weights of the data at given points, for any dimension (eq. 5, 6; see
 // marginal.wgsl, which does all of it at once where the dimension is small):
 //
-//     l_j = −‖x − a·x1_j‖²·log2(e)/(2b²),    x − a·x1_j = (x − s·x1_j) + (s − a)·x1_j
+//     l_j = −‖a·(c − x1_j)/std + g‖²·log2(e)/(2b²)
 //
 // One invocation computes a tile of QUERIES queries by ROWS rows of the data. Invocations run over tiles of queries
 // first, then over tiles of rows. Rows beyond the end, up to the whole slice, get LOWEST.
@@ -15,9 +15,11 @@ const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> slices: Slices;
 @group(0) @binding(1) var<storage, read> data: array<vec4f>;               // [N, QUADS]
-@group(0) @binding(2) var<storage, read> points: array<vec4f>;             // [queries, QUADS]
-@group(0) @binding(3) var<storage, read> schedule: array<vec4f>;           // [queries]: s, s − a, log2(e)/(2b²), 0
-@group(0) @binding(4) var<storage, read_write> logits: array<vec4f>;       // [slices·SLICE_ROWS, queries / 4]
+@group(0) @binding(2) var<storage, read> centres: array<vec4f>;            // [queries, QUADS]: c
+@group(0) @binding(3) var<storage, read> offsets: array<vec4f>;            // [queries, QUADS]: g
+@group(0) @binding(4) var<storage, read> schedule: array<vec2f>;           // [queries]: a, log2(e)/(2b²)
+@group(0) @binding(5) var<storage, read> columns: array<vec4f>;            // [QUADS]: 1/std
+@group(0) @binding(6) var<storage, read_write> logits: array<vec4f>;       // [slices·SLICE_ROWS, queries / 4]
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
@@ -31,12 +33,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let begin = slices.first_row + row;
     let last = slices.first_row + slices.rows - 1u;
 
-    var near: array<f32, QUERIES>;
-    var rest: array<f32, QUERIES>;
+    var slope: array<f32, QUERIES>;
     var squares: array<f32, QUERIES * ROWS>;
     for (var q = 0u; q < QUERIES; q++) { //#unroll
-        near[q] = schedule[first + q].x;
-        rest[q] = schedule[first + q].y;
+        slope[q] = schedule[first + q].x;
         for (var j = 0u; j < ROWS; j++) { //#unroll
             squares[q * ROWS + j] = 0.0;
         }
@@ -46,10 +46,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         for (var j = 0u; j < ROWS; j++) { //#unroll
             y[j] = data[min(begin + j, last) * QUADS + k];
         }
+        let column = columns[k];
         for (var q = 0u; q < QUERIES; q++) { //#unroll
-            let x = points[(first + q) * QUADS + k];
+            let centre = centres[(first + q) * QUADS + k];
+            let offset = offsets[(first + q) * QUADS + k];
+            let slopes = slope[q] * column;
             for (var j = 0u; j < ROWS; j++) { //#unroll
-                let r = (x - near[q] * y[j]) + rest[q] * y[j];
+                let r = slopes * (centre - y[j]) + offset;
                 squares[q * ROWS + j] += dot(r, r);
             }
         }
@@ -58,7 +61,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         for (var h = 0u; h < QUERIES / 4u; h++) { //#unroll
             var l = vec4f(LOWEST);
             for (var i = 0u; i < 4u; i++) { //#unroll
-                l[i] = select(LOWEST, -squares[(4u * h + i) * ROWS + j] * schedule[first + 4u * h + i].z, begin + j <= last);
+                l[i] = select(LOWEST, -squares[(4u * h + i) * ROWS + j] * schedule[first + 4u * h + i].y, begin + j <= last);
             }
             logits[(row + j) * (slices.queries / 4u) + first / 4u + h] = l;
         }

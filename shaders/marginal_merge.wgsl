@@ -20,19 +20,18 @@ const LEVELS: u32 = 3u;
 
 @group(0) @binding(0) var<uniform> slices: Slices;
 @group(0) @binding(1) var<storage, read> sums: array<vec2f>;                   // [slices, queries]: top, sum
-@group(0) @binding(2) var<storage, read> moments: array<vec4f>;                // [slices, 2, queries, QUADS]
+@group(0) @binding(2) var<storage, read> moments: array<vec4f>;                // [slices, queries, QUADS]
 @group(0) @binding(3) var<storage, read_write> total_sums: array<vec2f>;       // [LEVELS, queries, QUADS]
-@group(0) @binding(4) var<storage, read_write> total_moments: array<vec4f>;    // [LEVELS, 2, queries, QUADS]: of x1, of r
+@group(0) @binding(4) var<storage, read_write> total_moments: array<vec4f>;    // [LEVELS, queries, QUADS]
 
 struct Sums {
-    mean: vec4f,
-    residual: vec4f,
+    moment: vec4f,
     top: f32,
     sum: f32,
 }
 
 fn nothing() -> Sums {
-    return Sums(vec4f(0.0), vec4f(0.0), LOWEST, 0.0);
+    return Sums(vec4f(0.0), LOWEST, 0.0);
 }
 
 fn merged(a: Sums, b: Sums) -> Sums {
@@ -40,8 +39,7 @@ fn merged(a: Sums, b: Sums) -> Sums {
     let keep = weight(a.top - top);
     let take = weight(b.top - top);
     return Sums(
-        keep * a.mean + take * b.mean,
-        keep * a.residual + take * b.residual,
+        keep * a.moment + take * b.moment,
         top,
         keep * a.sum + take * b.sum,
     );
@@ -60,12 +58,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         levels[l] = nothing();
         if (slices.begun != 0u) {
             let before = total_sums[l * stride + index];
-            levels[l] = Sums(
-                total_moments[2u * l * stride + index],
-                total_moments[(2u * l + 1u) * stride + index],
-                before.x,
-                before.y,
-            );
+            levels[l] = Sums(total_moments[l * stride + index], before.x, before.y);
         }
     }
     for (var s = 0u; s < slices.count; s++) {
@@ -79,17 +72,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             levels[1] = nothing();
         }
         let slice = sums[s * slices.queries + query];
-        let more = Sums(
-            moments[2u * s * stride + index],
-            moments[(2u * s + 1u) * stride + index],
-            slice.x,
-            slice.y,
-        );
-        levels[0] = merged(levels[0], more);
+        levels[0] = merged(levels[0], Sums(moments[s * stride + index], slice.x, slice.y));
     }
     for (var l = 0u; l < LEVELS; l++) { //#unroll
         total_sums[l * stride + index] = vec2f(levels[l].top, levels[l].sum);
-        total_moments[2u * l * stride + index] = levels[l].mean;
-        total_moments[(2u * l + 1u) * stride + index] = levels[l].residual;
+        total_moments[l * stride + index] = levels[l].moment;
     }
 }

@@ -12,9 +12,10 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
 };
-use crate::gpu::{Habits, Variant};
+use crate::gpu::{Habits, Matrices, Variant};
+use crate::measure::bench::peak_variants;
 use crate::model::{
-    ACTIVATIONS, Activation, Architecture, Layout, backward_input_variant, backward_weight_variant,
+    ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
 };
 use crate::sample::{
@@ -22,7 +23,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    adamw_variant, draw_variant, endpoints_variant, loss_variant, reduce_variant, step_variant,
+    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
+    reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -50,6 +52,10 @@ pub fn catalogue() -> Vec<Variant> {
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
             }
+            if time_frequencies == 0 {
+                tiled(&architecture, &layout, place, &mut add);
+            }
+            fused_gradients(dim, time_frequencies, silu, &mut add);
         }
         for source in [false, true] {
             add(noise_variant(dim, 0, source));
@@ -81,9 +87,13 @@ pub fn catalogue() -> Vec<Variant> {
         let layout = Layout::new(&architecture);
         for habits in HABITS {
             for training in [false, true] {
-                let textures = (habits.textures, habits.textures);
+                let textures = habits.matrices == Matrices::Textures;
+                let textures = (textures, textures);
                 add(forward_variant(&habits, &layout.layers[0], name, training, textures));
             }
+        }
+        for training in [false, true] {
+            add(TILES[3].forward(&layout.layers[0], name, training));
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
@@ -93,7 +103,37 @@ pub fn catalogue() -> Vec<Variant> {
         add(draw_variant(&architecture, &path, false, false, false, false));
     }
     add(Variant::new("known_answers"));
+    for habits in HABITS {
+        peak_variants(&habits).into_iter().for_each(&mut add);
+    }
     variants.into_values().collect()
+}
+
+/// A step's gradient in one dispatch, for narrow networks: with subgroups of the sizes that it knows, and without.
+fn fused_gradients(
+    dim: usize,
+    time_frequencies: usize,
+    activation: Activation,
+    add: &mut impl FnMut(Variant),
+) {
+    // One network for each dimension; their sizes are all that differs.
+    let hidden: &[usize] = if dim == 3 { &[17] } else { &[64, 64, 64] };
+    let architecture = Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies };
+    let layout = Layout::new(&architecture);
+    for habits in HABITS {
+        for subgroup in [None, Some(4), Some(8)] {
+            // What every WebGPU device offers, so that every compiler can take it.
+            let limits = wgpu::Limits::default();
+            let Some(tile) = FusedTile::of(&habits, &limits, subgroup, &architecture, &layout) else {
+                continue;
+            };
+            let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
+            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+            if dim == 3 && time_frequencies > 0 {
+                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+            }
+        }
+    }
 }
 
 /// The ways in which work is laid out.
@@ -101,7 +141,7 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 
 /// The kernels of a training step and of the layered integrator.
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
-    let textures = habits.textures;
+    let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
         add(endpoints_variant(architecture.dim, source));
         for coupled in [false, true] {
@@ -136,6 +176,26 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     layered(architecture, layout, habits, divergences, add);
 }
 
+/// The kernels of layers that have their tiles in the workgroup's memory: each shape of tiles at every other layer.
+fn tiled(architecture: &Architecture, layout: &Layout, first: usize, add: &mut impl FnMut(Variant)) {
+    let last = layout.layers.len() - 1;
+    for (place, layer) in layout.layers.iter().enumerate() {
+        let tile = TILES[(first + place) % TILES.len()];
+        let activation = if place < last { architecture.activation.name() } else { "identity" };
+        add(tile.forward(layer, activation, false));
+        add(tile.tangent(layer, place == last));
+        if place < last {
+            add(tile.forward(layer, activation, true));
+        }
+        if place > 0 {
+            add(tile.backward_input(layer));
+        }
+        for accumulate in [false, true] {
+            add(tile.backward_weight(layer, accumulate));
+        }
+    }
+}
+
 /// The ways in which a divergence is found, and none.
 const DIVERGENCES: [Option<Divergence>; 4] = [
     None,
@@ -152,7 +212,7 @@ fn layered(
     divergences: &[Option<Divergence>],
     add: &mut impl FnMut(Variant),
 ) {
-    let (textures, dim) = (habits.textures, architecture.dim);
+    let (textures, dim) = (habits.matrices == Matrices::Textures, architecture.dim);
     let last = layout.layers.len() - 1;
     for divergence in divergences.iter().copied() {
         let extra = Load::new(architecture, divergence).extra;
@@ -198,7 +258,7 @@ fn integrators(
                 let Some(tiles) = tiles(&habits, &limits, &layout, solver, load) else { continue };
                 for trajectory in [false, true] {
                     if trajectory <= solver.is_adaptive() {
-                        let textures = habits.textures;
+                        let textures = habits.matrices == Matrices::Textures;
                         add(fused_variant(
                             architecture,
                             &layout,
@@ -248,7 +308,8 @@ impl Target {
         })
     }
 
-    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used.
+    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used but subgroups, by
+    /// the variants that say so.
     ///
     /// # Errors
     /// [`Error::Device`] if it is not valid, or cannot be translated.
@@ -260,7 +321,9 @@ impl Target {
         };
         let module =
             naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let capabilities =
+            if variant.has("SUBGROUPS") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .map_err(|error| refuse(error.emit_to_string(&source)))?;
         (self.write)(&module, &info).map_err(|reason| refuse(format!("as {}: {reason}", self.name)))

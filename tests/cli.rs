@@ -283,6 +283,27 @@ fn resume_takes_no_other_settings() {
 }
 
 #[test]
+fn kernels_can_be_chosen_and_are_told() {
+    let place = Place::new();
+    let steps = "--steps 20";
+    let taken = |line: &str| place.json(line)["kernels"].as_str().unwrap().to_owned();
+    for name in ["buffers", "tiled"] {
+        assert_eq!(taken(&format!("train {SMALL} {steps} --kernels {name} --out {name}")), name);
+        let config = fs::read_to_string(place.path(name).join("config.toml")).unwrap();
+        assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");
+        assert_eq!(taken(&format!("sample {name}/model.safetensors -n 10 --kernels {name}")), name);
+    }
+    let auto = taken(&format!("train {SMALL} {steps} --out auto"));
+    assert!(auto != "auto" && auto != "layered", "{auto}");
+    assert_eq!(taken("train --resume buffers --steps 30 --no-pictures"), "buffers");
+    assert_eq!(taken("train --resume buffers --steps 40 --no-pictures --kernels auto"), auto);
+    assert_eq!(taken("train --resume buffers --steps 50 --no-pictures"), auto);
+    let deep = format!("train --data moons --hidden {} --kernels textures {steps}", vec!["8"; 40].join(","));
+    let complaint = complaint(&deep, &place.run(&deep), 1);
+    assert!(complaint.contains("--kernels textures") && complaint.contains("--kernels auto"), "{complaint}");
+}
+
+#[test]
 fn a_run_is_never_overwritten_unasked() {
     let place = Place::new();
     place.model();
@@ -1180,4 +1201,93 @@ fn coupled_runs_are_resumed_and_their_batches_written() {
     assert!(coupled < 0.5 * independent, "{coupled} and {independent}");
     let sourced = mean_cost(&format!("{coupling} --source rings:200"));
     assert!(sourced < 0.8 * mean_cost("--batch 32 --source rings:200"), "{sourced}");
+}
+
+#[test]
+fn bench_measures_and_compares() {
+    let place = Place::new();
+    let fast = "--shape 2:1x8:16 --rounds 2 --seconds 0.02";
+    let report = place.json(&format!("bench {fast}"));
+    assert_eq!(report["windfield"], env!("CARGO_PKG_VERSION"));
+    for (figure, unit) in
+        [("training", "steps_per_s"), ("sampling", "samples_per_s"), ("likelihood", "likelihoods_per_s")]
+    {
+        let row = &report[figure][0];
+        assert_eq!((row["shape"].as_str(), row["asked"].as_str()), (Some("2:1x8:16"), Some("auto")), "{row}");
+        assert!(row[unit]["median"].as_f64().unwrap() > 0.0 && row[unit]["rounds"] == 2, "{row}");
+        assert!(row["device_bytes"].as_u64().unwrap() > 0, "{row}");
+    }
+    assert!(report["coupling"][0]["solves_per_s"]["max"].as_f64().unwrap() > 0.0);
+    assert!(report["peak"]["flops"].as_f64().unwrap() > 0.0 && report["peak"]["bytes_per_s"].is_f64());
+    let kernels = report["kernels"].as_array().unwrap();
+    assert_eq!(
+        kernels.iter().map(|k| k["of"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["training", "sampling", "likelihood"]
+    );
+    assert!(kernels[0]["rows"][0]["share"].as_f64().unwrap() > 0.0, "{}", kernels[0]);
+    assert!(report["start"]["cold_s"]["median"].as_f64().unwrap() > 0.0);
+    assert!(report["memory"]["device_bytes"].as_u64().unwrap() > 0);
+    assert!(report.get("refused").is_none() && report.get("comparison").is_none());
+
+    fs::write(place.path("before.json"), report.to_string()).unwrap();
+    let line = format!("bench {fast} --only training,memory --compare before.json");
+    let compared = place.json(&line);
+    let figures: Vec<&str> = compared["comparison"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["figure"].as_str().unwrap())
+        .collect();
+    assert!(figures.contains(&"training 2:1x8:16 auto, steps/s"), "{figures:?}");
+    assert!(compared.get("peak").is_none() && compared.get("sampling").is_none());
+    let printed = place.done(&line);
+    assert!(printed.contains("ratio") && !printed.contains("note:"), "{printed}");
+    // Another adapter is compared, and said.
+    let mut elsewhere = report;
+    elsewhere["adapter"]["name"] = "another".into();
+    fs::write(place.path("before.json"), elsewhere.to_string()).unwrap();
+    let printed = place.done(&line);
+    assert!(printed.contains("note: the adapters or their drivers differ: another"), "{printed}");
+}
+
+#[test]
+fn bench_says_what_it_cannot_measure() {
+    let place = Place::new();
+    fs::write(place.path("other.json"), "{\"schema\": 7}").unwrap();
+    fs::write(place.path("text.json"), "nothing").unwrap();
+    for (line, status, words) in [
+        ("bench --shape 2x3", 2, "2:3x64:256"),
+        ("bench --shape 2:3x0:4", 2, "2:3x64:256"),
+        ("bench --only speed", 2, "training"),
+        ("bench --rounds 0", 2, "--rounds"),
+        ("bench --seconds -1", 2, "--seconds"),
+        ("bench --seconds nan", 2, "--seconds"),
+        ("bench --kernels fast", 2, "layered"),
+        ("bench --compare none.json", 1, "none.json"),
+        ("bench --compare text.json", 1, "no report"),
+        ("bench --compare other.json", 1, "schema 7"),
+        ("bench --only sampling --kernels fused --shape 2:1x2048:16", 1, "too wide"),
+        ("bench --only coupling --shape 2:1x8:100000", 1, "16384"),
+    ] {
+        let output = place.run(line);
+        let complaint = complaint(line, &output, status);
+        assert!(complaint.contains(words), "{line}: {complaint}");
+    }
+    // What does not fit is told beside what does.
+    let report =
+        place.json("bench --only coupling --shape 2:1x8:100000 --shape 2:1x8:16 --rounds 1 --seconds 0");
+    assert_eq!(report["coupling"].as_array().unwrap().len(), 1);
+    assert!(report["refused"][0]["reason"].as_str().unwrap().contains("16384"), "{}", report["refused"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_bench_ends() {
+    let place = Place::new();
+    let line = "bench --only training --shape 2:1x8:16 --seconds 600";
+    let child = place.spawn(line);
+    std::thread::sleep(Duration::from_millis(1500));
+    signal(&child, "INT");
+    let complaint = complaint(line, &child.wait_with_output().unwrap(), 130);
+    assert!(complaint.contains("not everything was measured"), "{complaint}");
 }

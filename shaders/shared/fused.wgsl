@@ -10,10 +10,12 @@
 //
 // Flags: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
 //        DIVERGENCE  with tangents; {PROBE} says which
+//        SHARED      the lanes share the layers (shared/layer_shared.wgsl): the only place with barriers. Without tangents
 
 //#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
 //#include "shared/tableau.wgsl"
+//#include "shared/network.wgsl"
 //#include "shared/activation/{ACTIVATION}.wgsl"
 
 const WIDTH_IN: u32 = 8u;          // features, padded
@@ -31,27 +33,19 @@ const LANES: u32 = 16u;
 const SLOTS: u32 = 1u + TANGENTS;
 const TILE_SLOTS: u32 = TILE_ROWS * SLOTS;
 const ROWS: u32 = TILE_SLOTS * LANES;
-const MAX_LAYERS: u32 = 32u;
 const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
 
 // The workgroup's memory in columns of ROWS vec4: the state x, the stages' velocities k_i, what is kept of the step
 // before, two activations in turn.
 const QUADS_STATE: u32 = (STATE + 3u) / 4u;
 const FRONT: u32 = (1u + STAGES + KEPT) * QUADS_STATE;
+//#if SHARED
+const BACK: u32 = FRONT;
+//#else
 const BACK: u32 = FRONT + WIDTH / 4u;
+//#end
 const COLUMNS: u32 = BACK + WIDTH / 4u;
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
-
-struct Network {
-    layers: u32,
-    padding0: u32,
-    padding1: u32,
-    padding2: u32,
-    // of each layer: inputs / 4, outputs, place of W in the parameters (vec4), place of b
-    shape: array<vec4u, MAX_LAYERS>,
-    // of each layer: its true number of outputs, its first row in the texture of all weights
-    outputs: array<vec4u, MAX_LAYERS>,
-}
 
 @group(0) @binding(0) var<uniform> tableau: Tableau;
 @group(0) @binding(1) var<uniform> network: Network;
@@ -66,15 +60,6 @@ struct Network {
 //#end
 
 var<workgroup> memory: array<vec4f, COLUMNS * ROWS>;
-
-// Four weights of output `row` of a layer, from input 4·quad on.
-fn weight_at(shape: vec4u, outputs: vec4u, row: u32, quad: u32) -> vec4f {
-//#if TEXTURES
-    return textureLoad(weights, vec2u(quad, outputs.y + row));
-//#else
-    return parameters[shape.z + row * shape.x + quad];
-//#end
-}
 
 // The place of a particle's own slot within a column of memory; its tangents' follow every LANES.
 fn place(r: u32, lane: u32) -> u32 {
@@ -141,6 +126,10 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     }
 }
 
+//#if SHARED
+//#include "shared/layer_shared.wgsl"
+//#end
+
 // Block of the state of a stage: y = x + h·Σ_j a_ij·k_j.
 fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
     var y = memory[block * ROWS + at];
@@ -188,7 +177,17 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
         var input = FRONT;
         var output = BACK;
         for (var layer = 0u; layer < network.layers; layer++) {
-            layer_forward(layer, lane, input, output, layer + 1u == network.layers);
+            let last = layer + 1u == network.layers;
+//#if SHARED
+            // A few outputs leave most lanes without work: then each goes through the layer with its own particles.
+            if (network.shape[layer].y > TILE_COLUMNS) {
+                layer_shared(layer, lane, last);
+            } else {
+                layer_forward(layer, lane, input, output, last);
+            }
+//#else
+            layer_forward(layer, lane, input, output, last);
+//#end
             input = output;
             output = FRONT + BACK - output;
         }

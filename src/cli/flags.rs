@@ -10,7 +10,7 @@ use windfield::flow::{
     COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, Method, PATHS, PROBE_DISTRIBUTIONS, Path,
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
 };
-use windfield::model::ACTIVATIONS;
+use windfield::model::{ACTIVATIONS, KERNELS, Kernels};
 use windfield::sample::{SampleOptions, Tolerance};
 use windfield::train::SCHEDULES;
 
@@ -43,6 +43,13 @@ pub fn activations() -> PossibleValuesParser {
 /// The names of the schedules.
 pub fn schedules() -> PossibleValuesParser {
     choices(SCHEDULES.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
+}
+
+/// The names of the kernels.
+pub fn kernels() -> PossibleValuesParser {
+    choices(KERNELS.iter().map(|(name, _, help, when)| {
+        (*name, if when.is_empty() { (*help).to_owned() } else { format!("{help} (auto: {when})") })
+    }))
 }
 
 /// The names of the solvers.
@@ -119,6 +126,12 @@ pub struct SolverArgs {
     /// Steps that a particle may try before it is given up (dopri5)
     #[arg(long, value_name = "STEPS", help_heading = "Integration", default_value_t = Tolerance::default().most_steps)]
     max_steps: u32,
+    /// Which kernels evaluate the network
+    ///
+    /// The result depends on them up to rounding.
+    #[arg(long, value_name = "NAME", help_heading = "Device", value_parser = kernels(),
+        default_value = Kernels::default().name())]
+    kernels: String,
 }
 
 impl SolverArgs {
@@ -157,6 +170,7 @@ impl SolverArgs {
             t0,
             t1,
             seed: context.seed(),
+            kernels: self.kernels.parse().map_err(Usage::of)?,
             ..SampleOptions::default()
         };
         Ok(options.resolved())

@@ -3,6 +3,7 @@
 //! A new command is one file with `Args` and `run`, its `mod`, and its line in the table below.
 
 mod batch;
+mod bench;
 mod completions;
 mod devices;
 mod field;
@@ -17,10 +18,10 @@ mod verify;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use serde::Serialize;
 use windfield::gpu::{AdapterChoice, Device, DeviceOptions};
 
 pub use interrupt::Interrupted;
+pub use windfield::gpu::AdapterRecord as Adapter;
 
 /// The table of commands: its variant, its module, its line of help.
 macro_rules! commands {
@@ -47,6 +48,7 @@ commands! {
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
     Verify => verify, "Check the theorems of flow matching numerically on this device";
+    Bench => bench, "Measure how fast this device is";
     Devices => devices, "List the adapters, and which one is the default";
     Shaders => shaders, "Write every kernel, translated to a shading language";
     Completions => completions, "Print the completions of a shell";
@@ -127,28 +129,6 @@ impl Context {
             self.say("          no GPU was found: this is a software driver, the processor does the work");
         }
         Ok(device)
-    }
-}
-
-/// An adapter in a JSON object.
-#[derive(Debug, Serialize)]
-pub struct Adapter {
-    name: String,
-    backend: String,
-    driver: String,
-    software: bool,
-}
-
-impl Adapter {
-    /// That of an open device.
-    pub fn of(device: &Device) -> Self {
-        let info = device.info();
-        Self {
-            name: info.name.clone(),
-            backend: info.backend.to_string(),
-            driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
-            software: device.habits().software,
-        }
     }
 }
 

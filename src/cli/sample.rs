@@ -109,6 +109,7 @@ struct Summary<'a> {
     seconds: f64,
     samples_per_second: f64,
     adapter: Adapter,
+    kernels: &'static str,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -201,6 +202,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         seconds,
         samples_per_second: speed,
         adapter: Adapter::of(&device),
+        kernels: flow.sampler.kernels().name(),
     })
 }
 

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use windfield::data::Dataset;
-use windfield::gpu::Device;
-use windfield::model::{Activation, Model};
+use windfield::gpu::{Device, Dispatch, Work};
+use windfield::model::{Activation, Kernels, Model};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
     duration, pictures,
@@ -92,6 +92,13 @@ pub struct Args {
     #[arg(long, value_name = "DECAY", help_heading = "Optimisation", default_value_t = TrainOptions::default().ema)]
     ema: f32,
 
+    /// Which kernels evaluate the network
+    ///
+    /// The result depends on them up to rounding. config.toml says which ones were taken.
+    #[arg(long, value_name = "NAME", help_heading = "Device", value_parser = flags::kernels(),
+        default_value = Kernels::default().name())]
+    kernels: String,
+
     /// The run's folder [default: runs/NAME of the data]
     ///
     /// A folder that holds a run is refused. The default takes the first name that is free: runs/NAME, runs/NAME-2, …
@@ -135,8 +142,18 @@ pub struct Args {
 }
 
 /// Beside --resume, these flags have a meaning; all others belong to a new run.
-const WITH_RESUME: [&str; 9] =
-    ["resume", "steps", "data", "source", "checkpoint-every", "no-pictures", "explain", "quiet", "json"];
+const WITH_RESUME: [&str; 10] = [
+    "resume",
+    "steps",
+    "data",
+    "source",
+    "kernels",
+    "checkpoint-every",
+    "no-pictures",
+    "explain",
+    "quiet",
+    "json",
+];
 
 fn default_schedule() -> &'static str {
     let default = TrainOptions::default().schedule;
@@ -267,7 +284,10 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         ))
         .into());
     }
-    let checkpoint = Checkpoint::load(folder.checkpoint())?;
+    let mut checkpoint = Checkpoint::load(folder.checkpoint())?;
+    if context.typed("kernels") {
+        checkpoint.options.kernels = args.kernels.parse().map_err(Usage::of)?;
+    }
     let steps = if context.typed("steps") { args.steps } else { checkpoint.options.steps };
     if steps < checkpoint.step() {
         return Err(Error::config(
@@ -338,6 +358,7 @@ fn options(args: &Args, context: &Context, init: Option<&Model>) -> anyhow::Resu
         standardize: args.standardize.wanted(),
         exact_every: if args.explain { 0 } else { args.exact_every },
         exact_rows: args.exact_rows,
+        kernels: args.kernels.parse().map_err(Usage::of)?,
     };
     if let Some(model) = init {
         let architecture = &model.architecture;
@@ -399,6 +420,7 @@ fn config(
         format: CONFIG_FORMAT,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         adapter: device.describe(),
+        kernels: trainer.kernels().name().to_owned(),
         log_every,
         data: DataRecord::of(data),
         source: source.map(DataRecord::of),
@@ -438,41 +460,49 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         kernel: &'static str,
         dispatch: String,
         flops: u64,
+        bytes: u64,
     }
     #[derive(Serialize)]
     struct Plan {
         schema: u32,
         adapter: Adapter,
+        kernels: &'static str,
         batch: usize,
         parameters: usize,
         /// Of one step.
         flops: u64,
+        bytes: u64,
         dispatches: Vec<Item>,
     }
+    let work: Work = trainer.plan().iter().map(Dispatch::work).sum();
     let plan = Plan {
         schema: 1,
         adapter: Adapter::of(device),
+        kernels: trainer.kernels().name(),
         batch: trainer.options().batch,
         parameters: trainer.architecture().parameters(),
-        flops: trainer.plan().iter().map(windfield::gpu::Dispatch::flops).sum(),
+        flops: work.flops,
+        bytes: work.bytes,
         dispatches: trainer
             .plan()
             .iter()
             .map(|dispatch| Item {
                 kernel: dispatch.kernel(),
                 dispatch: dispatch.describe(),
-                flops: dispatch.flops(),
+                flops: dispatch.work().flops,
+                bytes: dispatch.work().bytes,
             })
             .collect(),
     };
     context.say(&format!("\nOne step: {} dispatches, in this order", plan.dispatches.len()));
     for (place, item) in plan.dispatches.iter().enumerate() {
-        let flops = if item.flops == 0 { String::new() } else { format!("  {} FLOP", count(item.flops)) };
-        context.say(&format!("{:4}  {}{flops}", place + 1, item.dispatch));
+        let work = format!("{} FLOP, {} bytes", count(item.flops), count(item.bytes));
+        context.say(&format!("{:4}  {}  {work}", place + 1, item.dispatch));
     }
     context.say(&format!(
-        "      {} FLOP in the matrix products of a batch of {}",
+        "      {} FLOP and {} bytes at the least, with a batch of {}",
         count(plan.flops),
+        count(plan.bytes),
         plan.batch
     ));
     context.object(&plan)
@@ -496,6 +526,7 @@ struct Summary<'a> {
     seconds: f64,
     steps_per_second: Option<f64>,
     adapter: Adapter,
+    kernels: &'static str,
     data: &'a str,
     parameters: usize,
     seed: u64,
@@ -702,6 +733,7 @@ impl Run<'_> {
             seconds,
             steps_per_second: speed,
             adapter: Adapter::of(&self.device),
+            kernels: self.trainer.kernels().name(),
             data: self.data.name(),
             parameters: self.trainer.architecture().parameters(),
             seed: self.trainer.options().seed,

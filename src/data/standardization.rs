@@ -71,12 +71,6 @@ impl Standardization {
         self.map(values, |x, _, std| x * std);
     }
 
-    /// Gradients with respect to standardised points, such as scores, to those with respect to the data's units, in
-    /// place.
-    pub fn undo_gradient(&self, values: &mut [f32]) {
-        self.map(values, |x, _, std| x / std);
-    }
-
     /// `Σ log std`: the log-density in data units is that in standardised units less this.
     #[must_use]
     pub fn log_volume(&self) -> f64 {

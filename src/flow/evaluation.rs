@@ -125,12 +125,24 @@ impl Quantity {
 
     /// From the network's coordinates to data units, in place: velocities are scaled, denoised points moved as well,
     /// scores scaled the other way, and noise is what it is.
+    #[allow(clippy::cast_possible_truncation, reason = "float32 is what is given back")]
     pub fn to_data_units(self, values: &mut [f32], standardization: &Standardization) {
+        for row in values.chunks_mut(standardization.dim().max(1)) {
+            let columns = standardization.mean.iter().zip(&standardization.std);
+            for (value, (&mean, &std)) in row.iter_mut().zip(columns) {
+                *value = self.in_data_units(f64::from(*value), mean, std) as f32;
+            }
+        }
+    }
+
+    /// The same for one value, of a column with that mean and deviation.
+    #[must_use]
+    pub fn in_data_units(self, value: f64, mean: f64, std: f64) -> f64 {
         match self {
-            Self::Velocity => standardization.undo_scale(values),
-            Self::Score => standardization.undo_gradient(values),
-            Self::Denoised => standardization.undo(values),
-            Self::Noise => {}
+            Self::Velocity => value * std,
+            Self::Score => value / std,
+            Self::Denoised => value * std + mean,
+            Self::Noise => value,
         }
     }
 

@@ -68,28 +68,34 @@ pub struct Slices {
 
 /// The exact marginals of a data set on a device.
 ///
-/// Points, velocities and densities are in the coordinates in which the path is laid: those of the data, or the
-/// standardised ones where a standardisation is given, which is what a network is trained in.
+/// The path is laid from N(0, I) to the data, or to the standardised data where a standardisation is given. Points,
+/// velocities and densities are in the units of the data, or, after [`in_network_units`](Self::in_network_units), in
+/// the coordinates in which the path is laid, which are those of a network.
 ///
 /// # Accuracy
-/// `x − a·x1` is computed as `(x − s·x1) + (s − a)·x1` with s = 0 or 1, whichever is nearer to a: where the path
-/// arrives at the data its error is a rounding of `x − x1` and not of `x`, so that it stays small next to b as
-/// t → 1. The weights carry a relative error of some `(4 + d/8)·2⁻²⁴·‖x − a·x1‖²/b²` for the rows that count. Held
-/// against float64 at 200 points drawn from the path `ot` (σ_min = 1e-5), on Mesa's software rasterizer, the largest
-/// errors were
+/// Where the path arrives at the data, x − a·x1 is a small difference of large numbers, and its error has to be small
+/// next to b. The kernels compute it as `a·(c − x1)/std + g` from data in their own units, times a power of 2 (std is 1
+/// without a standardisation): c is what x1 would be on average, given x, if the data were normal, rounded to float32,
+/// and g makes up for the rest, and for every rounding of c, a, the points and the standardisation, in float64. For the
+/// rows that count c − x1 is then exact, or off by a rounding of what is itself of the order of b; g is no larger; and
+/// `E[x1 | x] = c − E[c − x1 | x]` is as accurate. So no path and no time loses anything; the weights carry a relative
+/// error of some `(4 + d/8)·2⁻²⁴·‖x − a·x1‖²/b²`. Held against float64 at 200 points drawn from the path `ot`
+/// (σ_min = 1e-5), on Mesa's software rasterizer, the largest errors were
 ///
 /// | t | 0 | 0.5 | 0.9 | 0.99 | 0.999 | 1 − 1e-4 | 1 |
 /// | --- | --- | --- | --- | --- | --- | --- | --- |
-/// | log p, 3000 rows of `moons`, d = 2 | 3e-7 | 4e-7 | 4e-7 | 3e-7 | 8e-7 | 8e-7 | 3e-7 |
-/// | velocity, next to the largest one | 6e-7 | 3e-7 | 2e-7 | 1e-7 | 7e-8 | 7e-8 | 4e-8 |
-/// | log p, 300 rows of `digits`, d = 64 | 7e-6 | 7e-6 | 8e-6 | 8e-6 | 9e-6 | 7e-6 | 7e-6 |
-/// | velocity, next to the largest one | 2e-6 | 4e-7 | 4e-8 | 7e-8 | 7e-8 | 4e-8 | 1e-8 |
+/// | log p, 3000 rows of `moons`, d = 2 | 3e-7 | 4e-7 | 4e-7 | 6e-7 | 5e-7 | 4e-7 | 3e-7 |
+/// | the same, standardised | 4e-7 | 4e-7 | 3e-7 | 3e-7 | 7e-7 | 5e-7 | 6e-7 |
+/// | velocity, next to the largest one | 5e-8 | 1e-7 | 1e-7 | 1e-7 | 4e-8 | 4e-8 | 4e-8 |
+/// | the same, standardised | 5e-8 | 1e-7 | 9e-8 | 2e-7 | 2e-7 | 4e-8 | 3e-8 |
+/// | log p, 300 rows of `digits`, d = 64 | 7e-6 | 6e-6 | 1e-5 | 9e-6 | 8e-6 | 7e-6 | 8e-6 |
+/// | the same, standardised | 7e-6 | 1e-5 | 7e-6 | 8e-6 | 8e-6 | 7e-6 | 9e-6 |
+/// | velocity, next to the largest one | 2e-7 | 5e-8 | 5e-8 | 5e-8 | 5e-8 | 5e-8 | 5e-8 |
+/// | the same, standardised | 1e-7 | 3e-7 | 2e-8 | 3e-8 | 2e-8 | 2e-8 | 1e-8 |
 ///
-/// for the float32 data and points as they are, in the coordinates of the path. A standardisation rounds both to
-/// float32, as it does in training: in data units that shifts them by some 6e-8/b of the path's width, which is 1e-6
-/// nats at t = 0.9, 2e-4 at 0.999 and 2e-2 at 1. Where a comes close to 1 more slowly than b to 0, `(1 − a)/b` times
-/// 6e-8 is lost as well. A point itself is a rounding: half a last bit of a coordinate just
-/// below 1 is 3e-8, which is 1/3700 of b at t = 1 − 1e-4 and 1/340 of it at t = 1.
+/// for the float32 data and points as they are. A point itself is a rounding: half a last bit of a coordinate just
+/// below 1 is 3e-8, which is 1/3700 of b at t = 1 − 1e-4 and 1/340 of it at t = 1. A network is trained on standardised
+/// data that float32 has rounded; whoever wants the field of those gives them, and no standardisation.
 ///
 /// # Examples
 /// ```
@@ -116,6 +122,11 @@ pub struct Marginal {
     dim: usize,
     rows: usize,
     kernels: Kernels,
+    columns: Vec<Column>,
+    /// Points and answers are in the path's coordinates, not in data units.
+    network_units: bool,
+    /// 1/std of the columns, as the kernels expect them.
+    scales: Buffer,
     /// The data on the device, in order.
     blocks: Vec<Block>,
     /// The rest of the data, where the device has no room for all of them: rows as the kernels expect them, and the
@@ -124,6 +135,54 @@ pub struct Marginal {
     /// Rows of a block.
     block_rows: usize,
     stop: fn() -> bool,
+}
+
+/// A column of the data.
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    /// The path is laid in the coordinate (x1 − mean)/std.
+    mean: f64,
+    /// See there.
+    std: f64,
+    /// The mean of the data in that coordinate.
+    centre: f64,
+    /// Their variance.
+    variance: f64,
+    /// What data are multiplied by on the device: a power of 2, which rounds nothing, next to 1/std, so that float32
+    /// holds whatever is made of them.
+    unit: f64,
+}
+
+/// What the kernels know of a coordinate x of a point: that (x − a·x1) = a·(c − x1) + g, in the path's coordinate.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    /// c as it is on the device.
+    centre: f32,
+    /// The same number in the path's coordinate.
+    exact: f64,
+    /// g.
+    offset: f64,
+}
+
+impl Column {
+    /// The coordinate of a number in data units.
+    fn coordinate(&self, x: f32) -> f64 {
+        (f64::from(x) - self.mean) / self.std
+    }
+
+    /// `x` is in the path's coordinate.
+    ///
+    /// c is what x1 would be on average, given x, if the data were normal. Wherever the path is narrow next to the
+    /// data that is x/a nearly, and c − x1 the residual itself; wherever it is wide, that is their mean nearly. So
+    /// neither a·(c − x1) nor g nor c − E[x1 | x] is much larger than b or than what x1 is uncertain by.
+    #[allow(clippy::cast_possible_truncation, reason = "g makes up for the rounding")]
+    fn frame(&self, x: f64, a: f64, b: f64) -> Frame {
+        let gain = a * self.variance / (a * a * self.variance + b * b);
+        let guess = self.centre + gain * (x - a * self.centre);
+        let centre = ((self.mean + self.std * guess) * self.unit) as f32;
+        let exact = (f64::from(centre) / self.unit - self.mean) / self.std;
+        Frame { centre, exact, offset: x - a * exact }
+    }
 }
 
 /// Whole rows of the data.
@@ -172,8 +231,8 @@ impl Kernels {
     /// Floating-point operations for a query and a row, roughly; an exponential is twenty.
     fn flops(&self, dim: usize) -> u64 {
         match self {
-            Self::Small { .. } => 11 * dim as u64 + 30,
-            Self::General => 12 * dim.next_multiple_of(4) as u64 + 40,
+            Self::Small { .. } => 8 * dim as u64 + 30,
+            Self::General => 8 * dim.next_multiple_of(4) as u64 + 40,
         }
     }
 
@@ -254,6 +313,7 @@ impl Marginal {
 
     /// The same in blocks of so many rows, a multiple of [`SLICE_ROWS`], no more than so many of which stay on the
     /// device.
+    #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
     fn in_blocks(
         device: &Device,
         data: &Dataset,
@@ -265,12 +325,19 @@ impl Marginal {
         let dim = data.dim();
         let kernels = Kernels::of(device.habits(), dim);
         let purpose = Purpose { what: "the data set", flag: "the rows of --data" };
+        let columns = columns(data, standardization);
+        let scales: Vec<f32> =
+            columns.iter().map(|column| (1.0 / (column.std * column.unit)) as f32).collect();
+        let scales = device.upload(&kernels.padded(&scales, dim), purpose)?;
         let mut marginal = Self {
             device: device.clone(),
             path: path.clone(),
             dim,
             rows: data.rows(),
             kernels,
+            columns,
+            network_units: false,
+            scales,
             blocks: vec![],
             streamed: None,
             block_rows,
@@ -278,10 +345,12 @@ impl Marginal {
         };
         let parts: Vec<&[f32]> = data.values().chunks(block_rows * dim).collect();
         let place = |part: &[f32]| {
-            let mut values = part.to_vec();
-            if let Some(standardization) = standardization {
-                standardization.apply(&mut values);
+            if standardization.is_none() {
+                return marginal.kernels.padded(part, dim);
             }
+            let units = marginal.columns.iter().map(|column| column.unit).cycle();
+            let values: Vec<f32> =
+                part.iter().zip(units).map(|(&x, unit)| (f64::from(x) * unit) as f32).collect();
             marginal.kernels.padded(&values, dim)
         };
         let mut blocks: Vec<Block> = vec![];
@@ -310,6 +379,13 @@ impl Marginal {
     /// Asks `stop` between dispatches, some ten times a second, whether to break off with [`Error::Interrupted`].
     pub fn stop_when(&mut self, stop: fn() -> bool) {
         self.stop = stop;
+    }
+
+    /// Takes points in the standardised coordinates in which a network is trained, and answers in them.
+    #[must_use]
+    pub fn in_network_units(mut self) -> Self {
+        self.network_units = true;
+        self
     }
 
     /// d.
@@ -418,6 +494,14 @@ impl Marginal {
         Ok(field)
     }
 
+    /// What the kernels know of a point.
+    fn frames<'a>(&'a self, point: &'a [f32], [a, b, ..]: [f64; 4]) -> impl Iterator<Item = Frame> + 'a {
+        self.columns.iter().zip(point).map(move |(column, &x)| {
+            let x = if self.network_units { f64::from(x) } else { column.coordinate(x) };
+            column.frame(x, a, b)
+        })
+    }
+
     /// All slices of the data for the queries that are loaded.
     fn stream(&self, work: &mut Work) -> Result<()> {
         let mut before = 0;
@@ -477,10 +561,12 @@ impl Marginal {
         let stride = work.padded * quads;
         let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (LEVELS * stride) as u64)?;
         let moments: Vec<[f32; 4]> =
-            self.device.read(&work.total_moments, 0..16 * (LEVELS * 2 * stride) as u64)?;
+            self.device.read(&work.total_moments, 0..16 * (LEVELS * stride) as u64)?;
         let log_rows = (self.rows as f64).ln();
-        for (row, &schedule) in schedules.iter().enumerate() {
-            let b = schedule[1];
+        let log_volume: f64 =
+            if self.network_units { 0.0 } else { self.columns.iter().map(|column| column.std.ln()).sum() };
+        for (row, (&schedule, point)) in schedules.iter().zip(points.chunks_exact(dim)).enumerate() {
+            let [a, b, ..] = schedule;
             let (of_r, of_m) = quantity.of_moments(schedule);
             let tops: [f32; LEVELS] = std::array::from_fn(|level| sums[level * stride + row * quads][0]);
             let top = tops.into_iter().fold(f32::MIN, f32::max);
@@ -490,34 +576,63 @@ impl Marginal {
             };
             let sum = total(&|level| sums[level * stride + row * quads][1]);
             let before = field.velocities.len();
-            for column in 0..dim {
-                let moment = |which: usize| {
-                    let at = row * quads + column / 4;
-                    total(&|level| moments[(2 * level + which) * stride + at][column % 4]) / sum
+            for (index, (frame, column)) in self.frames(point, schedule).zip(&self.columns).enumerate() {
+                let at = row * quads + index / 4;
+                let moment = total(&|level| moments[level * stride + at][index % 4]) / sum;
+                // E[c − x1 | x] in the path's coordinate
+                let away = moment / (column.unit * column.std);
+                let (r, m) = (a * away + frame.offset, frame.exact - away);
+                let value = of_r * r + of_m * m;
+                let value = if self.network_units {
+                    value
+                } else {
+                    quantity.in_data_units(value, column.mean, column.std)
                 };
-                field.velocities.push((of_r * moment(1) + of_m * moment(0)) as f32);
+                field.velocities.push(value as f32);
             }
             let told = top > NO_WEIGHT
                 && sum.is_finite()
                 && field.velocities[before..].iter().all(|v| v.is_finite());
             if !told {
-                let point: Vec<String> =
-                    points[row * dim..].iter().take(dim.min(3)).map(ToString::to_string).collect();
-                let more = if dim > 3 { ", …" } else { "" };
-                return Err(Error::config(
-                    format!(
-                        "the point ({}{more}) is so far from all data that float32 does not hold its density",
-                        point.join(", ")
-                    ),
-                    "give points nearer to the data",
-                ));
+                return Err(far(point));
             }
             let log_kernel = dim as f64 * (b.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln());
             let log_sum = f64::from(top) * std::f64::consts::LN_2 + sum.ln();
-            field.log_densities.push(log_sum - log_rows - log_kernel);
+            field.log_densities.push(log_sum - log_rows - log_kernel - log_volume);
         }
         Ok(())
     }
+}
+
+/// The coordinates in which the path is laid, and what is known of the data in them.
+fn columns(data: &Dataset, standardization: Option<&Standardization>) -> Vec<Column> {
+    if let Some(standardization) = standardization {
+        let pairs = standardization.mean.iter().zip(&standardization.std);
+        return pairs
+            .map(|(&mean, &std)| {
+                #[allow(clippy::cast_possible_truncation, reason = "exponents of float64 are below 1100")]
+                let unit = 2f64.powi(-(std.log2().floor() as i32));
+                Column { mean, std, centre: 0.0, variance: 1.0, unit }
+            })
+            .collect();
+    }
+    let known = data.standardization();
+    let pairs = known.mean.iter().zip(&known.std);
+    let plain = Column { mean: 0.0, std: 1.0, centre: 0.0, variance: 1.0, unit: 1.0 };
+    pairs.map(|(&centre, &std)| Column { centre, variance: std * std, ..plain }).collect()
+}
+
+/// A point with which float32 has come to its end.
+fn far(point: &[f32]) -> Error {
+    let first: Vec<String> = point.iter().take(3).map(ToString::to_string).collect();
+    let more = if point.len() > 3 { ", …" } else { "" };
+    Error::config(
+        format!(
+            "the point ({}{more}) is so far from all data that float32 does not hold its density",
+            first.join(", ")
+        ),
+        "give points nearer to the data",
+    )
 }
 
 impl Kernels {
@@ -539,7 +654,8 @@ struct Work {
     slices: usize,
     /// For which there is room.
     most_slices: usize,
-    points: Buffer,
+    centres: Buffer,
+    offsets: Buffer,
     schedule: Buffer,
     sums: Buffer,
     moments: Buffer,
@@ -558,7 +674,7 @@ impl Work {
         let count = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
         let room = SCRATCH.min(device.largest_binding());
         // Of a query, for one slice.
-        let moments = 2 * 16 * quads as u64;
+        let moments = 16 * quads as u64;
         let weights = if *kernels == Kernels::General { 4 * SLICE_ROWS as u64 } else { 0 };
         let largest = moments.max(weights);
         let pairs = habits.dispatch_flops / kernels.flops(dim);
@@ -582,8 +698,9 @@ impl Work {
             padded: queries,
             slices,
             most_slices,
-            points: buffer(4 * n * kernels.width(dim) as u64)?,
-            schedule: buffer(16 * n)?,
+            centres: buffer(4 * n * kernels.width(dim) as u64)?,
+            offsets: buffer(4 * n * kernels.width(dim) as u64)?,
+            schedule: buffer(8 * n)?,
             sums: buffer(8 * n * s)?,
             moments: buffer(moments * n * s)?,
             weights: if weights > 0 { Some(buffer(weights * n * s)?) } else { None },
@@ -596,19 +713,31 @@ impl Work {
     #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
     fn load(&mut self, marginal: &Marginal, points: &[f32], schedules: &[[f64; 4]]) -> Result<()> {
         self.padded = schedules.len().next_multiple_of(TILE_QUERIES);
-        let mut values = marginal.kernels.padded(points, marginal.dim);
-        values.resize(self.padded * marginal.kernels.width(marginal.dim), 0.0);
-        let mut entries: Vec<[f32; 4]> = schedules
-            .iter()
-            .map(|&[a, b, ..]| {
-                let near = if (a - 1.0).abs() < a.abs() { 1.0 } else { 0.0 };
-                let sharpness = std::f64::consts::LOG2_E / (2.0 * b * b);
-                [near as f32, (near - a) as f32, sharpness as f32, 0.0]
-            })
-            .collect();
-        entries.resize(self.padded, [0.0; 4]);
-        marginal.device.write(&self.points, &values)?;
-        marginal.device.write(&self.schedule, &entries)
+        let (mut centres, mut offsets) = (vec![], vec![]);
+        let mut entries: Vec<[f32; 2]> = vec![];
+        for (point, &schedule) in points.chunks_exact(marginal.dim).zip(schedules) {
+            let [a, b, ..] = schedule;
+            // What rounding takes from a, it takes from every residual of the point: the two others give it back.
+            let rounded = a as f32;
+            let rest = if rounded == 0.0 { 1.0 } else { a / f64::from(rounded) };
+            for frame in marginal.frames(point, schedule) {
+                centres.push(frame.centre);
+                offsets.push((frame.offset / rest) as f32);
+            }
+            let begun = centres.len() - marginal.dim;
+            if !centres[begun..].iter().chain(&offsets[begun..]).all(|value| value.is_finite()) {
+                return Err(far(point));
+            }
+            entries.push([rounded, (rest * rest * std::f64::consts::LOG2_E / (2.0 * b * b)) as f32]);
+        }
+        entries.resize(self.padded, [0.0; 2]);
+        marginal.device.write(&self.schedule, &entries)?;
+        for (buffer, values) in [(&self.centres, centres), (&self.offsets, offsets)] {
+            let mut values = marginal.kernels.padded(&values, marginal.dim);
+            values.resize(self.padded * marginal.kernels.width(marginal.dim), 0.0);
+            marginal.device.write(buffer, &values)?;
+        }
+        Ok(())
     }
 
     /// The kernels over some rows of the data.
@@ -636,13 +765,15 @@ impl Work {
         let inputs = [
             Binding::whole(0, &uniform),
             Binding::whole(1, data),
-            Binding::whole(2, &self.points),
-            Binding::whole(3, &self.schedule),
+            Binding::whole(2, &self.centres),
+            Binding::whole(3, &self.offsets),
+            Binding::whole(4, &self.schedule),
+            Binding::whole(5, &marginal.scales),
         ];
         let mut dispatches = match (&marginal.kernels, &self.weights) {
             (Kernels::Small { queries }, _) => {
                 let bindings =
-                    with(&inputs, &[Binding::whole(4, &self.sums), Binding::whole(5, &self.moments)]);
+                    with(&inputs, &[Binding::whole(6, &self.sums), Binding::whole(7, &self.moments)]);
                 let items = slices * self.padded / *queries as usize;
                 vec![device.dispatch(&variants[0], &bindings, groups(items))?]
             }
@@ -650,8 +781,9 @@ impl Work {
                 let tiles = self.padded / TILE_QUERIES;
                 let between =
                     [Binding::whole(0, &uniform), Binding::whole(1, weights), Binding::whole(2, &self.sums)];
-                let moments = with(&inputs, &[Binding::whole(4, weights), Binding::whole(5, &self.moments)]);
-                let logits = with(&inputs, &[Binding::whole(4, weights)]);
+                let moments = [Binding::whole(3, weights), Binding::whole(4, &self.moments)];
+                let moments = with(&inputs[..3], &moments);
+                let logits = with(&inputs, &[Binding::whole(6, weights)]);
                 vec![
                     device.dispatch(
                         &variants[0],

@@ -1,7 +1,9 @@
 //! Finding the adapters of this machine and choosing one.
 
+use serde::{Deserialize, Serialize};
 use wgpu::{AdapterInfo, Backends, DeviceType};
 
+use super::device::Device;
 use crate::{Error, Result};
 
 /// Which adapter to use.
@@ -21,6 +23,33 @@ impl std::str::FromStr for AdapterChoice {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index))
+    }
+}
+
+/// An adapter as files and reports name it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterRecord {
+    /// Its name.
+    pub name: String,
+    /// Vulkan, Metal, DX12 or GL, in lower case.
+    pub backend: String,
+    /// The driver and its version.
+    pub driver: String,
+    /// Whether the processor does the work.
+    pub software: bool,
+}
+
+impl AdapterRecord {
+    /// That of an open device.
+    #[must_use]
+    pub fn of(device: &Device) -> Self {
+        let info = device.info();
+        Self {
+            name: info.name.clone(),
+            backend: info.backend.to_string(),
+            driver: [info.driver.as_str(), info.driver_info.as_str()].join(" ").trim().to_owned(),
+            software: device.habits().software,
+        }
     }
 }
 

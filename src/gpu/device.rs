@@ -12,7 +12,8 @@ use super::adapter::{AdapterChoice, Adapters};
 use super::compose::Variant;
 use super::habits::Habits;
 use super::matrix::{self, Texture};
-use super::plan::{Binding, Dispatch, Kernel, Resource};
+use super::memory::{Memory, Share, Tally};
+use super::plan::{Binding, Dispatch, Kernel, Resource, Work};
 use crate::{Error, Result};
 
 /// How long to wait for one submission before the device is given up. Submissions aim at a fraction of a second;
@@ -32,14 +33,14 @@ pub struct DeviceOptions {
 /// An open device. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Device {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     habits: Habits,
 }
 
 #[derive(Debug)]
-struct Inner {
-    device: wgpu::Device,
-    queue: wgpu::Queue,
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
     checked: bool,
@@ -48,6 +49,7 @@ struct Inner {
     /// Held by the one thread that hands work over or asks how far it is: wgpu 30.0 panics when a wait that runs
     /// into its time limit meets another thread there (gfx-rs/wgpu, pull request 9958).
     turn: Mutex<()>,
+    memory: Arc<Tally>,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,7 @@ struct Faults {
 #[derive(Clone, Debug)]
 pub struct Buffer {
     pub(crate) raw: wgpu::Buffer,
+    _share: Arc<Share>,
 }
 
 impl Buffer {
@@ -90,7 +93,9 @@ impl Device {
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("windfield"),
-            required_features: wgpu::Features::empty(),
+            // Where the adapter has them: nothing needs subgroups, and `Device::profile` does without timestamps.
+            required_features: adapter.features()
+                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             // The kernels check against what the adapter really offers, not against WebGPU's defaults.
             required_limits: limits.clone(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
@@ -123,6 +128,7 @@ impl Device {
                 faults,
                 kernels: Mutex::default(),
                 turn: Mutex::default(),
+                memory: Arc::default(),
             }),
             habits,
         })
@@ -152,12 +158,32 @@ impl Device {
         &self.habits
     }
 
+    /// The size of subgroups, where the device has them and in one size alone.
+    #[must_use]
+    pub fn subgroup_size(&self) -> Option<u32> {
+        let info = &self.inner.info;
+        let known = self.inner.device.features().contains(wgpu::Features::SUBGROUP)
+            && info.subgroup_min_size == info.subgroup_max_size;
+        known.then_some(info.subgroup_min_size)
+    }
+
     /// A one-line description: name, backend, driver.
     #[must_use]
     pub fn describe(&self) -> String {
         let info = &self.inner.info;
         let driver = [info.driver.as_str(), info.driver_info.as_str()].join(" ");
         format!("{} ({}, {})", info.name, info.backend, driver.trim())
+    }
+
+    /// What buffers and textures take of its memory.
+    #[must_use]
+    pub fn memory(&self) -> Memory {
+        self.inner.memory.memory()
+    }
+
+    /// Begins the peak of [`Device::memory`] anew, with what is taken now.
+    pub fn forget_peak(&self) {
+        self.inner.memory.forget_peak();
     }
 
     /// The largest buffer that a kernel can see whole, in bytes.
@@ -225,7 +251,8 @@ impl Device {
         Ok(buffer)
     }
 
-    fn allocate(&self, bytes: u64, usage: BufferUsages, purpose: Purpose<'_>) -> Result<Buffer> {
+    /// Reserves a buffer for any use.
+    pub(super) fn allocate(&self, bytes: u64, usage: BufferUsages, purpose: Purpose<'_>) -> Result<Buffer> {
         let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let raw = self.inner.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(purpose.what),
@@ -235,7 +262,8 @@ impl Device {
             mapped_at_creation: false,
         });
         self.found_room(scope, bytes, purpose)?;
-        Ok(Buffer { raw })
+        let share = Tally::take(&self.inner.memory, raw.size());
+        Ok(Buffer { raw, _share: share })
     }
 
     /// Reserves a texture of zeros for a matrix of `f32`.
@@ -267,9 +295,11 @@ impl Device {
                 | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
-        self.found_room(scope, 4 * rows as u64 * width as u64, purpose)?;
+        let bytes = 4 * rows as u64 * width as u64;
+        self.found_room(scope, bytes, purpose)?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
-        Ok(Texture { raw, view })
+        let share = Tally::take(&self.inner.memory, bytes);
+        Ok(Texture { raw, view, _share: share })
     }
 
     /// Fills rows of a texture, from `first` on, with whole rows of `width` numbers.
@@ -421,7 +451,7 @@ impl Device {
                 reason: one_line(&error.to_string()),
             });
         }
-        Ok(Dispatch { kernel, bind_group, groups, flops: 0 })
+        Ok(Dispatch { kernel, bind_group, groups, work: Work::default() })
     }
 
     /// Groups for `items` invocations of a one-dimensional kernel of `lanes` lanes, folded into two dimensions
@@ -450,12 +480,18 @@ impl Device {
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
             for dispatch in dispatches {
-                pass.set_pipeline(&dispatch.kernel.pipeline);
-                pass.set_bind_group(0, &dispatch.bind_group, &[]);
-                let [x, y, z] = dispatch.groups;
-                pass.dispatch_workgroups(x, y, z);
+                dispatch.record(&mut pass);
             }
         }
+        self.finish(encoder, copies)
+    }
+
+    /// Records copies behind what an encoder holds, and submits it all.
+    pub(super) fn finish(
+        &self,
+        mut encoder: wgpu::CommandEncoder,
+        copies: &[BufferCopy<'_>],
+    ) -> Result<Submission> {
         for copy in copies {
             encoder.copy_buffer_to_buffer(
                 &copy.from.raw,

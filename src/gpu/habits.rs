@@ -3,6 +3,17 @@
 
 use wgpu::{AdapterInfo, DeviceType};
 
+/// How matrices lie on the device, and which kernels multiply them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matrices {
+    /// In buffers; every invocation computes a tile in its registers, from device memory.
+    Buffers,
+    /// In textures where they fit ([`Matrix`](super::Matrix)), by the same kernels; in buffers otherwise.
+    Textures,
+    /// In buffers; every workgroup computes a tile, whose operands it brings to its own memory piece by piece.
+    Tiled,
+}
+
 /// How work is laid out for an adapter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Habits {
@@ -15,20 +26,34 @@ pub struct Habits {
     /// The most iterations of all loops of one invocation. Mesa's software rasterizer ends loops, without a word,
     /// after 65 535.
     pub loop_iterations: u32,
-    /// Matrices lie in textures where they fit (`Matrix`).
-    pub textures: bool,
+    /// How matrices lie.
+    pub matrices: Matrices,
     /// Rows of a tile of a matrix product: 8 or 16.
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
+    /// Invocations that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
+    pub invocations: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
     pub slices: u32,
+    /// Lanes of a row group of the fused gradient where they are no subgroup, and row groups of a workgroup.
+    pub step_lanes: (u32, u32),
+    /// Rows that a row group takes at once, at most.
+    pub step_rows: u32,
+    /// Rows of a slice of the fused gradient, at least.
+    pub step_slice_rows: u32,
+    /// Slices of it, at most.
+    pub step_slices: u32,
+    /// The widest network for which the fused gradient beats the layered one.
+    pub step_width: usize,
     /// Particles that the sampler carries at once, at most.
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
     pub integrator_tiles: &'static [(u32, u32)],
+    /// The lanes of a fused integrator share its layers, where particles keep step and nothing is differentiated.
+    pub shared_layers: bool,
     /// The widest network for which the fused integrator beats the layered one.
     pub fused_width: usize,
     /// Coordinates of queries that one invocation of `marginal` keeps in registers, about.
@@ -48,13 +73,20 @@ impl Habits {
         submission_ms: 150,
         dispatch_flops: 2_000_000_000,
         loop_iterations: 60_000,
-        textures: true,
+        matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
+        invocations: 128,
         slice_rows: u32::MAX,
         slices: 1,
+        step_lanes: (8, 1),
+        step_rows: 16,
+        step_slice_rows: 64,
+        step_slices: 16,
+        step_width: 64,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+        shared_layers: false,
         fused_width: 64,
         marginal_coordinates: 32,
         assignment_columns: 64,
@@ -68,14 +100,21 @@ impl Habits {
         submission_ms: 100,
         dispatch_flops: 50_000_000_000,
         loop_iterations: 1 << 20,
-        textures: false,
+        matrices: Matrices::Tiled,
         tile_rows: 8,
         tile_lanes: 32,
+        invocations: 1 << 15,
         slice_rows: 32,
         slices: 16,
+        step_lanes: (16, 4),
+        step_rows: 4,
+        step_slice_rows: 4,
+        step_slices: 256,
+        step_width: 128,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
-        fused_width: usize::MAX,
+        shared_layers: true,
+        fused_width: 64,
         marginal_coordinates: 4,
         assignment_columns: 4,
         assignment_lanes: 32,

@@ -1,6 +1,9 @@
 //! Matrices that kernels multiply: in buffers, or in textures where the device reads those faster.
 
+use std::sync::Arc;
+
 use super::device::{Buffer, Device, Purpose};
+use super::memory::Share;
 use crate::{Error, Result};
 
 /// A row-major matrix of `f32`, its width a multiple of four, that kernels read by groups of four. The kernels that
@@ -19,6 +22,7 @@ pub enum Matrix {
 pub struct Texture {
     pub(crate) raw: wgpu::Texture,
     pub(crate) view: wgpu::TextureView,
+    pub(super) _share: Arc<Share>,
 }
 
 impl Matrix {

@@ -57,20 +57,63 @@ impl<'a> Binding<'a> {
     }
 }
 
+/// What a dispatch has to do at the least, by the shapes alone.
+///
+/// An addition, a multiplication, a comparison, a root, an exponential is one operation; a multiplication with an
+/// addition is two. Products of matrices count 2·rows·inputs·outputs, and what is done once to each of their elements
+/// (bias, activation, slope) is left out. A number that has to be read or written counts its bytes once, however often a
+/// kernel reads it; matrices with their padding, as they lie on the device. So no kernel can do with less, and one that
+/// reads everything many times over has the same work as one that does not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Floating-point operations.
+    pub flops: u64,
+    /// Bytes to and from memory.
+    pub bytes: u64,
+}
+
+impl Work {
+    /// Of so many operations, over so many numbers of four bytes.
+    #[must_use]
+    pub fn new(flops: usize, numbers: usize) -> Self {
+        Self { flops: flops as u64, bytes: 4 * numbers as u64 }
+    }
+
+    /// That many times over.
+    #[must_use]
+    pub fn times(self, count: u64) -> Self {
+        Self { flops: self.flops.saturating_mul(count), bytes: self.bytes.saturating_mul(count) }
+    }
+}
+
+impl std::ops::Add for Work {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { flops: self.flops.saturating_add(other.flops), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+}
+
+impl std::iter::Sum for Work {
+    fn sum<I: Iterator<Item = Self>>(iter: I) -> Self {
+        iter.fold(Self::default(), std::ops::Add::add)
+    }
+}
+
 /// A kernel with its buffers and its grid.
 #[derive(Clone, Debug)]
 pub struct Dispatch {
     pub(crate) kernel: Arc<Kernel>,
     pub(crate) bind_group: wgpu::BindGroup,
     pub(crate) groups: [u32; 3],
-    pub(crate) flops: u64,
+    pub(crate) work: Work,
 }
 
 impl Dispatch {
-    /// Notes how many floating-point operations it makes (a multiplication and an addition are two).
+    /// Notes what it has to do.
     #[must_use]
-    pub fn with_flops(mut self, flops: u64) -> Self {
-        self.flops = flops;
+    pub fn with_work(mut self, work: Work) -> Self {
+        self.work = work;
         self
     }
 
@@ -81,10 +124,16 @@ impl Dispatch {
         self
     }
 
-    /// The floating-point operations noted.
+    /// What it has to do, where that was noted.
+    #[must_use]
+    pub fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The floating-point operations of that.
     #[must_use]
     pub fn flops(&self) -> u64 {
-        self.flops
+        self.work.flops
     }
 
     /// The kernel's file, without extension.
@@ -98,5 +147,13 @@ impl Dispatch {
     pub fn describe(&self) -> String {
         let [x, y, z] = self.groups;
         format!("{}  [{x} × {y} × {z}]", self.kernel.label)
+    }
+
+    /// Records it in a pass.
+    pub(super) fn record(&self, pass: &mut wgpu::ComputePass<'_>) {
+        pass.set_pipeline(&self.kernel.pipeline);
+        pass.set_bind_group(0, &self.bind_group, &[]);
+        let [x, y, z] = self.groups;
+        pass.dispatch_workgroups(x, y, z);
     }
 }

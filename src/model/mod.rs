@@ -3,15 +3,19 @@
 mod activation;
 mod architecture;
 mod file;
+mod kernels;
 mod network;
+mod tiled;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
 pub(crate) use architecture::{Layout, MAX_LAYERS, PAD};
 pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
-pub use network::Rows;
+pub use kernels::{KERNELS, Kernels};
 pub(crate) use network::{
     Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
     largest_rows, tangent_variant, to_u32,
 };
+pub use network::{NetworkTable, Rows};
+pub(crate) use tiled::TILES;

@@ -3,8 +3,11 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
+use super::kernels::Kernels;
+use super::tiled;
 use crate::gpu::{
-    Binding, Buffer, Device, Dispatch, Habits, Matrix, Purpose, Texture, Variant, fits_texture,
+    Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, Work,
+    fits_texture,
 };
 use crate::model::Activation;
 use crate::{Error, Result};
@@ -28,6 +31,39 @@ pub struct Rows {
     pub period: u32,
     /// Zero.
     pub padding: [u32; 3],
+}
+
+/// `Network` of shaders/shared/network.wgsl: where each layer lies.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct NetworkTable {
+    /// How many.
+    pub layers: u32,
+    /// Zero.
+    pub padding: [u32; 3],
+    /// Of each: inputs / 4, outputs, both padded; where W and b begin, in vec4.
+    pub shape: [[u32; 4]; MAX_LAYERS],
+    /// Of each: the true number of outputs, the first row in the texture of all weights, then zeros.
+    pub outputs: [[u32; 4]; MAX_LAYERS],
+}
+
+impl NetworkTable {
+    /// Of a network; `None` if it has more layers than the table.
+    pub(crate) fn of(layout: &Layout) -> Option<Self> {
+        let mut table = Self::zeroed();
+        if layout.layers.len() > MAX_LAYERS {
+            return None;
+        }
+        table.layers = to_u32(layout.layers.len());
+        for (index, layer) in layout.layers.iter().enumerate() {
+            let weight = layer.offset / 4;
+            let bias = weight + layer.width_in * layer.width_out / 4;
+            table.shape[index] =
+                [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
+            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
+        }
+        Some(table)
+    }
 }
 
 /// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
@@ -57,7 +93,7 @@ impl Parameters {
 
 /// Whether matrices lie in textures.
 pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
-    device.habits().textures
+    device.habits().matrices == Matrices::Textures
         && layout.layers.len() <= MAX_LAYERS
         && fits_texture(device, layout.texture_rows, widest(layout))
 }
@@ -103,6 +139,8 @@ pub(crate) struct Network {
     device: Device,
     activation: Activation,
     layout: Layout,
+    /// Whether tiles lie in the memory of workgroups.
+    tiled: bool,
     /// Padded number of rows that the matrices hold.
     pub rows: usize,
     keeps: Keeps,
@@ -119,10 +157,13 @@ pub(crate) struct Network {
 /// How many padded rows of a network's activations a device can hold.
 pub(crate) fn largest_rows(device: &Device, layout: &Layout) -> usize {
     let bound = usize::try_from(device.largest_binding() / (4 * widest(layout) as u64)).unwrap_or(usize::MAX);
-    let bound = if textures(device, layout) {
-        bound.min(device.limits().max_texture_dimension_2d as usize)
-    } else {
-        bound
+    let limits = device.limits();
+    let bound = match Kernels::of_layers(device, layout) {
+        Kernels::Textures => bound.min(limits.max_texture_dimension_2d as usize),
+        Kernels::Tiled => {
+            bound.min(tiled::LEAST_ROWS as usize * limits.max_compute_workgroups_per_dimension as usize)
+        }
+        _ => bound,
     };
     bound / TILE_ROWS as usize * TILE_ROWS as usize
 }
@@ -141,6 +182,7 @@ impl Network {
     ) -> Result<Self> {
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
         let purpose = Purpose { what: "the activations of a batch", flag: "--batch or --hidden" };
+        let tiled = Kernels::of_layers(device, &layout) == Kernels::Tiled;
         let textures = textures(device, &layout);
         let matrix = |width: usize| Matrix::new(device, rows, width, textures, purpose);
         let buffer = |width: usize| device.buffer(4 * rows as u64 * width as u64, purpose);
@@ -161,6 +203,7 @@ impl Network {
             device: device.clone(),
             activation,
             layout,
+            tiled,
             rows,
             keeps,
             activations,
@@ -209,13 +252,18 @@ impl Network {
         for (index, layer) in self.layout.layers.iter().enumerate() {
             let hidden = index < last;
             let activation = if hidden { self.activation.name() } else { "identity" };
-            let variant = forward_variant(
-                habits,
-                layer,
-                activation,
-                hidden && self.keeps_slopes(),
-                (parameters.weights.is_some(), parameters.weights.is_some() && hidden),
-            );
+            let slopes = hidden && self.keeps_slopes();
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, rows, layer.width_out, 1);
+                (tile.forward(layer, activation, slopes), tile.groups(rows, layer.width_out, 1))
+            } else {
+                let textures = (parameters.weights.is_some(), parameters.weights.is_some() && hidden);
+                let tile = Tile::of(habits, layer);
+                (
+                    forward_variant(habits, layer, activation, slopes, textures),
+                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                )
+            };
             let uniform = self.rows(layer, rows, 1)?;
             let to = if hidden {
                 Binding::matrix(3, &self.activations[index + 1])
@@ -228,16 +276,16 @@ impl Network {
                 Binding::part(2, &parameters.buffer, layer.bytes()),
                 to,
             ];
-            if hidden && self.keeps_slopes() {
+            if slopes {
                 bindings.push(Binding::whole(4, &self.slopes[index]));
             }
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
             }
-            let tile = Tile::of(habits, layer);
-            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let outputs = if slopes { 2 } else { 1 };
+            let numbers = rows * (layer.width_in + outputs * layer.width_out) + layer.len();
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -260,7 +308,16 @@ impl Network {
         let mut dispatches = Vec::new();
         for (index, layer) in self.layout.layers.iter().enumerate() {
             let hidden = index < last;
-            let variant = tangent_variant(habits, layer, !hidden, (textures, textures && hidden));
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, rows, layer.width_out, 1);
+                (tile.tangent(layer, !hidden), tile.groups(rows, layer.width_out, 1))
+            } else {
+                let tile = Tile::of(habits, layer);
+                (
+                    tangent_variant(habits, layer, !hidden, (textures, textures && hidden)),
+                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                )
+            };
             let uniform = self.device.uniform(&Rows {
                 count: to_u32(rows),
                 first_weight: to_u32(layer.first_row),
@@ -281,10 +338,10 @@ impl Network {
             if hidden {
                 bindings.push(Binding::whole(4, &primal.slopes[index]));
             }
-            let tile = Tile::of(habits, layer);
-            let groups = tile.groups(habits, rows, layer.width_out, tile.outputs);
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let slopes = if hidden { period * layer.width_out } else { 0 };
+            let numbers = rows * (layer.width_in + layer.width_out) + layer.len() + slopes;
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
         }
         Ok(dispatches)
     }
@@ -305,7 +362,18 @@ impl Network {
         for (index, layer) in self.layout.layers.iter().enumerate().rev() {
             let textures = parameters.weights.is_some();
             let uniform = self.rows(layer, rows, slices)?;
-            let variant = backward_weight_variant(habits, layer, accumulate, textures);
+            let (width_in, width_out) = (layer.width_in, layer.width_out);
+            let tile = Tile::of(habits, layer);
+            let (variant, groups) = if self.tiled {
+                let tile = tiled::Tile::of(habits, width_out, width_in, slices);
+                (tile.backward_weight(layer, accumulate), tile.groups(width_out, width_in, slices))
+            } else {
+                let x = to_u32(width_out).div_ceil(tile.outputs * habits.tile_lanes);
+                (
+                    backward_weight_variant(habits, layer, accumulate, textures),
+                    [x, to_u32(width_in) / tile.inputs, to_u32(slices)],
+                )
+            };
             let end = 4 * ((slices - 1) * self.layout.len + layer.offset + layer.len()) as u64;
             let bindings = [
                 Binding::whole(0, &uniform),
@@ -313,16 +381,20 @@ impl Network {
                 Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
-            let tile = Tile::of(habits, layer);
-            let groups = [
-                to_u32(layer.width_out).div_ceil(tile.outputs * habits.tile_lanes),
-                to_u32(layer.width_in) / tile.inputs,
-                to_u32(slices),
-            ];
-            dispatches
-                .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+            let passes = if accumulate { 2 } else { 1 };
+            let numbers = rows * (layer.width_out + layer.width_in) + passes * slices * layer.len();
+            let work = product_work(layer, rows, numbers);
+            dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             if index > 0 {
-                let variant = backward_input_variant(habits, layer, textures);
+                let (variant, groups) = if self.tiled {
+                    let tile = tiled::Tile::of(habits, rows, width_in, 1);
+                    (tile.backward_input(layer), tile.groups(rows, width_in, 1))
+                } else {
+                    (
+                        backward_input_variant(habits, layer, textures),
+                        tile.groups(habits, rows, width_in, tile.inputs),
+                    )
+                };
                 let weights = match &parameters.weights {
                     Some(weights) => Binding::texture(2, weights),
                     None => Binding::part(2, &parameters.buffer, layer.bytes()),
@@ -334,9 +406,9 @@ impl Network {
                     Binding::whole(3, &self.slopes[index - 1]),
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
-                let groups = tile.groups(habits, rows, layer.width_in, tile.inputs);
-                dispatches
-                    .push(self.device.dispatch(&variant, &bindings, groups)?.with_flops(flops(layer, rows)));
+                let numbers = rows * (layer.width_out + 2 * layer.width_in) + layer.len();
+                let work = product_work(layer, rows, numbers);
+                dispatches.push(self.device.dispatch(&variant, &bindings, groups)?.with_work(work));
             }
         }
         Ok(dispatches)
@@ -426,8 +498,9 @@ pub(crate) fn backward_weight_variant(
         .flag("TEXTURES", textures)
 }
 
-fn flops(layer: &LayerLayout, rows: usize) -> u64 {
-    2 * rows as u64 * layer.inputs as u64 * layer.outputs as u64
+/// The work of a product of matrices over a layer's weights that goes over so many numbers.
+fn product_work(layer: &LayerLayout, rows: usize, numbers: usize) -> Work {
+    Work::new(2 * rows * layer.inputs * layer.outputs, numbers)
 }
 
 /// Sizes on the device are `u32`. Whatever does not fit was refused by a limit before it comes here.

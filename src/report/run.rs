@@ -163,6 +163,9 @@ pub struct RunConfig {
     pub version: String,
     /// The adapter, as [`Device::describe`](crate::gpu::Device::describe) puts it.
     pub adapter: String,
+    /// The kernels at work, as [`Trainer::kernels`](crate::train::Trainer::kernels) tells.
+    #[serde(default)]
+    pub kernels: String,
     /// Every so many steps there is a row of metrics.
     pub log_every: u64,
     /// The data.
@@ -598,6 +601,7 @@ mod tests {
         let path = folder.path().join("config.toml");
         let data = Dataset::open("moons:10").unwrap();
         let config = RunConfig {
+            kernels: "buffers".into(),
             format: CONFIG_FORMAT,
             version: "0".into(),
             adapter: "none".into(),

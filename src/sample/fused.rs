@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytemuck::Zeroable;
 
 use super::adaptive::Records;
-use super::layout::{NetworkTable, Particle, Tableau};
+use super::layout::{Particle, Tableau};
 use super::sampler::Particles;
 use super::timetable::Timetable;
 use crate::flow::{Divergence, Method, Solver};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant};
-use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
+use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
 use crate::{Error, Result};
 
 const TILE_COLUMNS: usize = 8;
@@ -30,6 +30,8 @@ pub(crate) struct Tiles {
     rows: u32,
     tangents: usize,
     groups: usize,
+    /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
+    across: u32,
 }
 
 /// What a particle carries with it.
@@ -88,12 +90,19 @@ pub(crate) fn tiles(
     let room = limits.max_compute_workgroup_storage_size as usize / (16 * columns(layout, solver, load));
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
-    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups };
+    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups, across: 0 };
     if layout.layers.len() > MAX_LAYERS
         || load.directions > MOST_DIRECTIONS
         || iterations(layout, solver, load, cut(1, 1)) > habits.loop_iterations / 2
     {
         return None;
+    }
+    if habits.shared_layers
+        && load.directions == 0
+        && !solver.is_adaptive()
+        && let Some(tiles) = shared_tiles(limits, layout, solver, load)
+    {
+        return Some(tiles);
     }
     habits.integrator_tiles.iter().map(|(lanes, rows)| cut(*lanes, *rows)).find(|tiles| {
         let slots = tiles.rows as usize * (1 + tangents);
@@ -101,6 +110,29 @@ pub(crate) fn tiles(
             && tiles.lanes as usize * slots <= room
             && tiles.lanes <= limits.max_compute_invocations_per_workgroup
     })
+}
+
+/// The cut for lanes that share the layers (shaders/shared/layer_shared.wgsl): eight particles and eight outputs of a
+/// layer each. In wide networks an invocation would have more of them than registers, and narrow ones leave it idle.
+fn shared_tiles(limits: &wgpu::Limits, layout: &Layout, solver: &Solver, load: Load) -> Option<Tiles> {
+    let across: u32 = match widest(layout) {
+        17..=32 => 4,
+        33..=64 => 8,
+        _ => return None,
+    };
+    // One activation, not two, and a piece of the weights: 16 inputs of 8 outputs a lane.
+    let columns = columns(layout, solver, load) - widest(layout) / 4;
+    let bytes = |particles: u32| 16 * (columns * particles as usize + 16 * 2 * across as usize);
+    [64, 32]
+        .into_iter()
+        .find(|particles| bytes(*particles) <= limits.max_compute_workgroup_storage_size as usize)
+        .map(|particles| Tiles {
+            lanes: across * particles / 8,
+            rows: 8 / across,
+            tangents: 0,
+            groups: 1,
+            across,
+        })
 }
 
 /// Loop iterations of one invocation for one step, all loops of the kernel that are not unrolled added up.
@@ -143,6 +175,8 @@ pub(crate) fn fused_variant(
         .flag("STOCHASTIC", solver.method == Method::Stochastic)
         .flag("TRAJECTORY", trajectory)
         .flag("TEXTURES", textures);
+    let variant =
+        if tiles.across > 0 { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };
     match divergence {
         None => variant,
         Some(divergence) => variant
@@ -172,6 +206,10 @@ pub(crate) struct Fused {
     steps: u32,
     /// Particles of the last dispatch.
     rows: usize,
+    /// Of one particle in one step.
+    flops: u64,
+    /// Numbers that a dispatch reads of the network, and of each particle reads and writes.
+    numbers: (usize, usize),
 }
 
 #[derive(Debug)]
@@ -186,15 +224,8 @@ impl Fused {
         let Particles { device, architecture, layout, solver, divergence, parameters, points, rows, outputs } =
             *particles;
         let load = Load::new(architecture, divergence);
-        let mut table = NetworkTable::zeroed();
-        table.layers = to_u32(layout.layers.len());
-        for (index, layer) in layout.layers.iter().enumerate() {
-            let weight = layer.offset / 4;
-            let bias = weight + layer.width_in * layer.width_out / 4;
-            table.shape[index] =
-                [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
-            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
-        }
+        // `tiles` are of networks that have a table.
+        let table = NetworkTable::of(layout).unwrap_or(NetworkTable::zeroed());
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;
@@ -263,8 +294,11 @@ impl Fused {
             * solver.stages() as u64;
         let steps =
             u32::try_from(habits.dispatch_flops / work.max(1)).unwrap_or(u32::MAX).clamp(1, most_steps);
+        let evaluations = (solver.stages() * (1 + load.directions)) as u64;
         Ok(Self {
             device: device.clone(),
+            flops: architecture.flops() * evaluations,
+            numbers: (layout.len, 2 * load.state() + if kept.is_some() { 8 * load.quads() } else { 0 }),
             dispatch,
             tiles,
             uniform,
@@ -277,10 +311,15 @@ impl Fused {
         })
     }
 
+    /// The dispatch over so many particles.
+    fn over(&self, rows: usize) -> Dispatch {
+        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
+        self.dispatch.clone().with_groups(groups)
+    }
+
     /// One dispatch, and what it teaches of the next one's length.
     fn dispatch(&mut self, rows: usize) -> Result<()> {
-        let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
-        let dispatch = self.dispatch.clone().with_groups(groups);
+        let dispatch = self.over(rows);
         let target = Duration::from_millis(self.device.habits().submission_ms).as_secs_f32();
         self.device.write(&self.uniform, &[self.tableau])?;
         let submission = self.device.submit([&dispatch], &[])?;
@@ -312,27 +351,47 @@ impl Fused {
                 return Err(Error::Interrupted);
             }
             let steps = self.steps.min(end - step);
-            let mut lines: Vec<[f32; 4]> = Vec::new();
-            for i in step..step + steps {
-                let step = timetable.step(i);
-                lines.push([step.h, step.noise, step.weights[0], step.weights[1]]);
-                lines.extend(step.stages);
-            }
-            if let Extent::Fixed(buffer) = &self.extent {
-                self.device.write(buffer, &lines)?;
-            }
-            self.tableau = Tableau {
-                seed: address.0,
-                first_row: address.1,
-                rows: to_u32(rows),
-                first_step: step,
-                steps,
-                ..self.tableau
-            };
+            self.tell(rows, address, timetable, step, steps)?;
             self.dispatch(rows)?;
             step += steps;
         }
         Ok(())
+    }
+
+    /// Tells the kernel the steps of its next dispatch.
+    fn tell(
+        &mut self,
+        rows: usize,
+        address: ([u32; 2], u32),
+        timetable: &Timetable,
+        first_step: u32,
+        steps: u32,
+    ) -> Result<()> {
+        let mut lines: Vec<[f32; 4]> = Vec::new();
+        for i in first_step..first_step + steps {
+            let step = timetable.step(i);
+            lines.push([step.h, step.noise, step.weights[0], step.weights[1]]);
+            lines.extend(step.stages);
+        }
+        if let Extent::Fixed(buffer) = &self.extent {
+            self.device.write(buffer, &lines)?;
+        }
+        let (seed, first_row) = address;
+        self.tableau = Tableau { seed, first_row, rows: to_u32(rows), first_step, steps, ..self.tableau };
+        Ok(())
+    }
+
+    /// The dispatch of the first steps of a timetable, and how many these are.
+    pub fn plan(&mut self, rows: usize, timetable: &Timetable) -> Result<(Dispatch, u32)> {
+        let steps = self.first_steps.min(timetable.steps);
+        self.tell(rows, ([0; 2], 0), timetable, 0, steps)?;
+        self.device.write(&self.uniform, &[self.tableau])?;
+        let (network, particle) = self.numbers;
+        let work = Work {
+            flops: self.flops * rows as u64 * u64::from(steps),
+            ..Work::new(0, network + rows * particle)
+        };
+        Ok((self.over(rows).with_work(work), steps))
     }
 
     /// Carries particles through the interval of `tableau` until all of them have arrived.

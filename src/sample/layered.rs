@@ -8,7 +8,7 @@ use super::layout::{MAX_STAGES, Particle, Stage, Tableau};
 use super::sampler::Particles;
 use super::timetable::{Step, Timetable, narrow};
 use crate::flow::{Divergence, Evaluation, Method, Solver};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant, Work};
 use crate::model::{Architecture, Keeps, Layout, Network, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
@@ -125,7 +125,7 @@ pub(crate) struct Layered {
     /// The constants of each stage, one for each group of tangents, and of the update.
     uniforms: Vec<Vec<Buffer>>,
     adaptive: Option<Adaptive>,
-    work: Work,
+    prepared: Prepared,
 }
 
 /// The network again, for the derivatives.
@@ -147,7 +147,7 @@ struct Adaptive {
 
 /// The dispatches for a number of particles.
 #[derive(Debug, Default)]
-struct Work {
+struct Prepared {
     rows: usize,
     /// Of each stage: features, the layers, the combination, tangents.
     stages: Vec<Vec<Dispatch>>,
@@ -223,13 +223,13 @@ impl Layered {
             stride,
             uniforms,
             adaptive,
-            work: Work::default(),
+            prepared: Prepared::default(),
         })
     }
 
     /// Lays the dispatches out for `rows` particles, unless they are.
     fn prepare(&mut self, rows: usize) -> Result<()> {
-        if self.work.rows == rows {
+        if self.prepared.rows == rows {
             return Ok(());
         }
         let (device, dim, extra) = (&self.device, self.architecture.dim, self.load.extra);
@@ -251,7 +251,13 @@ impl Layered {
             if let Some(adaptive) = &self.adaptive {
                 bindings.push(Binding::whole(4, &adaptive.records.particles));
             }
-            let mut dispatches = vec![device.dispatch(&features, &bindings, groups)?];
+            // k_j of the stages before, x and k; the sum of them, and a first part of k.
+            let state = 4 * self.load.quads();
+            let work = Work::new(
+                rows * (2 * stage + 2) * state,
+                rows * ((stage + 2) * state + self.layout.layers[0].width_in),
+            );
+            let mut dispatches = vec![device.dispatch(&features, &bindings, groups)?.with_work(work)];
             dispatches.extend(self.network.forward(&self.parameters, rows)?);
             let bindings = [
                 Binding::whole(0, &uniforms[0]),
@@ -259,7 +265,8 @@ impl Layered {
                 Binding::whole(2, &self.slopes),
             ];
             let grid = device.groups((rows * dim.div_ceil(4)) as u64, LANES);
-            dispatches.push(device.dispatch(&combine_variant(&self.layout, dim, extra), &bindings, grid)?);
+            let combine = device.dispatch(&combine_variant(&self.layout, dim, extra), &bindings, grid)?;
+            dispatches.push(combine.with_work(Work::new(2 * rows * dim, 3 * rows * dim)));
             if let Some(tangents) = &self.tangents {
                 dispatches.extend(self.derivatives(tangents, uniforms, rows)?);
             }
@@ -279,7 +286,11 @@ impl Layered {
                 if !begin {
                     bindings.extend(adaptive.records.output_bindings(5));
                 }
-                ends.push(device.dispatch(&variant, &bindings, device.groups(rows as u64, LANES))?);
+                // The sums of a step and of its error, over all stages.
+                let state = self.load.state();
+                let work = Work::new(4 * rows * count * state, rows * (count + 2) * state);
+                let groups = device.groups(rows as u64, LANES);
+                ends.push(device.dispatch(&variant, &bindings, groups)?.with_work(work));
             }
         } else {
             let kind = match self.solver.method {
@@ -292,9 +303,11 @@ impl Layered {
                 Binding::whole(1, &self.slopes),
                 Binding::whole(2, &self.points),
             ];
-            ends.push(device.dispatch(&update, &bindings, groups)?);
+            let state = self.load.state();
+            let work = Work::new(2 * rows * count * state, rows * (count + 2) * state);
+            ends.push(device.dispatch(&update, &bindings, groups)?.with_work(work));
         }
-        self.work = Work { rows, stages, ends };
+        self.prepared = Prepared { rows, stages, ends };
         Ok(())
     }
 
@@ -310,14 +323,17 @@ impl Layered {
         let mut dispatches = Vec::new();
         for uniform in &uniforms[..*groups] {
             let bindings = [Binding::whole(0, uniform), Binding::matrix(1, network.features())];
-            dispatches.push(device.dispatch(&probe, &bindings, device.groups(blocks as u64, LANES))?);
+            let probe = device.dispatch(&probe, &bindings, device.groups(blocks as u64, LANES))?;
+            dispatches.push(probe.with_work(Work::new(0, 4 * blocks)));
             dispatches.extend(network.forward_tangents(&self.parameters, &self.network, *count, period)?);
             let bindings = [
                 Binding::whole(0, uniform),
                 Binding::whole(1, network.output()),
                 Binding::whole(2, &self.slopes),
             ];
-            dispatches.push(device.dispatch(&trace, &bindings, device.groups(rows as u64, LANES))?);
+            let trace = device.dispatch(&trace, &bindings, device.groups(rows as u64, LANES))?;
+            let work = Work::new(2 * rows * count * dim, rows * (count * dim + 2 * self.load.extra));
+            dispatches.push(trace.with_work(work));
         }
         Ok(dispatches)
     }
@@ -347,7 +363,7 @@ impl Layered {
     /// Hands a stage's work over, one group of tangents a submission: a wide network is long enough.
     fn submit(&self, stage: usize) -> Result<()> {
         let most = self.device.habits().dispatch_flops;
-        let dispatches = &self.work.stages[stage];
+        let dispatches = &self.prepared.stages[stage];
         let (mut from, mut flops) = (0, 0);
         for (at, dispatch) in dispatches.iter().enumerate() {
             flops += dispatch.flops();
@@ -377,9 +393,27 @@ impl Layered {
         Ok(())
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
     fn step(&mut self, rows: usize, address: ([u32; 2], u32), number: u32, step: &Step) -> Result<()> {
         self.prepare(rows)?;
+        self.tell_step(rows, address, number, step)?;
+        for stage in 0..self.solver.stages() {
+            self.submit(stage)?;
+        }
+        self.device.submit(&self.prepared.ends, &[])?;
+        self.device.wait(None)
+    }
+
+    /// The dispatches of the first step of a timetable.
+    pub fn plan(&mut self, rows: usize, timetable: &Timetable) -> Result<Vec<Dispatch>> {
+        self.prepare(rows)?;
+        self.tell_step(rows, ([0; 2], 0), 0, &timetable.step(0))?;
+        let Prepared { stages, ends, .. } = &self.prepared;
+        Ok(stages.iter().flatten().chain(ends).cloned().collect())
+    }
+
+    /// Tells the kernels of all stages what a step is made of.
+    #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
+    fn tell_step(&self, rows: usize, address: ([u32; 2], u32), number: u32, step: &Step) -> Result<()> {
         let stages = self.solver.stages();
         let place = Stage { h: step.h, noise: step.noise, step: number, ..self.constants(rows, address) };
         let multistep = self.solver.method == Method::Multistep;
@@ -403,12 +437,7 @@ impl Layered {
             constants.coefficients[turn as usize] = step.weights[0];
             constants.coefficients[1 - turn as usize] = step.weights[1];
         }
-        self.tell(stages, &constants)?;
-        for stage in 0..stages {
-            self.submit(stage)?;
-        }
-        self.device.submit(&self.work.ends, &[])?;
-        self.device.wait(None)
+        self.tell(stages, &constants)
     }
 
     /// Carries particles through the interval of `tableau` until all of them have arrived.
@@ -438,7 +467,7 @@ impl Layered {
             self.tell(stage, &constants)?;
         }
         self.submit(0)?;
-        self.device.submit([&self.work.ends[1]], &[])?;
+        self.device.submit([&self.prepared.ends[1]], &[])?;
         loop {
             if stop() {
                 return Err(Error::Interrupted);
@@ -447,7 +476,7 @@ impl Layered {
             for stage in 1..self.solver.stages() {
                 self.submit(stage)?;
             }
-            self.device.submit([&self.work.ends[0]], &[])?;
+            self.device.submit([&self.prepared.ends[0]], &[])?;
             let unfinished: Vec<u32> = self.device.read(&records.unfinished, 0..4)?;
             if unfinished[0] == 0 {
                 return records.finish(&self.device, rows, &tableau);

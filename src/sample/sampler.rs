@@ -10,25 +10,13 @@ use super::likelihood::LogDensity;
 use super::timetable::Timetable;
 use crate::data::Dataset;
 use crate::flow::{Diffusion, Divergence, Evaluation, Grid, Method, Path, Quantity, SOLVERS, Solver};
-use crate::gpu::{Binding, Buffer, Device, Purpose, Variant};
-use crate::model::{Architecture, Layout, Model, Parameters, TILE_ROWS, largest_rows, to_u32};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
+use crate::model::{Architecture, Kernels, Layout, Model, Parameters, TILE_ROWS, largest_rows, to_u32};
 use crate::{Error, Result};
 
 const LANES: u32 = 64;
 /// Floats of the trajectories that an adaptive solver keeps on the device.
 const TRAJECTORY_FLOATS: usize = 1 << 24;
-
-/// Which kernels carry the particles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Kernels {
-    /// The fused ones where the network is narrow enough.
-    #[default]
-    Auto,
-    /// Many steps in one dispatch.
-    Fused,
-    /// Layer by layer.
-    Layered,
-}
 
 /// How to integrate.
 #[derive(Clone, Debug)]
@@ -314,6 +302,7 @@ impl Sampler {
             ));
         }
         let layout = Layout::new(&model.architecture);
+        let device = &options.kernels.lay_out(device, &layout)?;
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let load = Load::new(&model.architecture, options.divergence);
         let tiles = tiles_for(device, &layout, &options, load);
@@ -321,7 +310,7 @@ impl Sampler {
             return Err(Error::config(
                 "the network is too wide or too deep for the fused integrator on this device, or its divergence has \
                  too many directions",
-                "use the layered kernels",
+                "use --kernels auto, or layered",
             ));
         }
         let habits = device.habits();
@@ -424,6 +413,12 @@ impl Sampler {
         matches!(self.engine, Engine::Fused(_))
     }
 
+    /// The kernels at work: what `auto` came to.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        if self.is_fused() { Kernels::Fused } else { Kernels::of_layers(&self.device, &self.layout) }
+    }
+
     /// Carries particles from t0 to t1; `trajectory` asks for all states on the way.
     ///
     /// A sample depends on the seed and its number alone, not on the chunk that it is asked for with.
@@ -463,6 +458,30 @@ impl Sampler {
             flow.evaluations = vec![self.options.steps * to_u32(self.options.solver.stages()); rows];
         }
         Ok(flow)
+    }
+
+    /// The dispatches of the first steps of so many particles, in order, and how many steps these are: what a profile
+    /// looks at. The particles are samples of the seed.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for an adaptive solver, whose steps are not known beforehand, or more particles than
+    /// [`Sampler::chunk_rows`]; [`Error::Device`].
+    pub fn plan(&mut self, rows: usize) -> Result<(Vec<Dispatch>, u32)> {
+        fits(rows, self.rows)?;
+        if self.options.solver.is_adaptive() {
+            return Err(Error::config(
+                format!("the steps of {} are not known beforehand", self.options.solver.name),
+                "use a solver with fixed steps",
+            ));
+        }
+        let address = self.address(0, rows)?;
+        self.draw(address, rows)?;
+        match &mut self.engine {
+            Engine::Fused(fused) => {
+                fused.plan(rows, &self.timetable).map(|(dispatch, steps)| (vec![dispatch], steps))
+            }
+            Engine::Layered(layered) => layered.plan(rows, &self.timetable).map(|plan| (plan, 1)),
+        }
     }
 
     /// Samples `first .. first + rows` at t1, [rows, d].
@@ -768,11 +787,11 @@ impl Engine {
 /// The cut of the fused integrator, if it is to do the work.
 fn tiles_for(device: &Device, layout: &Layout, options: &SampleOptions, load: Load) -> Option<fused::Tiles> {
     match options.kernels {
-        Kernels::Layered => None,
         Kernels::Auto if fused::widest(layout) > device.habits().fused_width => None,
         Kernels::Auto | Kernels::Fused => {
             fused::tiles(device.habits(), device.limits(), layout, options.solver, load)
         }
+        _ => None,
     }
 }
 

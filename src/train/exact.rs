@@ -12,7 +12,7 @@ use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Marginal};
 use crate::gpu::{
-    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrix, Purpose, Submission, widened,
+    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Submission, widened,
 };
 use crate::model::{Architecture, Keeps, Layout, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
@@ -76,7 +76,11 @@ impl Exact {
         parameters: &Buffer,
     ) -> Result<Self> {
         // The averaged weights are in no texture.
-        let device = &device.with_habits(Habits { textures: false, ..*device.habits() });
+        let matrices = match device.habits().matrices {
+            Matrices::Textures => Matrices::Buffers,
+            others => others,
+        };
+        let device = &device.with_habits(Habits { matrices, ..*device.habits() });
         let (rows, dim) = (options.exact_rows, architecture.dim);
         let layout = Layout::new(architecture);
         let part_rows = chunk_rows(device, architecture, &layout, rows)?;
@@ -106,7 +110,17 @@ impl Exact {
         let (points, velocities) = (read(&features, width)?, read(&conditional, out)?);
         let picks: Vec<[u32; 2]> = device.read(&picks, 0..8 * rows as u64)?;
         let times: Vec<f64> = picks.iter().map(|&[_, t]| f64::from(f32::from_bits(t))).collect();
-        let exact = Marginal::new(device, data, standardization, path)?.field_at(&points, &times)?.velocities;
+        // Of the data as the network sees them: standardised, and then rounded to float32.
+        let marginal = match standardization {
+            None => Marginal::new(device, data, None, path)?,
+            Some(standardization) => {
+                let mut seen = data.values().to_vec();
+                standardization.apply(&mut seen);
+                Marginal::new(device, &Dataset::from_rows(data.name(), seen, dim)?, None, path)?
+            }
+        };
+        let exact = marginal.field_at(&points, &times)?.velocities;
+        drop(marginal);
         let mut wide = widened(&exact, dim, out);
         wide.resize(padded * out, 0.0);
         let targets = [device.upload(&wide, purpose)?, conditional];

@@ -3,10 +3,10 @@
 
 use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::State;
-use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant};
+use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, widened};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Work, widened};
 use crate::model::{Architecture, Keeps, Layout, Model, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
@@ -84,7 +84,9 @@ impl<'a> Pass<'a> {
                 Binding::matrix(3, network.output_delta()),
                 Binding::whole(4, &self.sums),
             ];
-            dispatches.push(device.dispatch(&loss, &bindings, [to_u32(count).div_ceil(LOSS_LANES), 1, 1])?);
+            let work = Work::new(4 * count * self.architecture.dim, 3 * count * out);
+            let groups = [to_u32(count).div_ceil(LOSS_LANES), 1, 1];
+            dispatches.push(device.dispatch(&loss, &bindings, groups)?.with_work(work));
             if let Some((gradient, slices)) = gradient {
                 dispatches.extend(network.backward(parameters, gradient, count, slices, first > 0)?);
             }
@@ -132,7 +134,7 @@ impl Gradients {
         let layout = Layout::new(architecture);
         let rows = chunk_rows(device, architecture, &layout, batch)?;
         let network = Network::new(device, layout.clone(), architecture.activation, rows, Keeps::Training)?;
-        let optimiser = Optimiser::new(device, &layout, rows)?;
+        let optimiser = Optimiser::new(device, &layout, slices(device, &layout, rows))?;
         let on_device = DeviceData::upload(device, data, None, None)?;
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let purpose = Purpose { what: "the target velocities", flag: "--batch" };

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::flow::{Coupling, Path};
-use crate::model::Activation;
+use crate::model::{Activation, Kernels};
 use crate::{Error, Result};
 
 /// The learning rate as a function of the step, after the warm-up.
@@ -76,6 +76,8 @@ pub struct TrainOptions {
     pub exact_every: u64,
     /// Rows of the held-out batch that it is measured over.
     pub exact_rows: usize,
+    /// Which kernels. The result depends on them up to rounding.
+    pub kernels: Kernels,
 }
 
 impl Default for TrainOptions {
@@ -98,6 +100,7 @@ impl Default for TrainOptions {
             standardize: true,
             exact_every: 0,
             exact_rows: 4096,
+            kernels: Kernels::Auto,
         }
     }
 }

@@ -9,13 +9,15 @@ use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
 use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
+use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use crate::data::{Dataset, ImageShape, Standardization};
-use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant};
+use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
-    Architecture, Keeps, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows, to_u32,
+    Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
+    to_u32,
 };
 use crate::{Error, Result};
 
@@ -61,6 +63,7 @@ pub struct Trainer {
     layout: Layout,
     buffers: Buffers,
     plan: Vec<Dispatch>,
+    kernels: Kernels,
     coupler: Option<Coupler>,
     /// Steps handed over.
     step: u64,
@@ -276,6 +279,9 @@ impl Trainer {
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let layout = Layout::new(&architecture);
+        let device = &options.kernels.lay_out(device, &layout)?;
+        let tile = if start.frozen { None } else { fused_tile(device, &architecture, &layout, &options)? };
+        let kernels = if tile.is_some() { Kernels::Fused } else { Kernels::of_layers(device, &layout) };
         let standardization = match start.checkpoint {
             Some(checkpoint) => checkpoint.facts.standardization.clone(),
             None => options.standardize.then(|| data.standardization()),
@@ -322,7 +328,7 @@ impl Trainer {
         let coupler =
             Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
         let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
-        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen)?;
+        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
@@ -345,6 +351,7 @@ impl Trainer {
             layout,
             buffers,
             plan,
+            kernels,
             coupler,
             step,
             pace,
@@ -376,6 +383,12 @@ impl Trainer {
     #[must_use]
     pub fn plan(&self) -> &[Dispatch] {
         &self.plan
+    }
+
+    /// The kernels at work: what `auto` came to.
+    #[must_use]
+    pub fn kernels(&self) -> Kernels {
+        self.kernels
     }
 
     /// The loss that no field can fall below, where the exact loss is measured.
@@ -717,14 +730,35 @@ fn plan(
     from: &DrawSources<'_>,
     buffers: &Buffers,
     frozen: bool,
+    tile: Option<FusedTile>,
 ) -> Result<Vec<Dispatch>> {
     let batch = options.batch;
-    let rows = chunk_rows(device, architecture, layout, batch)?;
-    let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
-    let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
-    let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
-    let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
-    let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+    let (mut plan, sums, optimiser) = if let Some(tile) = tile {
+        let optimiser = Optimiser::new(device, layout, tile.slices(device.habits(), batch))?;
+        let gradient = (&optimiser.gradient, optimiser.slices);
+        let fused = FusedGradient::new(
+            device,
+            architecture,
+            layout,
+            &options.path,
+            (options.seed, batch),
+            from,
+            &buffers.parameters,
+            &buffers.state,
+            gradient,
+            tile,
+        )?;
+        (vec![fused.dispatch], (fused.sums, optimiser.slices), Some(optimiser))
+    } else {
+        let rows = chunk_rows(device, architecture, layout, batch)?;
+        let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
+        let optimiser =
+            if frozen { None } else { Some(Optimiser::new(device, layout, slices(device, layout, rows))?) };
+        let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
+        let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
+        let plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+        (plan, (pass.sums.clone(), pass.partials()), optimiser)
+    };
 
     let squares = match &optimiser {
         Some(optimiser) => optimiser.squares.clone(),
@@ -744,7 +778,7 @@ fn plan(
         clip: options.clip,
         average_decay: options.ema,
         batch: to_u32(batch),
-        loss_partials: to_u32(pass.partials()),
+        loss_partials: to_u32(sums.1),
         square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
         ring: RING,
     })?;
@@ -753,16 +787,55 @@ fn plan(
     }
     let bindings = [
         Binding::whole(0, &schedule),
-        Binding::whole(1, &pass.sums),
+        Binding::whole(1, &sums.0),
         Binding::whole(2, &squares),
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
     ];
-    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?);
+    let sums = sums.1 + if optimiser.is_some() { square_partials(layout) } else { 0 };
+    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?.with_work(Work::new(sums, sums)));
     if let Some(optimiser) = &optimiser {
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
     }
     Ok(plan)
+}
+
+/// Slices of a weight gradient over so many rows.
+pub(super) fn slices(device: &Device, layout: &Layout, rows: usize) -> usize {
+    let habits = device.habits();
+    let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
+    // Slices are for speed: no more of them than fit.
+    let room = usize::try_from(device.largest_binding() / (4 * layout.len as u64)).unwrap_or(usize::MAX);
+    slices.min(room.max(1))
+}
+
+/// How a step's gradient is fused, where the options want that and the network is narrow enough.
+fn fused_tile(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    options: &TrainOptions,
+) -> Result<Option<FusedTile>> {
+    let (habits, forced) = (device.habits(), options.kernels == Kernels::Fused);
+    if !forced && options.kernels != Kernels::Auto {
+        return Ok(None);
+    }
+    let tile = FusedTile::of(habits, device.limits(), device.subgroup_size(), architecture, layout);
+    let flops = 3 * architecture.flops().saturating_mul(options.batch as u64);
+    let tile = tile.filter(|tile| {
+        let gradient = tile.slices(habits, options.batch) as u64 * 4 * layout.len as u64;
+        flops <= habits.dispatch_flops
+            && gradient <= device.largest_binding()
+            && tile.iterations(habits, options.batch, layout) <= u64::from(habits.loop_iterations)
+    });
+    if forced && tile.is_none() {
+        return Err(Error::config(
+            format!("--kernels fused does not fit this network and batch on {}", device.info().name),
+            "use --kernels auto, or lower --hidden or --batch",
+        ));
+    }
+    let narrow = architecture.hidden.iter().all(|width| *width <= habits.step_width);
+    Ok(tile.filter(|_| forced || narrow))
 }
 
 /// The gradient and the kernels that use it up.
@@ -774,13 +847,8 @@ pub(super) struct Optimiser {
 }
 
 impl Optimiser {
-    pub fn new(device: &Device, layout: &Layout, rows: usize) -> Result<Self> {
-        let habits = device.habits();
+    pub fn new(device: &Device, layout: &Layout, slices: usize) -> Result<Self> {
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
-        let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
-        // Slices are for speed: no more of them than fit.
-        let room = usize::try_from(device.largest_binding() / (4 * layout.len as u64)).unwrap_or(usize::MAX);
-        let slices = slices.min(room.max(1));
         Ok(Self {
             gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
             slices,
@@ -791,11 +859,11 @@ impl Optimiser {
     /// Adds the slices up: the gradient is the first of them from then on.
     pub fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
         let bindings = [Binding::whole(0, &self.gradient), Binding::whole(1, &self.squares)];
-        device.dispatch(
-            &reduce_variant(layout, self.slices),
-            &bindings,
-            device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES),
-        )
+        // The slices are added up, and the sum is squared and added once more; a single one stays where it is.
+        let written = usize::from(self.slices > 1);
+        let work = Work::new((self.slices + 1) * layout.len, (self.slices + written) * layout.len);
+        let groups = device.groups((layout.len / 4).div_ceil(QUADS_PER_LANE) as u64, LANES);
+        Ok(device.dispatch(&reduce_variant(layout, self.slices), &bindings, groups)?.with_work(work))
     }
 
     fn update(
@@ -822,7 +890,12 @@ impl Optimiser {
             bindings.push(Binding::whole(7, &atlas));
             bindings.push(Binding::texture(8, weights));
         }
-        device.dispatch(&variant, &bindings, device.groups(layout.len as u64 / 4, LANES))
+        // The gradient is read; parameters, moments and the average are read and written, and the weights copied.
+        let (average, copy) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
+        let arrays = 7 + if average { 2 } else { 0 } + usize::from(copy);
+        let work = Work::new((16 + if average { 3 } else { 0 }) * layout.len, arrays * layout.len);
+        let groups = device.groups(layout.len as u64 / 4, LANES);
+        Ok(device.dispatch(&variant, &bindings, groups)?.with_work(work))
     }
 }
 
@@ -855,9 +928,10 @@ pub(crate) fn step_variant() -> Variant {
 
 /// The variant of `adamw` for a network.
 pub(crate) fn adamw_variant(layout: &Layout, average: bool, textures: bool) -> Variant {
-    Variant::new("adamw")
+    let variant = Variant::new("adamw")
         .with("QUADS", to_u32(layout.len / 4))
         .with("LANES", LANES)
         .flag("AVERAGE", average)
-        .flag("TEXTURES", textures)
+        .flag("TEXTURES", textures);
+    if textures { variant.with("LAYERS", to_u32(layout.layers.len())) } else { variant }
 }

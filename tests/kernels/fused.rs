@@ -3,7 +3,8 @@
 use bytemuck::Zeroable;
 use windfield::flow::Solver;
 use windfield::gpu::Variant;
-use windfield::sample::{NetworkTable, Tableau};
+use windfield::model::NetworkTable;
+use windfield::sample::Tableau;
 
 use crate::common::{Launch, narrow, pad, wide, word};
 use crate::reference::activation::Activation;
@@ -34,6 +35,8 @@ pub struct Case {
     pub activation: Activation,
     pub cut: Cut,
     pub rows: usize,
+    /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
+    pub across: usize,
 }
 
 const fn case(
@@ -44,8 +47,24 @@ const fn case(
     cut: Cut,
     rows: usize,
 ) -> Case {
-    Case { dim, hidden, frequencies, activation, cut, rows }
+    Case { dim, hidden, frequencies, activation, cut, rows, across: 0 }
 }
+
+/// Of `across` lanes along the outputs, for that many particles of a workgroup.
+const fn shared(across: usize, particles: usize, case: Case) -> Case {
+    Case { cut: (across * particles / 8, 8 / across, case.cut.2), across, ..case }
+}
+
+/// Those whose lanes share the layers: widths within a lane's outputs and beyond, layers of a few outputs at every place,
+/// broken workgroups, deep layers and shallow ones.
+pub const SHARED_CASES: [Case; 6] = [
+    shared(8, 64, case(2, &[64, 64], 0, Activation::Silu, CUTS[5], 130)),
+    shared(8, 32, case(3, &[40, 17, 64], 1, Activation::Softplus, CUTS[5], 33)),
+    shared(8, 64, case(17, &[9, 33], 2, Activation::Gelu, CUTS[0], 64)),
+    shared(4, 64, case(2, &[24, 5, 32], 0, Activation::Relu, CUTS[5], 65)),
+    shared(4, 32, case(9, &[1, 31], 0, Activation::Tanh, CUTS[5], 1)),
+    shared(4, 32, case(20, &[], 1, Activation::Silu, CUTS[5], 77)),
+];
 
 /// Dimensions, widths that are no multiples of a tile, one layer to many, every activation, every cut.
 pub const CASES: [Case; 9] = [
@@ -106,10 +125,11 @@ impl Case {
     }
 
     pub fn name(&self) -> String {
-        format!("{:?} {}", self.mlp().widths, self.activation.name())
+        let shared = if self.across > 0 { ", shared" } else { "" };
+        format!("{:?} {}{shared}", self.mlp().widths, self.activation.name())
     }
 
-    fn widths(&self) -> Vec<usize> {
+    pub fn widths(&self) -> Vec<usize> {
         self.mlp().widths.iter().map(|width| width.next_multiple_of(8)).collect()
     }
 
@@ -134,6 +154,11 @@ impl Case {
             .with("LANES", word(self.cut.0))
             .part("ACTIVATION", self.activation.name())
             .flag("TEXTURES", self.cut.2);
+        let variant = if self.across > 0 {
+            variant.with("LANES_X", word(self.across)).flag("SHARED", true)
+        } else {
+            variant
+        };
         match trace {
             None => variant,
             Some(trace) => variant
@@ -146,7 +171,7 @@ impl Case {
     }
 
     /// Where each layer lies, all parameters, and the texture of all weights, as the model lays them out.
-    fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
+    pub fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
         let (mlp, widths) = (self.mlp(), self.widths());
         let mut table = NetworkTable { layers: word(mlp.layers()), ..NetworkTable::zeroed() };
         let (mut parameters, mut texture): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
@@ -170,7 +195,7 @@ impl Case {
         (table, parameters, texture)
     }
 
-    fn texture_width(&self) -> usize {
+    pub fn texture_width(&self) -> usize {
         let widths = self.widths();
         widths[..widths.len() - 1].iter().copied().max().unwrap_or(8)
     }

@@ -2,7 +2,7 @@
 
 use windfield::flow::{Method, SOLVERS, Solver};
 
-use super::fused::{CASES, CUTS, Case, FIRST_ROW, SEED, Trace, constants, magnitude, plainly};
+use super::fused::{CASES, CUTS, Case, FIRST_ROW, SEED, SHARED_CASES, Trace, constants, magnitude, plainly};
 use crate::common::{Report, UNIT, narrow, random, wide};
 use crate::reference::activation::Activation;
 use crate::reference::conversions::stochastic;
@@ -98,7 +98,7 @@ fn named(name: &str) -> &'static Solver {
 #[test]
 fn particles_are_carried_as_the_twins() {
     let mut report = Report::new();
-    for case in &CASES {
+    for case in CASES.iter().chain(&SHARED_CASES) {
         for solver in fixed_steps() {
             for (grid, times) in [
                 ("uniform", uniform((0.0, 1.0), 8)),
@@ -137,7 +137,7 @@ fn evaluations_are_transformed() {
         time: 1.0 - 0.75 * t,
     };
     // Every network with one solver, and every solver with at least one network.
-    for (case, solver) in CASES.iter().zip(fixed_steps().cycle()) {
+    for (case, solver) in CASES.iter().chain(&SHARED_CASES).zip(fixed_steps().cycle()) {
         let times = cosine((0.0, 1.0), 5);
         let way = Way { case, solver, trace: None, times: &times, transform: &transform, noise: &|_, _| 0.0 };
         let x = random(13, case.rows * case.dim);
@@ -271,7 +271,7 @@ fn noise_is_added_at_its_address() {
         let factor = g(t).powi(2) / 2.0 / ((a * db - da * b) * b);
         Transform { alpha: factor * da, beta: 1.0 - factor * a, ..plainly(t) }
     };
-    for case in &CASES {
+    for case in CASES.iter().chain(&SHARED_CASES) {
         let times = cosine((0.0, 0.9), 6);
         let way = Way {
             case,
@@ -301,9 +301,10 @@ fn noise_is_added_at_its_address() {
 #[test]
 fn particles_beyond_the_rows_stay() {
     let mut report = Report::new();
-    let case = &CASES[1];
-    let x = random(12, 64 * case.dim);
-    for rows in [1, 31, 32, 33, 63] {
+    for (case, rows) in
+        [CASES[1], SHARED_CASES[4]].iter().flat_map(|case| [1, 31, 32, 33, 63].map(|rows| (case, rows)))
+    {
+        let x = random(12, 64 * case.dim);
         let mut constants = constants(&SOLVERS[0], rows);
         constants.steps = 2;
         let timetable = [0.5, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 1.0].repeat(2);

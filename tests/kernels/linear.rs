@@ -1,4 +1,5 @@
-//! The layers of the network: linear_forward.wgsl, linear_backward_input.wgsl, linear_backward_weight.wgsl.
+//! The layers of the network: linear_forward.wgsl, linear_backward_input.wgsl, linear_backward_weight.wgsl, and their
+//! like with tiles in the memory of workgroups, tiled_forward.wgsl, tiled_backward_input.wgsl, tiled_backward_weight.wgsl.
 
 use windfield::gpu::Variant;
 use windfield::model::Rows;
@@ -9,24 +10,86 @@ use crate::reference::linear_backward_input::linear_backward_input_sloped;
 use crate::reference::linear_backward_weight::linear_backward_weight;
 use crate::reference::linear_forward::linear_forward;
 
-/// What an invocation computes, and how many are a workgroup.
+/// How a product is cut.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
-    /// Rows; outputs in the gradient of the weights.
+    /// Rows of a tile; outputs in the gradient of the weights.
     rows: usize,
-    /// Columns; inputs in the gradient of the weights.
+    /// Columns of it; inputs in the gradient of the weights.
     columns: usize,
+    /// Of a workgroup.
     lanes: usize,
-    /// Whether the matrices lie in textures.
-    textures: bool,
+    kind: Kind,
+}
+
+/// Where a tile is computed, and where the matrices lie.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    /// By an invocation, from buffers.
+    Buffers,
+    /// From textures.
+    Textures,
+    /// By a workgroup, whose lanes have so many groups of four rows and of columns, and which takes so many terms at a time.
+    Tiled { quads: [usize; 2], depth: usize },
 }
 
 const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, textures: false }
+    Cut { rows, columns, lanes, kind: Kind::Buffers }
 }
 
 const fn textures(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, textures: true }
+    Cut { rows, columns, lanes, kind: Kind::Textures }
+}
+
+const fn tiled(rows: usize, columns: usize, quads: [usize; 2], depth: usize) -> Cut {
+    let lanes = rows / 4 / quads[0] * (columns / 4 / quads[1]);
+    Cut { rows, columns, lanes, kind: Kind::Tiled { quads, depth } }
+}
+
+impl Cut {
+    fn textures(&self) -> bool {
+        self.kind == Kind::Textures
+    }
+
+    fn is_tiled(&self) -> bool {
+        matches!(self.kind, Kind::Tiled { .. })
+    }
+
+    /// Rows are padded to a multiple of this. Tiles of workgroups need none.
+    fn padding(&self) -> usize {
+        if self.is_tiled() { 1 } else { self.rows }
+    }
+
+    /// Widths are padded to a multiple of this, and as in the model to a multiple of 8.
+    fn width_padding(&self, along: usize) -> usize {
+        if self.is_tiled() { 8 } else { along.max(8) }
+    }
+
+    /// Workgroups for so many rows and columns of what is computed.
+    fn groups(&self, rows: usize, columns: usize) -> [u32; 3] {
+        let lanes = if self.is_tiled() { 1 } else { self.lanes };
+        [word(rows.div_ceil(self.rows * lanes)), word(columns.div_ceil(self.columns)), 1]
+    }
+
+    /// The kernel for this cut. `rows` and `columns`: how the kernels that compute tiles in registers call its sides.
+    fn variant(&self, layer: &Layer, kernels: [&'static str; 2], sides: [&'static str; 2]) -> Variant {
+        let variant = Variant::new(kernels[usize::from(self.is_tiled())])
+            .with("WIDTH_IN", word(layer.width_in))
+            .with("WIDTH_OUT", word(layer.width_out));
+        match self.kind {
+            Kind::Tiled { quads, depth } => variant
+                .with("LANES_Y", word(self.rows / 4 / quads[0]))
+                .with("LANES_X", word(self.columns / 4 / quads[1]))
+                .with("QUADS_Y", word(quads[0]))
+                .with("QUADS_X", word(quads[1]))
+                .with("DEPTH", word(depth)),
+            _ => variant
+                .with("LANES", word(self.lanes))
+                .with(sides[0], word(self.rows))
+                .with(sides[1], word(self.columns))
+                .flag("TEXTURES", self.textures()),
+        }
+    }
 }
 
 const SMALL: Cut = cut(4, 4, 8);
@@ -39,6 +102,11 @@ const ROW_CUTS: &[Cut] = &[
     cut(8, 8, 32),
     cut(16, 16, 16),
     textures(8, 16, 32),
+    tiled(128, 128, [2, 2], 16),
+    tiled(64, 64, [2, 2], 16),
+    tiled(64, 64, [2, 1], 16),
+    tiled(32, 32, [1, 1], 32),
+    tiled(64, 64, [2, 2], 8),
     SMALL,
 ];
 /// How the gradient of the weights is cut.
@@ -51,12 +119,24 @@ const WEIGHT_CUTS: &[Cut] = &[
     cut(8, 16, 32),
     cut(16, 8, 32),
     cut(8, 8, 32),
+    tiled(128, 128, [2, 2], 16),
+    tiled(64, 64, [2, 2], 16),
+    tiled(64, 64, [2, 1], 16),
+    tiled(32, 32, [1, 1], 32),
+    tiled(64, 64, [2, 2], 8),
     SMALL,
 ];
 
 /// Inputs and outputs: 1, primes, multiples of every tile and non-multiples, narrow to wide and wide to narrow.
 const SHAPES: &[(usize, usize)] =
     &[(1, 1), (3, 5), (8, 8), (17, 31), (64, 64), (67, 2), (9, 16), (3, 130), (1031, 16)];
+
+/// The kernels that compute tiles in registers, and in the memory of workgroups.
+const FORWARD: [&str; 2] = ["linear_forward", "tiled_forward"];
+const BACKWARD_INPUT: [&str; 2] = ["linear_backward_input", "tiled_backward_input"];
+const BACKWARD_WEIGHT: [&str; 2] = ["linear_backward_weight", "tiled_backward_weight"];
+/// How the first two call the sides of a tile in registers.
+const ROWS_AND_COLUMNS: [&str; 2] = ["TILE_ROWS", "TILE_COLUMNS"];
 
 /// Rows: fewer than a tile, whole tiles and broken ones, more than a workgroup has.
 const ROWS: &[usize] = &[1, 3, 16, 17, 129, 304];
@@ -66,7 +146,10 @@ const ROWS: &[usize] = &[1, 3, 16, 17, 129, 304];
 fn shapes_and_cuts(cuts: &'static [Cut]) -> impl Iterator<Item = ((usize, usize), Cut)> {
     let small = cuts[cuts.len() - 1];
     let shapes = SHAPES.iter().map(move |&shape| (shape, small));
-    shapes.chain(cuts.iter().map(|&cut| ((35, 50), cut)))
+    let tiled = tiled(32, 32, [1, 1], 32);
+    let of_workgroups = [(1, 1), (17, 31), (67, 2), (3, 130)].map(|shape| (shape, tiled));
+    let large = cuts.iter().filter(|cut| cut.is_tiled()).map(|&cut| ((137, 150), cut));
+    shapes.chain(of_workgroups).chain(large).chain(cuts.iter().map(|&cut| ((35, 50), cut)))
 }
 
 struct Layer {
@@ -81,8 +164,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn random((inputs, outputs): (usize, usize), tile: usize) -> Self {
-        let pad = tile.max(8);
+    fn random((inputs, outputs): (usize, usize), pad: usize) -> Self {
         Self {
             inputs,
             outputs,
@@ -98,14 +180,6 @@ impl Layer {
         let mut packed = pad(&self.weight, self.inputs, self.width_in, self.width_out, 0.0);
         packed.extend(pad(&self.bias, self.outputs, self.width_out, 1, 0.0));
         packed
-    }
-
-    fn variant(&self, kernel: &'static str, cut: Cut) -> Variant {
-        Variant::new(kernel)
-            .with("WIDTH_IN", word(self.width_in))
-            .with("WIDTH_OUT", word(self.width_out))
-            .with("LANES", word(cut.lanes))
-            .flag("TEXTURES", cut.textures)
     }
 
     /// The texture of all weights, where this layer's begin at row [`FIRST_WEIGHT`].
@@ -133,14 +207,12 @@ fn forward(
     cut: Cut,
 ) -> (Vec<f32>, Vec<f32>) {
     let rows = x.len() / layer.inputs;
-    let padded = rows.next_multiple_of(cut.rows);
+    let padded = rows.next_multiple_of(cut.padding());
     // The last layer's output is a buffer in any case.
-    let output_texture = cut.textures && activation != Activation::Identity;
-    let variant = layer
-        .variant("linear_forward", cut)
+    let output_texture = cut.textures() && activation != Activation::Identity;
+    let variant = cut
+        .variant(layer, FORWARD, ROWS_AND_COLUMNS)
         .with("OUTPUTS", word(layer.outputs))
-        .with("TILE_ROWS", word(cut.rows))
-        .with("TILE_COLUMNS", word(cut.columns))
         .part("ACTIVATION", activation.name())
         .flag("TRAINING", training)
         .flag("OUTPUT_TEXTURE", output_texture);
@@ -148,17 +220,16 @@ fn forward(
     let mut launch = Launch::new(variant)
         .uniform(0, &rows_of(padded))
         // Rows beyond the true ones hold what an earlier batch left.
-        .matrix(1, &pad(x, layer.inputs, layer.width_in, padded, 3.0), layer.width_in, cut.textures)
+        .matrix(1, &pad(x, layer.inputs, layer.width_in, padded, 3.0), layer.width_in, cut.textures())
         .input(2, &layer.packed())
         .output_matrix(3, &unwritten, layer.width_out, output_texture);
-    if cut.textures {
+    if cut.textures() {
         launch = launch.matrix(5, &layer.atlas(), layer.width_in, true);
     }
     if training {
         launch = launch.output(4, &unwritten);
     }
-    let groups = [word(padded.div_ceil(cut.rows * cut.lanes)), word(layer.width_out / cut.columns), 1];
-    let outputs = launch.run(report, groups);
+    let outputs = launch.run(report, cut.groups(padded, layer.width_out));
     (outputs.get(3), if training { outputs.get(4) } else { vec![] })
 }
 
@@ -188,7 +259,7 @@ fn forward_is_the_twins() {
     // And every activation in one shape.
     let all = ACTIVATIONS.into_iter().map(|activation| ((17, 31), SMALL, activation, true));
     for (shape, cut, activation, training) in cases.chain(all) {
-        let layer = Layer::random(shape, cut.columns);
+        let layer = Layer::random(shape, cut.width_padding(cut.columns));
         for &rows in ROWS {
             let x = random(3, rows * layer.inputs);
             let (h, slope) = forward(&mut report, &layer, &x, activation, training, cut);
@@ -222,18 +293,16 @@ fn forward_is_the_twins() {
 fn tangents_are_the_twins() {
     let mut report = Report::new();
     for (i, (shape, cut)) in shapes_and_cuts(ROW_CUTS).enumerate() {
-        let layer = Layer::random(shape, cut.columns);
+        let layer = Layer::random(shape, cut.width_padding(cut.columns));
         for &(rows, tangents) in &[(1usize, 1usize), (3, 5), (17, 2), (129, 3)] {
             let last = i % 3 == 1;
-            let period = rows.next_multiple_of(cut.rows);
+            let period = rows.next_multiple_of(cut.padding());
             let x = random(5, tangents * period * layer.inputs);
             let slope = random(6, period * layer.outputs);
-            let textured = cut.textures && !last;
-            let variant = layer
-                .variant("linear_forward", cut)
+            let textured = cut.textures() && !last;
+            let variant = cut
+                .variant(&layer, FORWARD, ROWS_AND_COLUMNS)
                 .with("OUTPUTS", word(layer.outputs))
-                .with("TILE_ROWS", word(cut.rows))
-                .with("TILE_COLUMNS", word(cut.columns))
                 .part("ACTIVATION", "identity")
                 .flag("TRAINING", false)
                 .flag("TANGENT", true)
@@ -244,9 +313,9 @@ fn tangents_are_the_twins() {
             let padded = pad(&x, layer.inputs, layer.width_in, tangents * period, 0.0);
             let mut launch = Launch::new(variant)
                 .uniform(0, &constants)
-                .matrix(1, &padded, layer.width_in, cut.textures)
+                .matrix(1, &padded, layer.width_in, cut.textures())
                 .output_matrix(3, &unwritten, layer.width_out, textured);
-            launch = if cut.textures {
+            launch = if cut.textures() {
                 launch.matrix(5, &layer.atlas(), layer.width_in, true)
             } else {
                 launch.input(2, &layer.packed())
@@ -254,8 +323,7 @@ fn tangents_are_the_twins() {
             if !last {
                 launch = launch.input(4, &pad(&slope, layer.outputs, layer.width_out, period, f32::NAN));
             }
-            let tiles = (tangents * period).div_ceil(cut.rows * cut.lanes);
-            let groups = [word(tiles), word(layer.width_out / cut.columns), 1];
+            let groups = cut.groups(tangents * period, layer.width_out);
             let got: Vec<f32> = launch.run(&mut report, groups).get(3);
             // W·x' without b, times the slope.
             let no_bias = vec![0.0; layer.outputs];
@@ -282,7 +350,8 @@ fn tangents_are_the_twins() {
 fn activations_are_the_twins_from_end_to_end() {
     let mut report = Report::new();
     let cut = SMALL;
-    let layer = Layer { weight: vec![1.0], bias: vec![0.0], ..Layer::random((1, 1), cut.columns) };
+    let layer =
+        Layer { weight: vec![1.0], bias: vec![0.0], ..Layer::random((1, 1), cut.width_padding(cut.columns)) };
     let far = [20.0, 30.0, 44.0, 50.0, 80.0, 88.0, 90.0, 100.0, 1e3, 1e4, 1e9];
     let near = (0..=2000).map(|i| i as f32 / 160.0);
     let z: Vec<f32> = near.chain(far).flat_map(|z| [z, -z]).collect();
@@ -303,32 +372,28 @@ fn activations_are_the_twins_from_end_to_end() {
 fn backward_to_the_input_is_the_twins() {
     let mut report = Report::new();
     for (shape, cut) in shapes_and_cuts(ROW_CUTS) {
-        let layer = Layer::random(shape, cut.columns);
+        let layer = Layer::random(shape, cut.width_padding(cut.columns));
         for &rows in ROWS {
             let delta = random(4, rows * layer.outputs);
             let slope = random(5, rows * layer.inputs);
-            let padded = rows.next_multiple_of(cut.rows);
-            let variant = layer
-                .variant("linear_backward_input", cut)
-                .with("TILE_ROWS", word(cut.rows))
-                .with("TILE_COLUMNS", word(cut.columns));
+            let padded = rows.next_multiple_of(cut.padding());
+            let variant = cut.variant(&layer, BACKWARD_INPUT, ROWS_AND_COLUMNS);
             let launch = Launch::new(variant)
                 .uniform(0, &rows_of(padded))
                 .matrix(
                     1,
                     &pad(&delta, layer.outputs, layer.width_out, padded, 0.0),
                     layer.width_out,
-                    cut.textures,
+                    cut.textures(),
                 )
                 .input(3, &pad(&slope, layer.inputs, layer.width_in, padded, 3.0))
-                .output_matrix(4, &vec![-7.0f32; padded * layer.width_in], layer.width_in, cut.textures);
-            let launch = if cut.textures {
+                .output_matrix(4, &vec![-7.0f32; padded * layer.width_in], layer.width_in, cut.textures());
+            let launch = if cut.textures() {
                 launch.matrix(2, &layer.atlas(), layer.width_in, true)
             } else {
                 launch.input(2, &layer.packed())
             };
-            let groups = [word(padded.div_ceil(cut.rows * cut.lanes)), word(layer.width_in / cut.columns), 1];
-            let below: Vec<f32> = launch.run(&mut report, groups).get(4);
+            let below: Vec<f32> = launch.run(&mut report, cut.groups(padded, layer.width_in)).get(4);
             let by = |f: fn(f64) -> f64| {
                 let of = |values: &[f32]| wide(values).into_iter().map(f).collect::<Vec<_>>();
                 linear_backward_input_sloped(&of(&delta), &of(&layer.weight), layer.outputs, &of(&slope))
@@ -352,7 +417,7 @@ fn backward_to_the_input_is_the_twins() {
 fn backward_to_the_weights_is_the_twins() {
     let mut report = Report::new();
     for (shape, cut) in shapes_and_cuts(WEIGHT_CUTS) {
-        let layer = Layer::random(shape, cut.columns.max(cut.rows));
+        let layer = Layer::random(shape, cut.width_padding(cut.columns.max(cut.rows)));
         for (i, &rows) in ROWS.iter().enumerate() {
             // Slices that divide the rows and ones that do not; more slices than rows to fill them.
             for slices in [1, [2, 3, 5][i % 3]] {
@@ -382,19 +447,20 @@ fn backward_weight(
     // Other layers' gradients lie between the slices.
     let stride = len + 64;
     let before = random(8, (slices - 1) * stride + len);
-    let variant = layer
-        .variant("linear_backward_weight", cut)
-        .with("TILE_OUT", word(cut.rows))
-        .with("TILE_IN", word(cut.columns))
+    let variant = cut
+        .variant(layer, BACKWARD_WEIGHT, ["TILE_OUT", "TILE_IN"])
+        .flag("ROW_SUMS", true)
         .flag("ACCUMULATE", accumulate);
     let rows_uniform =
         Rows { slice_rows: word(slice_rows), slice_stride: word(stride / 4), ..rows_of(padded) };
     let launch = Launch::new(variant)
         .uniform(0, &rows_uniform)
-        .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures)
-        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures)
+        .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures())
+        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures())
         .output(3, &before);
-    let groups = [word(width_out.div_ceil(cut.rows * cut.lanes)), word(width_in / cut.columns), word(slices)];
+    // Here the lanes lie along the outputs.
+    let [outputs, inputs, _] = cut.groups(width_out, width_in);
+    let groups = [outputs, inputs, word(slices)];
     let gradient: Vec<f32> = launch.run(report, groups).get(3);
 
     let name = format!(

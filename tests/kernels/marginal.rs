@@ -4,9 +4,9 @@
 use windfield::flow::{SLICE_ROWS, Slices};
 use windfield::gpu::Variant;
 
-use crate::common::{Launch, Report, UNIT, narrow, pad, random, wide, word};
+use crate::common::{Launch, Report, UNIT, narrow, pad, padding, random, unpad, wide, word};
 use crate::reference::marginal::{
-    Entry, marginal_logits, marginal_merge, marginal_moments, marginal_weights, residual,
+    Queries, marginal_logits, marginal_merge, marginal_moments, marginal_weights,
 };
 
 const LANES: usize = 64;
@@ -17,7 +17,7 @@ const LEVELS: usize = 3;
 /// One of them, of one query: top, sum, and all weighted sums with their magnitudes.
 type Sums = (f64, f64, Vec<f64>);
 
-/// Queries on and off the paths to the data, each at its own time.
+/// Queries on and off the paths to the data, each at its own time; every column has another unit.
 struct Case {
     dim: usize,
     /// Rows of the data, of which those from `first` on are gone over.
@@ -25,14 +25,24 @@ struct Case {
     first: usize,
     queries: usize,
     data: Vec<f32>,
-    points: Vec<f32>,
-    schedule: Vec<[f32; 4]>,
+    centres: Vec<f32>,
+    offsets: Vec<f32>,
+    schedule: Vec<[f32; 2]>,
+    columns: Vec<f32>,
+    /// What the twins are given: the same.
+    twin: Queries,
 }
 
 impl Case {
     fn new(dim: usize, rows: usize, first: usize, queries: usize) -> Self {
-        let (data, noise) = (random(3, rows * dim), random(4, queries * dim));
-        let (mut points, mut schedule) = (vec![], vec![]);
+        let std: Vec<f64> = (0..dim).map(|k| 1.0 + 0.3 * (k % 4) as f64).collect();
+        let data: Vec<f32> = random(3, rows * dim)
+            .iter()
+            .enumerate()
+            .map(|(i, y)| (f64::from(*y) * std[i % dim]) as f32)
+            .collect();
+        let noise = random(4, queries * dim);
+        let (mut centres, mut offsets, mut schedule) = (vec![], vec![], vec![]);
         for q in 0..queries {
             // From the whole Gaussian to single points: all weights alike, and one that is all.
             let t: f64 = [0.0, 0.01, 0.45, 0.55, 0.9, 0.99, 0.999, 0.9999, 1.0][q % 9];
@@ -41,14 +51,21 @@ impl Case {
             let far = if q % 5 == 4 { 10.0 * b } else { 0.0 };
             for k in 0..dim {
                 let row = q * 7919 % rows;
-                let x = t * f64::from(data[row * dim + k]) + b * f64::from(noise[q * dim + k]) + far;
-                points.push(x as f32);
+                let x = t * f64::from(data[row * dim + k]) / std[k] + b * f64::from(noise[q * dim + k]) + far;
+                let centre = (std[k] * x * t / (t * t + b * b)) as f32;
+                centres.push(centre);
+                offsets.push((x - t * f64::from(centre) / std[k]) as f32);
             }
-            let near = if t > 0.5 { 1.0 } else { 0.0 };
-            let sharpness = std::f64::consts::LOG2_E / (2.0 * b * b);
-            schedule.push([near as f32, (near - t) as f32, sharpness as f32, 0.0]);
+            schedule.push([t as f32, (std::f64::consts::LOG2_E / (2.0 * b * b)) as f32]);
         }
-        Self { dim, rows, first, queries, data, points, schedule }
+        let columns: Vec<f32> = std.iter().map(|std| (1.0 / std) as f32).collect();
+        let twin = Queries {
+            centres: wide(&centres),
+            offsets: wide(&offsets),
+            entries: schedule.iter().map(|entry| entry.map(f64::from)).collect(),
+            columns: wide(&columns),
+        };
+        Self { dim, rows, first, queries, data, centres, offsets, schedule, columns, twin }
     }
 
     fn name(&self) -> String {
@@ -70,37 +87,45 @@ impl Case {
         }
     }
 
-    fn entry(&self, q: usize) -> Entry {
-        self.schedule[q].map(f64::from)
+    /// c − x1
+    fn away(&self, q: usize, j: usize, k: usize) -> f64 {
+        self.twin.centres[q * self.dim + k] - f64::from(self.data[j * self.dim + k])
     }
 
-    fn entries(&self) -> Vec<Entry> {
-        (0..self.queries).map(|q| self.entry(q)).collect()
-    }
-
-    fn x(&self, q: usize, k: usize) -> f64 {
-        f64::from(self.points[q * self.dim + k])
-    }
-
-    fn y(&self, j: usize, k: usize) -> f64 {
-        f64::from(self.data[j * self.dim + k])
-    }
-
-    /// What rounds in x − a·x1: the difference, the product, and their sum, which is no larger than both together.
+    /// What rounds in a·(c − x1)/std + g: the slope, the difference, their product, and the sum, which is no larger than
+    /// both terms together.
     fn residual_error(&self, q: usize, j: usize, k: usize) -> f64 {
-        let [near, rest, ..] = self.entry(q);
-        2.0 * UNIT * ((self.x(q, k) - near * self.y(j, k)).abs() + (rest * self.y(j, k)).abs())
+        let product = self.twin.entries[q][0] * self.twin.columns[k] * self.away(q, j, k);
+        UNIT * (4.0 * product.abs() + self.twin.offsets[q * self.dim + k].abs())
     }
 
     /// Its square, the sum over the coordinates and the factor.
     fn logit_error(&self, q: usize, j: usize) -> f64 {
-        let entry = self.entry(q);
         let rounding = (self.dim + 5) as f64 * UNIT;
         let one = |k: usize| {
-            let (r, e) = (residual(self.x(q, k), self.y(j, k), entry).abs(), self.residual_error(q, j, k));
+            let r = self.twin.residual(q, k, f64::from(self.data[j * self.dim + k])).abs();
+            let e = self.residual_error(q, j, k);
             2.0 * r * e + e * e + rounding * r * r
         };
-        entry[2] * (0..self.dim).map(one).sum::<f64>()
+        self.twin.entries[q][1] * (0..self.dim).map(one).sum::<f64>()
+    }
+
+    /// The kernel's inputs, every row as wide as this.
+    fn launch(&self, variant: Variant, width: usize) -> Launch {
+        let wide = |values: &[f32], rows: usize| pad(values, self.dim, width, rows, 0.0);
+        Launch::new(variant)
+            .uniform(0, &self.uniform())
+            .input(1, &wide(&self.data, self.rows))
+            .input(2, &wide(&self.centres, self.queries))
+    }
+
+    /// Those of what takes distances as well.
+    fn launch_all(&self, variant: Variant, width: usize) -> Launch {
+        let wide = |values: &[f32], rows: usize| pad(values, self.dim, width, rows, 0.0);
+        self.launch(variant, width)
+            .input(3, &wide(&self.offsets, self.queries))
+            .input(4, &self.schedule)
+            .input(5, &wide(&self.columns, 1))
     }
 
     /// Rows of a slice.
@@ -142,22 +167,18 @@ fn slices_in_registers_are_the_twins() {
                 .with("QUERIES", word(tile))
                 .with("ROWS", 4)
                 .with("LANES", word(LANES));
-            let outputs = Launch::new(variant)
-                .uniform(0, &case.uniform())
-                .input(1, &case.data)
-                .input(2, &case.points)
-                .input(3, &case.schedule)
-                .output(4, &vec![[7.0f32; 2]; slices * queries])
-                .output(5, &vec![7.0f32; slices * 2 * queries * 4 * quads])
+            let outputs = case
+                .launch_all(variant, dim)
+                .output(6, &vec![[7.0f32; 2]; slices * queries])
+                .output(7, &vec![7.0f32; slices * queries * 4 * quads])
                 .run(&mut report, groups(slices * queries / tile));
-            let (sums, moments): (Vec<[f32; 2]>, Vec<f32>) = (outputs.get(4), outputs.get(5));
+            let (sums, moments): (Vec<[f32; 2]>, Vec<f32>) = (outputs.get(6), outputs.get(7));
             for slice in 0..slices {
                 let range = case.range(slice);
                 let y = wide(&case.data[range.start * dim..range.end * dim]);
-                let (x, entries) = (wide(&case.points), case.entries());
-                let logits = marginal_logits(&x, &entries, &y, dim);
+                let logits = marginal_logits(&case.twin, &y);
                 let (weights, top, sum) = marginal_weights(&logits, queries);
-                let (mean, rest) = marginal_moments(&x, &entries, &y, &weights, dim);
+                let want = marginal_moments(&case.twin, &y, &weights);
                 for q in 0..queries {
                     let name = format!("{}, slice {slice}, query {q}", case.name());
                     let [got_top, got_sum] = sums[slice * queries + q];
@@ -204,26 +225,17 @@ fn slices_in_registers_are_the_twins() {
                         total(&|j| w(j) * relative[j]),
                     );
                     for k in 0..4 * quads {
-                        let place = |which: usize| ((2 * slice + which) * queries + q) * 4 * quads + k;
-                        let (m, r) = (moments[place(0)], moments[place(1)]);
+                        let moment = moments[(slice * queries + q) * 4 * quads + k];
                         if k >= dim {
-                            report.equal(&format!("{name}: padding"), &[m, r], &[0.0, 0.0]);
+                            report.equal(&format!("{name}: padding"), &[moment], &[0.0]);
                             continue;
                         }
                         report.near(
-                            &format!("{name}: mean {k}"),
-                            &[at_top(m, got_top, top[q])],
-                            &[mean[q * dim + k]],
-                            total(&|j| w(j) * (relative[j] + 2.0 * UNIT) * case.y(range.start + j, k).abs()),
-                        );
-                        report.near(
-                            &format!("{name}: residual {k}"),
-                            &[at_top(r, got_top, top[q])],
-                            &[rest[q * dim + k]],
+                            &format!("{name}: moment {k}"),
+                            &[at_top(moment, got_top, top[q])],
+                            &[want[q * dim + k]],
                             total(&|j| {
-                                let row = range.start + j;
-                                let r = residual(case.x(q, k), case.y(row, k), entries[q]);
-                                w(j) * ((relative[j] + 2.0 * UNIT) * r.abs() + case.residual_error(q, row, k))
+                                w(j) * (relative[j] + 2.0 * UNIT) * case.away(q, range.start + j, k).abs()
                             }),
                         );
                     }
@@ -248,16 +260,12 @@ fn logits_are_the_twins() {
             .with("QUERIES", 8)
             .with("ROWS", 8)
             .with("LANES", word(LANES));
-        let outputs = Launch::new(variant)
-            .uniform(0, &case.uniform())
-            .input(1, &pad(&case.data, dim, width, rows, 0.0))
-            .input(2, &pad(&case.points, dim, width, queries, 0.0))
-            .input(3, &case.schedule)
-            .output(4, &vec![7.0f32; slices * SLICE_ROWS * queries])
+        let outputs = case
+            .launch_all(variant, width)
+            .output(6, &vec![7.0f32; slices * SLICE_ROWS * queries])
             .run(&mut report, groups(slices * SLICE_ROWS / 8 * queries / 8));
-        let got: Vec<f32> = outputs.get(4);
-        let want =
-            marginal_logits(&wide(&case.points), &case.entries(), &wide(&case.data[first * dim..]), dim);
+        let got: Vec<f32> = outputs.get(6);
+        let want = marginal_logits(&case.twin, &wide(&case.data[first * dim..]));
         let (inside, beyond) = got.split_at(want.len());
         report.close(&case.name(), inside, &want, |i| case.logit_error(i % queries, first + i / queries));
         report.equal(&format!("{}: beyond", case.name()), beyond, &vec![LOWEST; beyond.len()]);
@@ -317,43 +325,27 @@ fn moments_are_the_twins() {
             .with("QUADS", word(width / 4))
             .with("QUERIES", 8)
             .with("LANES", word(LANES));
-        let outputs = Launch::new(variant)
-            .uniform(0, &case.uniform())
-            .input(1, &pad(&case.data, dim, width, rows, 0.0))
-            .input(2, &pad(&case.points, dim, width, queries, 0.0))
-            .input(3, &case.schedule)
-            .input(4, &weights)
-            .output(5, &vec![7.0f32; slices * 2 * queries * width])
+        let outputs = case
+            .launch(variant, width)
+            .input(3, &weights)
+            .output(4, &vec![7.0f32; slices * queries * width])
             .run(&mut report, groups(slices * queries / 8 * width / 4));
-        let got: Vec<f32> = outputs.get(5);
+        let got: Vec<f32> = outputs.get(4);
         for slice in 0..slices {
             let range = case.range(slice);
             let y = wide(&case.data[range.start * dim..range.end * dim]);
             let of_slice = wide(&weights[slice * SLICE_ROWS * queries..][..range.len() * queries]);
-            let (mean, rest) = marginal_moments(&wide(&case.points), &case.entries(), &y, &of_slice, dim);
-            for (which, want) in [mean, rest].iter().enumerate() {
-                let name = format!("{}, slice {slice}, {}", case.name(), ["mean", "residual"][which]);
-                let from = (2 * slice + which) * queries * width;
-                let padded = &got[from..from + queries * width];
-                let values: Vec<f32> =
-                    padded.chunks_exact(width).flat_map(|row| &row[..dim]).copied().collect();
-                report.close(&name, &values, want, |i| {
-                    let (q, k) = (i / dim, i % dim);
-                    let one = |j: usize| {
-                        let (row, w) = (range.start + j, of_slice[j * queries + q]);
-                        let roundings = (range.len() + 1) as f64 * UNIT;
-                        if which == 0 {
-                            return w * roundings * case.y(row, k).abs();
-                        }
-                        let r = residual(case.x(q, k), case.y(row, k), case.entry(q)).abs();
-                        w * (roundings * r + case.residual_error(q, row, k) * (1.0 + roundings))
-                    };
-                    (0..range.len()).map(one).sum()
-                });
-                let beside: Vec<f32> =
-                    padded.chunks_exact(width).flat_map(|row| &row[dim..]).copied().collect();
-                report.equal(&format!("{name}: padding"), &beside, &vec![0.0; beside.len()]);
-            }
+            let want = marginal_moments(&case.twin, &y, &of_slice);
+            let name = format!("{}, slice {slice}", case.name());
+            let padded = &got[slice * queries * width..(slice + 1) * queries * width];
+            report.close(&name, &unpad(padded, dim, width, queries), &want, |i| {
+                let (q, k) = (i / dim, i % dim);
+                let terms = (0..range.len())
+                    .map(|j| of_slice[j * queries + q] * case.away(q, range.start + j, k).abs());
+                (range.len() + 2) as f64 * UNIT * terms.sum::<f64>()
+            });
+            let beside = padding(padded, dim, width, queries);
+            report.equal(&format!("{name}: padding"), &beside, &vec![0.0; beside.len()]);
         }
     }
     report.finish();
@@ -374,9 +366,9 @@ fn slices_merge_like_the_twins() {
                 |seed: u64, n: usize| -> Vec<f32> { random(seed, n).iter().map(|x| 1.0 + x * x).collect() };
             let (top, sum) = (tops(7, slices * queries), positive(8, slices * queries));
             let sums: Vec<[f32; 2]> = top.iter().zip(&sum).map(|(&top, &sum)| [top, sum]).collect();
-            let moments = random(9, slices * 2 * stride);
+            let moments = random(9, slices * stride);
             let (old_top, old_sum) = (tops(10, LEVELS * queries), positive(11, LEVELS * queries));
-            let old = random(12, LEVELS * 2 * stride);
+            let old = random(12, LEVELS * stride);
             let before: Vec<[f32; 2]> = (0..LEVELS * queries * quads)
                 .map(|i| if begun { [old_top[i / quads], old_sum[i / quads]] } else { [f32::NAN; 2] })
                 .collect();
@@ -394,25 +386,22 @@ fn slices_merge_like_the_twins() {
                 .input(1, &sums)
                 .input(2, &moments)
                 .output(3, &before)
-                .output(4, &if begun { old.clone() } else { vec![f32::NAN; LEVELS * 2 * stride] })
+                .output(4, &if begun { old.clone() } else { vec![f32::NAN; LEVELS * stride] })
                 .run(&mut report, groups(queries * quads));
             let (got_sums, got): (Vec<[f32; 2]>, Vec<f32>) = (outputs.get(3), outputs.get(4));
             for q in 0..queries {
                 let name = format!("{slices} slices of {queries} queries, {quads} quads, query {q}");
-                // All weighted sums of a query, and their magnitudes, which bound what rounds.
-                let of = |all: &[f32]| -> Vec<f64> {
-                    let parts = all.chunks_exact(4 * quads * queries);
-                    parts.flat_map(|part| wide(&part[4 * quads * q..4 * quads * (q + 1)])).collect()
-                };
+                // The weighted sums of a query, and their magnitudes, which bound what rounds.
+                let of = |all: &[f32]| wide(&all[4 * quads * q..4 * quads * (q + 1)]);
                 let magnitudes = |v: Vec<f64>| -> Vec<f64> {
                     v.iter().copied().chain(v.iter().map(|x| x.abs())).collect()
                 };
-                let nothing = || (f64::from(LOWEST), 0.0, vec![0.0; 16 * quads]);
+                let nothing = || (f64::from(LOWEST), 0.0, vec![0.0; 8 * quads]);
                 let merge = |a: &Sums, b: &Sums| marginal_merge((a.0, a.1, &a.2), (b.0, b.1, &b.2));
                 let mut levels: Vec<Sums> = (0..LEVELS)
                     .map(|level| {
-                        let (at, from) = (level * queries + q, 2 * level * stride);
-                        let old = magnitudes(of(&old[from..from + 2 * stride]));
+                        let at = level * queries + q;
+                        let old = magnitudes(of(&old[level * stride..(level + 1) * stride]));
                         if begun { (f64::from(old_top[at]), f64::from(old_sum[at]), old) } else { nothing() }
                     })
                     .collect();
@@ -423,7 +412,7 @@ fn slices_merge_like_the_twins() {
                             levels[level] = nothing();
                         }
                     }
-                    let slice = magnitudes(of(&moments[2 * s * stride..2 * (s + 1) * stride]));
+                    let slice = magnitudes(of(&moments[s * stride..(s + 1) * stride]));
                     let at = s * queries + q;
                     levels[0] = merge(&levels[0], &(f64::from(top[at]), f64::from(sum[at]), slice));
                 }
@@ -438,9 +427,8 @@ fn slices_merge_like_the_twins() {
                         report.near(&format!("{name}: top"), &[got_top], &[want.0], 0.0);
                         report.near(&format!("{name}: sum"), &[got_sum], &[want.1], relative * want.1);
                     }
-                    let from = 2 * level * stride;
-                    let (want, magnitude) = want.2.split_at(8 * quads);
-                    let got = narrow(&of(&got[from..from + 2 * stride]));
+                    let (want, magnitude) = want.2.split_at(4 * quads);
+                    let got = narrow(&of(&got[level * stride..(level + 1) * stride]));
                     report.close(&name, &got, want, |i| relative * magnitude[i] + 1e-30);
                 }
             }

@@ -317,6 +317,10 @@ impl Update<'_> {
             .with("LANES", word(lanes))
             .flag("AVERAGE", self.average.is_some())
             .flag("TEXTURES", self.layers.is_some());
+        let variant = match self.layers {
+            Some(layers) => variant.with("LAYERS", word(layers.len())),
+            None => variant,
+        };
         let mut launch = Launch::new(variant)
             .uniform(0, &self.schedule)
             .input(1, &[self.state])

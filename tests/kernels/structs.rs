@@ -5,8 +5,10 @@ use std::mem::{offset_of, size_of};
 
 use windfield::flow::{Problem, Slices};
 use windfield::gpu::Variant;
+use windfield::measure::bench::Chains;
+use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
-use windfield::sample::{NetworkTable, Noise, Particle, Stage, Tableau};
+use windfield::sample::{Noise, Particle, Stage, Tableau};
 use windfield::train::{Chunk, Record, ScheduleConstants, State, Wave};
 
 use crate::common::Report;
@@ -129,6 +131,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
             "Slices",
             members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
         ),
+        (Variant::new("peak_flops"), "Chains", members!(Chains { iterations, a, b, padding })),
         (
             Variant::new("noise"),
             "Noise",

@@ -31,22 +31,58 @@ pub fn marginal(x: &[f64], schedule: &[[f64; 4]], x1: &[f64], dim: usize) -> (Ve
     (density, velocity)
 }
 
-/// What the kernels know of a query's time: s, s − a and log2(e)/(2b²).
-pub type Entry = [f64; 4];
+/// The same where the path is laid from N(0, I) to (x1 − mean)/std, column by column: points, data, density and velocity
+/// are in the units of the data.
+// x: [M, D], schedule: [M], x1: [N, D], mean: [D], std: [D]
+// out: [M], [M, D]
+pub fn marginal_standardized(
+    x: &[f64],
+    schedule: &[[f64; 4]],
+    x1: &[f64],
+    mean: &[f64],
+    std: &[f64],
+) -> (Vec<f64>, Vec<f64>) {
+    let dim = mean.len();
+    let there =
+        |x: &[f64]| x.iter().enumerate().map(|(i, x)| (x - mean[i % dim]) / std[i % dim]).collect::<Vec<_>>();
+    let (density, velocity) = marginal(&there(x), schedule, &there(x1), dim);
+    let volume: f64 = std.iter().map(|std| std.ln()).sum();
+    (
+        density.iter().map(|log| log - volume).collect(),
+        velocity.iter().enumerate().map(|(i, v)| v * std[i % dim]).collect(),
+    )
+}
 
-/// x − a·x1 of a coordinate.
-pub fn residual(x: f64, x1: f64, [near, rest, ..]: Entry) -> f64 {
-    x - (near - rest) * x1
+/// What the kernels know of queries: of each coordinate c and g, of each query a and log2(e)/(2b²), of each column 1/std.
+#[derive(Clone, Debug)]
+pub struct Queries {
+    /// [M, D]
+    pub centres: Vec<f64>,
+    /// [M, D]
+    pub offsets: Vec<f64>,
+    /// [M]
+    pub entries: Vec<[f64; 2]>,
+    /// [D]
+    pub columns: Vec<f64>,
+}
+
+impl Queries {
+    /// Coordinate k of (x − mean)/std − a·(x1 − mean)/std, for query q.
+    pub fn residual(&self, q: usize, k: usize, x1: f64) -> f64 {
+        let at = q * self.columns.len() + k;
+        self.entries[q][0] * self.columns[k] * (self.centres[at] - x1) + self.offsets[at]
+    }
 }
 
 /// The weights' logarithms to the base 2.
-// x: [M, D], entries: [M], x1: [N, D]
+// x1: [N, D]
 // out: [N, M]
-pub fn marginal_logits(x: &[f64], entries: &[Entry], x1: &[f64], dim: usize) -> Vec<f64> {
+pub fn marginal_logits(queries: &Queries, x1: &[f64]) -> Vec<f64> {
     let mut logits = vec![];
-    for x1 in x1.chunks_exact(dim) {
-        for (x, &entry) in x.chunks_exact(dim).zip(entries) {
-            logits.push(-entry[2] * (0..dim).map(|k| residual(x[k], x1[k], entry).powi(2)).sum::<f64>());
+    for x1 in x1.chunks_exact(queries.columns.len()) {
+        for (q, entry) in queries.entries.iter().enumerate() {
+            let squares = x1.iter().enumerate().map(|(k, &x1)| queries.residual(q, k, x1).powi(2));
+            logits.push(-entry[1] * squares.sum::<f64>());
         }
     }
     logits
@@ -73,26 +109,18 @@ pub fn marginal_weights(logits: &[f64], queries: usize) -> (Vec<f64>, Vec<f64>, 
     (weights, top, sum)
 }
 
-/// The weighted sums of x1 and of x − a·x1.
-// x: [M, D], entries: [M], x1: [N, D], weights: [N, M]
-// out: [M, D], [M, D]
-pub fn marginal_moments(
-    x: &[f64],
-    entries: &[Entry],
-    x1: &[f64],
-    weights: &[f64],
-    dim: usize,
-) -> (Vec<f64>, Vec<f64>) {
-    let (mut mean, mut rest) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-    for (x1, weights) in x1.chunks_exact(dim).zip(weights.chunks_exact(entries.len())) {
-        for (q, (&w, &entry)) in weights.iter().zip(entries).enumerate() {
-            for k in 0..dim {
-                mean[q * dim + k] += w * x1[k];
-                rest[q * dim + k] += w * residual(x[q * dim + k], x1[k], entry);
-            }
+/// The weighted sums of c − x1.
+// x1: [N, D], weights: [N, M]
+// out: [M, D]
+pub fn marginal_moments(queries: &Queries, x1: &[f64], weights: &[f64]) -> Vec<f64> {
+    let dim = queries.columns.len();
+    let mut moments = vec![0.0; queries.centres.len()];
+    for (x1, weights) in x1.chunks_exact(dim).zip(weights.chunks_exact(queries.entries.len())) {
+        for (i, moment) in moments.iter_mut().enumerate() {
+            *moment += weights[i / dim] * (queries.centres[i] - x1[i % dim]);
         }
     }
-    (mean, rest)
+    moments
 }
 
 /// Adds two slices of one query: (top, sum) and any weighted sums of each.
@@ -119,30 +147,56 @@ fn halfway_between_two_points_nothing_decides() {
 }
 
 #[test]
+fn units_change_nothing() {
+    let schedule = [[0.7, 0.3, 1.0, -1.0], [0.2, 0.8, 1.0, -1.0]];
+    let (x, x1) = ([0.3, -0.1, 1.0, 0.7], [0.5, 0.1, -0.2, 0.4, 0.9, 0.8]);
+    let (mean, std) = ([3.0, -50.0], [0.25, 8.0]);
+    let here =
+        |x: &[f64]| x.iter().enumerate().map(|(i, x)| mean[i % 2] + std[i % 2] * x).collect::<Vec<_>>();
+    let (density, velocity) = marginal(&x, &schedule, &x1, 2);
+    let (there, moved) = marginal_standardized(&here(&x), &schedule, &here(&x1), &mean, &std);
+    for q in 0..2 {
+        // A volume of 2.
+        assert!((there[q] + 2f64.ln() - density[q]).abs() < 1e-12);
+        for k in 0..2 {
+            assert!((moved[2 * q + k] - std[k] * velocity[2 * q + k]).abs() < 1e-12);
+        }
+    }
+}
+
+#[test]
 fn the_parts_make_up_the_whole() {
     let (x, x1) = ([0.3, -0.1, 1.0, 0.7], [0.5, 0.1, -0.2, 0.4, 0.9, 0.8, 0.1, 0.0]);
     let schedule = [[0.7, 0.3, 1.0, -1.0], [0.2, 0.8, 1.0, -1.0]];
-    let entry = |[a, b, ..]: [f64; 4]| [1.0, 1.0 - a, std::f64::consts::LOG2_E / (2.0 * b * b), 0.0];
-    let entries = schedule.map(entry);
+    let (mean, std) = ([0.4, -0.2], [0.5, 3.0]);
+    // Whatever c is.
+    let centres = vec![0.2, 0.0, -0.6, 5.0];
+    let there = |x: f64, k: usize| (x - mean[k]) / std[k];
+    let queries = Queries {
+        offsets: (0..4).map(|i| there(x[i], i % 2) - schedule[i / 2][0] * there(centres[i], i % 2)).collect(),
+        entries: schedule.map(|[a, b, ..]| [a, std::f64::consts::LOG2_E / (2.0 * b * b)]).to_vec(),
+        columns: std.map(f64::recip).to_vec(),
+        centres,
+    };
     let parts = x1.chunks(4).map(|x1| {
-        let (weights, top, sum) = marginal_weights(&marginal_logits(&x, &entries, x1, 2), 2);
-        (top, sum, marginal_moments(&x, &entries, x1, &weights, 2))
+        let (weights, top, sum) = marginal_weights(&marginal_logits(&queries, x1), 2);
+        (top, sum, marginal_moments(&queries, x1, &weights))
     });
     let parts: Vec<_> = parts.collect();
-    let (density, velocity) = marginal(&x, &schedule, &x1, 2);
+    let (density, velocity) = marginal_standardized(&x, &schedule, &x1, &mean, &std);
     for q in 0..2 {
         let of = |part: usize| {
-            let (top, sum, (mean, rest)) = &parts[part];
-            (top[q], sum[q], [&mean[2 * q..2 * q + 2], &rest[2 * q..2 * q + 2]].concat())
+            let (top, sum, moments) = &parts[part];
+            (top[q], sum[q], &moments[2 * q..2 * q + 2])
         };
-        let (a, b) = (of(0), of(1));
-        let (top, sum, moments) = marginal_merge((a.0, a.1, &a.2), (b.0, b.1, &b.2));
-        let [_, b, da, db] = schedule[q];
+        let (top, sum, moments) = marginal_merge(of(0), of(1));
+        let [a, b, da, db] = schedule[q];
         let log = top * std::f64::consts::LN_2 + sum.ln() - 4f64.ln() - 2.0 * (b * (2.0 * PI).sqrt()).ln();
-        assert!((log - density[q]).abs() < 1e-13);
+        assert!((log - (std[0] * std[1]).ln() - density[q]).abs() < 1e-13);
         for k in 0..2 {
-            let u = (db / b * moments[2 + k] + da * moments[k]) / sum;
-            assert!((u - velocity[2 * q + k]).abs() < 1e-13);
+            let (at, away) = (2 * q + k, moments[k] / sum);
+            let (r, m) = (a * away / std[k] + queries.offsets[at], there(queries.centres[at] - away, k));
+            assert!((std[k] * (db / b * r + da * m) - velocity[at]).abs() < 1e-13);
         }
     }
 }

@@ -38,6 +38,8 @@ pub mod marginal;
 pub mod mlp;
 pub mod noise;
 pub mod path;
+pub mod peak_bandwidth;
+pub mod peak_flops;
 pub mod philox;
 pub mod train;
 
