@@ -293,6 +293,14 @@ fn kernels_can_be_chosen_and_are_told() {
         assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");
         assert_eq!(taken(&format!("sample {name}/model.safetensors -n 10 --kernels {name}")), name);
     }
+    for (line, part) in [
+        ("sample tiled/model.safetensors --kernels shared", "17 to 64"),
+        ("train --data moons --kernels shared", "fused"),
+    ] {
+        let answer = place.run(line);
+        let status = if line.starts_with("train") { 2 } else { 1 };
+        assert!(complaint(line, &answer, status).contains(part), "{answer:?}");
+    }
     let auto = taken(&format!("train {SMALL} {steps} --out auto"));
     assert!(auto != "auto" && auto != "layered", "{auto}");
     assert_eq!(taken("train --resume buffers --steps 30 --no-pictures"), "buffers");

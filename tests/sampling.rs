@@ -507,6 +507,28 @@ fn networks_of_any_width_are_carried() {
 }
 
 #[test]
+fn lanes_share_the_layers_where_asked() {
+    let mut report = Report::new();
+    for hidden in [vec![40, 33], vec![20]] {
+        let (model, mlp) = network(3, &hidden, 1);
+        let x = random(71, 150 * 3);
+        let mut shared = sampler(device(), &model, None, &with(named("rk4"), 4, Kernels::Shared));
+        report.holds(shared.kernels() == Kernels::Shared, || format!("{:?}", shared.kernels()));
+        let got = shared.carry(&x).unwrap_or_else(|error| panic!("{error}"));
+        let want = solve("rk4", |x: &[f64], t: f64| mlp.velocity(x, t, 1), &wide(&x), &uniform((0.0, 1.0), 4));
+        report.near(&format!("{hidden:?}"), &got, &want[4], 4e-6);
+    }
+    // Too narrow, too wide, and in steps of their own.
+    for (hidden, solver) in [(16, "rk4"), (65, "rk4"), (40, "dopri5")] {
+        let (model, _) = network(2, &[hidden], 0);
+        let error = Sampler::new(device(), &model, None, with(named(solver), 4, Kernels::Shared))
+            .expect_err("not for these");
+        report.holds(error.to_string().contains("--kernels auto"), || format!("{error}"));
+    }
+    report.finish();
+}
+
+#[test]
 fn what_cannot_be_sampled_is_refused() {
     let (one, two) = (decay(1), decay(2));
     let options = SampleOptions::default();

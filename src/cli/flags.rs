@@ -47,7 +47,16 @@ pub fn schedules() -> PossibleValuesParser {
 
 /// The names of the kernels.
 pub fn kernels() -> PossibleValuesParser {
-    choices(KERNELS.iter().map(|(name, _, help, when)| {
+    kernel_choices(|_| true)
+}
+
+/// The names of those that train.
+pub fn kernels_of_training() -> PossibleValuesParser {
+    kernel_choices(|kernels| kernels != Kernels::Shared)
+}
+
+fn kernel_choices(wanted: fn(Kernels) -> bool) -> PossibleValuesParser {
+    choices(KERNELS.iter().filter(|entry| wanted(entry.1)).map(|(name, _, help, when)| {
         (*name, if when.is_empty() { (*help).to_owned() } else { format!("{help} (auto: {when})") })
     }))
 }

@@ -17,6 +17,8 @@ pub enum Kernels {
     Auto,
     /// Many layers and steps in one dispatch.
     Fused,
+    /// In sampling, fused ones whose lanes share the layers.
+    Shared,
     /// Layer by layer, by the best of the following.
     Layered,
     /// Layer by layer; matrices in buffers, tiles in registers.
@@ -30,7 +32,13 @@ pub enum Kernels {
 /// All of them: name, a line of help, and when `auto` takes them.
 pub static KERNELS: &[(&str, Kernels, &str, &str)] = &[
     ("auto", Kernels::Auto, "the best for the device and the network", ""),
-    ("fused", Kernels::Fused, "the whole network in one dispatch", "sampling, widths up to 64"),
+    ("fused", Kernels::Fused, "the whole network in one dispatch", "narrow layers"),
+    (
+        "shared",
+        Kernels::Shared,
+        "fused, and the lanes of a workgroup share the layers; for sampling in fixed steps",
+        "GPUs, widths of 17 to 64",
+    ),
     ("layered", Kernels::Layered, "layer by layer, by the best of the following", "all others"),
     (
         "buffers",
@@ -75,6 +83,9 @@ impl Kernels {
     pub(crate) fn lay_out(self, device: &Device, layout: &Layout) -> Result<Device> {
         let matrices = match self {
             Self::Auto | Self::Fused | Self::Layered => return Ok(device.clone()),
+            Self::Shared => {
+                return Ok(device.with_habits(Habits { shared_layers: true, ..*device.habits() }));
+            }
             Self::Buffers => Matrices::Buffers,
             Self::Textures => Matrices::Textures,
             Self::Tiled => Matrices::Tiled,

@@ -34,6 +34,13 @@ pub(crate) struct Tiles {
     across: u32,
 }
 
+impl Tiles {
+    /// Whether the lanes of a workgroup share the layers.
+    pub fn is_shared(&self) -> bool {
+        self.across > 0
+    }
+}
+
 /// What a particle carries with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Load {
@@ -176,7 +183,7 @@ pub(crate) fn fused_variant(
         .flag("TRAJECTORY", trajectory)
         .flag("TEXTURES", textures);
     let variant =
-        if tiles.across > 0 { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };
+        if tiles.is_shared() { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };
     match divergence {
         None => variant,
         Some(divergence) => variant
@@ -315,6 +322,11 @@ impl Fused {
     fn over(&self, rows: usize) -> Dispatch {
         let groups = self.device.groups(rows.div_ceil(self.tiles.rows as usize) as u64, self.tiles.lanes);
         self.dispatch.clone().with_groups(groups)
+    }
+
+    /// Whether the lanes of a workgroup share the layers.
+    pub fn is_shared(&self) -> bool {
+        self.tiles.is_shared()
     }
 
     /// One dispatch, and what it teaches of the next one's length.

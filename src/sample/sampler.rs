@@ -306,6 +306,13 @@ impl Sampler {
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let load = Load::new(&model.architecture, options.divergence);
         let tiles = tiles_for(device, &layout, &options, load);
+        if options.kernels == Kernels::Shared && tiles.is_none() {
+            return Err(Error::config(
+                "--kernels shared is for layers of 17 to 64 inputs and outputs at the widest, in fixed steps and \
+                 without a divergence",
+                "use --kernels auto",
+            ));
+        }
         if options.kernels == Kernels::Fused && tiles.is_none() {
             return Err(Error::config(
                 "the network is too wide or too deep for the fused integrator on this device, or its divergence has \
@@ -416,7 +423,11 @@ impl Sampler {
     /// The kernels at work: what `auto` came to.
     #[must_use]
     pub fn kernels(&self) -> Kernels {
-        if self.is_fused() { Kernels::Fused } else { Kernels::of_layers(&self.device, &self.layout) }
+        match &self.engine {
+            Engine::Fused(fused) if fused.is_shared() => Kernels::Shared,
+            Engine::Fused(_) => Kernels::Fused,
+            Engine::Layered(_) => Kernels::of_layers(&self.device, &self.layout),
+        }
     }
 
     /// Carries particles from t0 to t1; `trajectory` asks for all states on the way.
@@ -786,11 +797,11 @@ impl Engine {
 
 /// The cut of the fused integrator, if it is to do the work.
 fn tiles_for(device: &Device, layout: &Layout, options: &SampleOptions, load: Load) -> Option<fused::Tiles> {
+    let tiles = || fused::tiles(device.habits(), device.limits(), layout, options.solver, load);
     match options.kernels {
         Kernels::Auto if fused::widest(layout) > device.habits().fused_width => None,
-        Kernels::Auto | Kernels::Fused => {
-            fused::tiles(device.habits(), device.limits(), layout, options.solver, load)
-        }
+        Kernels::Auto | Kernels::Fused => tiles(),
+        Kernels::Shared => tiles().filter(fused::Tiles::is_shared),
         _ => None,
     }
 }

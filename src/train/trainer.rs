@@ -279,6 +279,9 @@ impl Trainer {
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let layout = Layout::new(&architecture);
+        if options.kernels == Kernels::Shared {
+            return Err(Error::config("--kernels shared is for sampling", "use --kernels auto, or fused"));
+        }
         let device = &options.kernels.lay_out(device, &layout)?;
         let tile = if start.frozen { None } else { fused_tile(device, &architecture, &layout, &options)? };
         let kernels = if tile.is_some() { Kernels::Fused } else { Kernels::of_layers(device, &layout) };
