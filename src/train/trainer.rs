@@ -875,9 +875,10 @@ pub(crate) fn step_variant() -> Variant {
 
 /// The variant of `adamw` for a network.
 pub(crate) fn adamw_variant(layout: &Layout, average: bool, textures: bool) -> Variant {
-    Variant::new("adamw")
+    let variant = Variant::new("adamw")
         .with("QUADS", to_u32(layout.len / 4))
         .with("LANES", LANES)
         .flag("AVERAGE", average)
-        .flag("TEXTURES", textures)
+        .flag("TEXTURES", textures);
+    if textures { variant.with("LAYERS", to_u32(layout.layers.len())) } else { variant }
 }
