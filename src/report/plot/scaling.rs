@@ -3,7 +3,7 @@
 use image::RgbImage;
 
 use super::axis::{Format, Scale};
-use super::canvas::{Canvas, LineStyle, Rect};
+use super::canvas::{Canvas, LineStyle, Rect, TextStyle};
 use super::panel::{Axes, Cells, Entry, Mark, Panel, legend_row};
 use super::theme::Theme;
 use crate::error::{Error, Result};
@@ -40,19 +40,22 @@ pub fn scaling(panels: &[ScalingPanel<'_>], columns: usize, title: &str, theme: 
     let mut canvas =
         Canvas::new(width + LEFT + 2.0 * theme.margin + 8.0, height + top + BOTTOM + theme.margin, theme)?;
     for (place, panel) in panels.iter().enumerate() {
-        let first = if place == 0 { title } else { "" };
-        draw(&mut canvas, theme, cells.at(place % columns, place / columns), panel, first);
+        draw(&mut canvas, theme, cells.at(place % columns, place / columns), panel);
     }
     let entries = [
         Entry::new(Mark::Line(theme.line, 1.0), theme.data, "measured"),
         Entry::new(Mark::Dashed(0.9), theme.reference, "ideal slope"),
     ];
     let right = cells.origin.0 + width;
-    legend_row(&mut canvas, theme, right, top - 0.8 * theme.title_size, &entries);
+    let above = top - 0.8 * theme.title_size;
+    let legend = legend_row(&mut canvas, theme, right, above, &entries);
+    let style = TextStyle::new(theme.title_size, theme.ink).bold();
+    let title = canvas.fitted(title, style, width - legend - 12.0);
+    canvas.text(cells.origin.0, above, &title, style);
     Ok(canvas.finish())
 }
 
-fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &ScalingPanel<'_>, title: &str) {
+fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &ScalingPanel<'_>) {
     let usable = |(size, costs): &&(f64, [f64; 3])| {
         *size > 0.0 && size.is_finite() && costs.iter().all(|cost| *cost > 0.0 && cost.is_finite())
     };
@@ -76,7 +79,6 @@ fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &ScalingPanel<'_>
         x_format: Format::Plain,
         x_name: panel.size.to_owned(),
         y_name: panel.cost.to_owned(),
-        title: title.to_owned(),
         ..Axes::default()
     };
     at.grid(canvas, theme, &axes);
