@@ -302,7 +302,7 @@ impl Bench {
 
     /// The same with so many steps.
     pub(super) fn euler_sampler_of(&self, shape: &Shape, kernels: Kernels, steps: u32) -> Result<Sampler> {
-        self.sampler(shape, SampleOptions { kernels, steps, ..SampleOptions::default() })
+        self.sampler(shape, SampleOptions { steps, kernels, ..SampleOptions::default() })
     }
 
     /// The same from data to noise, with the exact divergence.
