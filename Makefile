@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test judges interop bench doc pictures fmt clean
+.PHONY: help build demo test judges interop bench bench-peers doc pictures fmt clean
 
 # windfield as it is called here: built when its sources have changed.
 WINDFIELD := cargo run --quiet --release --
@@ -10,8 +10,8 @@ WINDFIELD := cargo run --quiet --release --
 TARGET := cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/'
 
 help: ## lists the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
-		printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 build: ## builds the program: target/release/windfield
 	cargo build --release
@@ -44,6 +44,11 @@ interop: ## exchanges models, fields and training steps with PyTorch, installed 
 bench: ## measures how fast this device is, and how near to its own peak
 	cargo build --release
 	$(WINDFIELD) bench
+
+bench-peers: ## measures PyTorch, JAX and burn at the same work, installed under target/peers; PEERS='--threads 2'
+	@.ci/install peers
+	cargo build --release
+	python3 benches/peers/run.py "$$($(TARGET))/release/windfield" $(PEERS)
 
 doc: ## builds the library's documentation and the guide: target/doc/windfield
 	cargo doc --no-deps

@@ -18,10 +18,10 @@
 //#end
 
 const QUADS: u32 = 64u;  // parameters / 4, padded
-const LANES: u32 = 64u;
 //#if TEXTURES
 const LAYERS: u32 = 1u;
 //#end
+const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> schedule: Schedule;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -37,8 +37,8 @@ const LAYERS: u32 = 1u;
 @group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
 
 fn publish(at: u32, p: vec4f) {
-    // Written out: software drivers take a microsecond for a step of a loop over places that are not constant.
     var entry = atlas.entries[0];
+    // By number: Mesa's software rasterizer compiles a kernel anew for every dispatch if it indexes this table in a loop.
     for (var layer = 0u; layer < LAYERS; layer++) { //#unroll
         let next = atlas.entries[layer];
         entry = select(entry, next, at >= next.x);

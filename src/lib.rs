@@ -8,10 +8,10 @@
 //! | a **data set** is opened: a built-in density, a table, images | [`data`] | |
 //! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `path`, `shared/philox`, `shared/path/*`, `shared/expression` |
 //! | where a **coupling** asks for it, the pairs of many steps are rearranged: optimal transport, exactly | [`flow`], [`train`] | `endpoints`, `assignment`, `assignment_begin`, `assignment_costs` |
-//! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `shared/activation/*` |
+//! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `tiled_forward`, `shared/activation/*` |
 //! | what it is to find is known exactly: the **marginal** field and density of the data | [`flow`] | `marginal`, `marginal_logits`, `marginal_weights`, `marginal_moments`, `marginal_merge` |
 //! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
-//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_input`, `linear_backward_weight`, `gradient_reduce` |
+//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_*`, `tiled_backward_*`, `shared/tile`, `gradient_reduce` |
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
 //! | the **model** is read back and written to a file | [`model`] | |
 //! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage`, `combine` |

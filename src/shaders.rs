@@ -23,7 +23,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    adamw_variant, draw_variant, endpoints_variant, loss_variant, reduce_variant, step_variant,
+    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
+    reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -54,6 +55,7 @@ pub fn catalogue() -> Vec<Variant> {
             if time_frequencies == 0 {
                 tiled(&architecture, &layout, place, &mut add);
             }
+            fused_gradients(dim, time_frequencies, silu, &mut add);
         }
         for source in [false, true] {
             add(noise_variant(dim, 0, source));
@@ -91,7 +93,7 @@ pub fn catalogue() -> Vec<Variant> {
             }
         }
         for training in [false, true] {
-            add(TILES[2].forward(&layout.layers[0], name, training));
+            add(TILES[3].forward(&layout.layers[0], name, training));
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
@@ -105,6 +107,33 @@ pub fn catalogue() -> Vec<Variant> {
         peak_variants(&habits).into_iter().for_each(&mut add);
     }
     variants.into_values().collect()
+}
+
+/// A step's gradient in one dispatch, for narrow networks: with subgroups of the sizes that it knows, and without.
+fn fused_gradients(
+    dim: usize,
+    time_frequencies: usize,
+    activation: Activation,
+    add: &mut impl FnMut(Variant),
+) {
+    // One network for each dimension; their sizes are all that differs.
+    let hidden: &[usize] = if dim == 3 { &[17] } else { &[64, 64, 64] };
+    let architecture = Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies };
+    let layout = Layout::new(&architecture);
+    for habits in HABITS {
+        for subgroup in [None, Some(4), Some(8)] {
+            // What every WebGPU device offers, so that every compiler can take it.
+            let limits = wgpu::Limits::default();
+            let Some(tile) = FusedTile::of(&habits, &limits, subgroup, &architecture, &layout) else {
+                continue;
+            };
+            let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
+            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+            if dim == 3 && time_frequencies > 0 {
+                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+            }
+        }
+    }
 }
 
 /// The ways in which work is laid out.
@@ -279,7 +308,8 @@ impl Target {
         })
     }
 
-    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used.
+    /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used but subgroups, by
+    /// the variants that say so.
     ///
     /// # Errors
     /// [`Error::Device`] if it is not valid, or cannot be translated.
@@ -291,7 +321,9 @@ impl Target {
         };
         let module =
             naga::front::wgsl::parse_str(&source).map_err(|error| refuse(error.emit_to_string(&source)))?;
-        let info = Validator::new(ValidationFlags::all(), Capabilities::empty())
+        let capabilities =
+            if variant.has("SUBGROUPS") { Capabilities::SUBGROUP } else { Capabilities::empty() };
+        let info = Validator::new(ValidationFlags::all(), capabilities)
             .validate(&module)
             .map_err(|error| refuse(error.emit_to_string(&source)))?;
         (self.write)(&module, &info).map_err(|reason| refuse(format!("as {}: {reason}", self.name)))

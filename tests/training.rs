@@ -19,7 +19,7 @@ use windfield::Error;
 use windfield::data::Dataset;
 use windfield::flow::Coupling;
 use windfield::gpu::{Device, Habits, Matrices};
-use windfield::model::Model;
+use windfield::model::{Kernels, Model};
 use windfield::train::{
     Batch, BatchOptions, Checkpoint, Outcome, Record, Schedule, TrainOptions, Trainer, mean_loss,
 };
@@ -236,7 +236,7 @@ fn the_first_ten_steps_are_the_references() {
     let gpu = as_on_a_gpu();
     let parts = in_parts(&gpu);
     let registers = gpu.with_habits(Habits { matrices: Matrices::Buffers, ..*gpu.habits() });
-    let large = gpu.with_habits(Habits { workgroups: 1, ..*gpu.habits() });
+    let large = gpu.with_habits(Habits { invocations: 1, ..*gpu.habits() });
     // Drivers take long to compile: few shapes, and several batches of the same.
     #[allow(clippy::type_complexity, reason = "a table")]
     let cases: [(&str, &Device, usize, &[usize], &str, usize, &[usize]); 16] = [
@@ -259,8 +259,11 @@ fn the_first_ten_steps_are_the_references() {
         ("in parts", &parts, 5, &[17, 31, 5], "softplus", 3, &[100, 300]),
     ];
     for (layout, device, dim, hidden, activation, time_frequencies, batches) in cases {
-        for &batch in batches {
+        for (&batch, kernels) in
+            batches.iter().flat_map(|batch| [(batch, Kernels::Auto), (batch, Kernels::Layered)])
+        {
             let options = TrainOptions {
+                kernels,
                 hidden: hidden.to_vec(),
                 activation: activation.parse().expect("an activation"),
                 time_frequencies,
@@ -270,7 +273,9 @@ fn the_first_ten_steps_are_the_references() {
                 ..plain()
             };
             let name = format!(
-                "{layout}, dimension {dim}, {hidden:?} {activation}, {time_frequencies} frequencies, batch {batch}"
+                "{layout}, dimension {dim}, {hidden:?} {activation}, {time_frequencies} frequencies, batch {batch}, \
+                 {}",
+                kernels.name()
             );
             beside_the_reference(&mut report, &name, device, (&points(50, dim), None), &options);
         }
@@ -326,6 +331,8 @@ fn gradients_are_those_of_finite_differences() {
             time_frequencies: 1,
             batch: 128,
             steps: 1,
+            // As mean_loss evaluates the network.
+            kernels: Kernels::Layered,
             ..plain()
         };
         let mut trainer = trainer(device(), &data, None, &options);
@@ -671,7 +678,8 @@ fn a_batch_in_parts_is_the_same_batch() {
     let data = points(90, 3);
     // 64 rows a part: whole parts, a part of one row, a last part of a broken tile.
     for batch in [64, 65, 128, 200, 333] {
-        let options = TrainOptions { hidden: vec![17, 24], batch, steps: 3, ..plain() };
+        let kernels = Kernels::Layered;
+        let options = TrainOptions { hidden: vec![17, 24], batch, steps: 3, kernels, ..plain() };
         let parts = in_parts(device());
         let (mut whole, mut cut) =
             (trainer(device(), &data, None, &options), trainer(&parts, &data, None, &options));

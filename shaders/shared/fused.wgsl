@@ -15,6 +15,7 @@
 //#include "shared/philox.wgsl"
 //#include "shared/features.wgsl"
 //#include "shared/tableau.wgsl"
+//#include "shared/network.wgsl"
 //#include "shared/activation/{ACTIVATION}.wgsl"
 
 const WIDTH_IN: u32 = 8u;          // features, padded
@@ -32,7 +33,6 @@ const LANES: u32 = 16u;
 const SLOTS: u32 = 1u + TANGENTS;
 const TILE_SLOTS: u32 = TILE_ROWS * SLOTS;
 const ROWS: u32 = TILE_SLOTS * LANES;
-const MAX_LAYERS: u32 = 32u;
 const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
 
 // The workgroup's memory in columns of ROWS vec4: the state x, the stages' velocities k_i, what is kept of the step
@@ -47,17 +47,6 @@ const BACK: u32 = FRONT + WIDTH / 4u;
 const COLUMNS: u32 = BACK + WIDTH / 4u;
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
 
-struct Network {
-    layers: u32,
-    padding0: u32,
-    padding1: u32,
-    padding2: u32,
-    // of each layer: inputs / 4, outputs, place of W in the parameters (vec4), place of b
-    shape: array<vec4u, MAX_LAYERS>,
-    // of each layer: its true number of outputs, its first row in the texture of all weights
-    outputs: array<vec4u, MAX_LAYERS>,
-}
-
 @group(0) @binding(0) var<uniform> tableau: Tableau;
 @group(0) @binding(1) var<uniform> network: Network;
 @group(0) @binding(2) var<storage, read> parameters: array<vec4f>;
@@ -71,15 +60,6 @@ struct Network {
 //#end
 
 var<workgroup> memory: array<vec4f, COLUMNS * ROWS>;
-
-// Four weights of output `row` of a layer, from input 4·quad on.
-fn weight_at(shape: vec4u, outputs: vec4u, row: u32, quad: u32) -> vec4f {
-//#if TEXTURES
-    return textureLoad(weights, vec2u(quad, outputs.y + row));
-//#else
-    return parameters[shape.z + row * shape.x + quad];
-//#end
-}
 
 // The place of a particle's own slot within a column of memory; its tangents' follow every LANES.
 fn place(r: u32, lane: u32) -> u32 {

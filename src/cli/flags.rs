@@ -45,18 +45,9 @@ pub fn schedules() -> PossibleValuesParser {
     choices(SCHEDULES.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
 }
 
-/// The names of the kernels that train.
-pub fn kernels_of_training() -> PossibleValuesParser {
-    kernel_choices(|kernels| kernels != Kernels::Fused)
-}
-
 /// The names of the kernels.
 pub fn kernels() -> PossibleValuesParser {
-    kernel_choices(|_| true)
-}
-
-fn kernel_choices(wanted: fn(Kernels) -> bool) -> PossibleValuesParser {
-    choices(KERNELS.iter().filter(|entry| wanted(entry.1)).map(|(name, _, help, when)| {
+    choices(KERNELS.iter().map(|(name, _, help, when)| {
         (*name, if when.is_empty() { (*help).to_owned() } else { format!("{help} (auto: {when})") })
     }))
 }

@@ -70,6 +70,7 @@ struct Summary<'a> {
     out: &'a Path,
     seconds: f64,
     adapter: Adapter,
+    kernels: &'static str,
 }
 
 /// Sums over the rows.
@@ -175,6 +176,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         out: &args.out,
         seconds,
         adapter: Adapter::of(&device),
+        kernels: sampler.kernels().name(),
     })
 }
 

@@ -95,7 +95,7 @@ pub struct Args {
     /// Which kernels evaluate the network
     ///
     /// The result depends on them up to rounding. config.toml says which ones were taken.
-    #[arg(long, value_name = "NAME", help_heading = "Device", value_parser = flags::kernels_of_training(),
+    #[arg(long, value_name = "NAME", help_heading = "Device", value_parser = flags::kernels(),
         default_value = Kernels::default().name())]
     kernels: String,
 

@@ -86,6 +86,12 @@ impl Variant {
         self
     }
 
+    /// Whether a flag is set.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.flags.contains(name)
+    }
+
     /// Chooses the file that `{slot}` stands for in an include.
     #[must_use]
     pub fn part(mut self, slot: &'static str, choice: impl Into<String>) -> Self {

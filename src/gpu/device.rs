@@ -93,8 +93,9 @@ impl Device {
         let limits = adapter.limits();
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("windfield"),
-            // For `Device::profile` alone, which does without where there are none.
-            required_features: adapter.features() & wgpu::Features::TIMESTAMP_QUERY,
+            // Where the adapter has them: nothing needs subgroups, and `Device::profile` does without timestamps.
+            required_features: adapter.features()
+                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
             // The kernels check against what the adapter really offers, not against WebGPU's defaults.
             required_limits: limits.clone(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
@@ -155,6 +156,15 @@ impl Device {
     #[must_use]
     pub fn habits(&self) -> &Habits {
         &self.habits
+    }
+
+    /// The size of subgroups, where the device has them and in one size alone.
+    #[must_use]
+    pub fn subgroup_size(&self) -> Option<u32> {
+        let info = &self.inner.info;
+        let known = self.inner.device.features().contains(wgpu::Features::SUBGROUP)
+            && info.subgroup_min_size == info.subgroup_max_size;
+        known.then_some(info.subgroup_min_size)
     }
 
     /// A one-line description: name, backend, driver.

@@ -32,12 +32,22 @@ pub struct Habits {
     pub tile_rows: u32,
     /// Invocations of a workgroup that computes tiles.
     pub tile_lanes: u32,
-    /// Workgroups that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
-    pub workgroups: u32,
+    /// Invocations that keep the device busy, about: tiles of workgroups are no larger than leaves so many.
+    pub invocations: u32,
     /// Rows of the batch that a workgroup of a weight gradient takes, at least.
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
     pub slices: u32,
+    /// Lanes of a row group of the fused gradient where they are no subgroup, and row groups of a workgroup.
+    pub step_lanes: (u32, u32),
+    /// Rows that a row group takes at once, at most.
+    pub step_rows: u32,
+    /// Rows of a slice of the fused gradient, at least.
+    pub step_slice_rows: u32,
+    /// Slices of it, at most.
+    pub step_slices: u32,
+    /// The widest network for which the fused gradient beats the layered one.
+    pub step_width: usize,
     /// Particles that the sampler carries at once, at most.
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
@@ -66,9 +76,14 @@ impl Habits {
         matrices: Matrices::Textures,
         tile_rows: 16,
         tile_lanes: 16,
-        workgroups: 2,
+        invocations: 128,
         slice_rows: u32::MAX,
         slices: 1,
+        step_lanes: (8, 1),
+        step_rows: 16,
+        step_slice_rows: 64,
+        step_slices: 16,
+        step_width: 64,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         shared_layers: false,
@@ -88,9 +103,14 @@ impl Habits {
         matrices: Matrices::Tiled,
         tile_rows: 8,
         tile_lanes: 32,
-        workgroups: 128,
+        invocations: 1 << 15,
         slice_rows: 32,
         slices: 16,
+        step_lanes: (16, 4),
+        step_rows: 4,
+        step_slice_rows: 4,
+        step_slices: 256,
+        step_width: 128,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
         shared_layers: true,

@@ -30,12 +30,7 @@ pub enum Kernels {
 /// All of them: name, a line of help, and when `auto` takes them.
 pub static KERNELS: &[(&str, Kernels, &str, &str)] = &[
     ("auto", Kernels::Auto, "the best for the device and the network", ""),
-    (
-        "fused",
-        Kernels::Fused,
-        "the whole network in one dispatch",
-        "networks narrow enough for a workgroup's memory",
-    ),
+    ("fused", Kernels::Fused, "the whole network in one dispatch", "sampling, widths up to 64"),
     ("layered", Kernels::Layered, "layer by layer, by the best of the following", "all others"),
     (
         "buffers",

@@ -13,9 +13,9 @@ pub(crate) use architecture::{Layout, MAX_LAYERS, PAD};
 pub use file::{FORMAT, Model};
 pub(crate) use file::{save_tensors, tensor};
 pub use kernels::{KERNELS, Kernels};
-pub use network::Rows;
 pub(crate) use network::{
     Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
     largest_rows, tangent_variant, to_u32,
 };
+pub use network::{NetworkTable, Rows};
 pub(crate) use tiled::TILES;

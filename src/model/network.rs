@@ -33,6 +33,39 @@ pub struct Rows {
     pub padding: [u32; 3],
 }
 
+/// `Network` of shaders/shared/network.wgsl: where each layer lies.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct NetworkTable {
+    /// How many.
+    pub layers: u32,
+    /// Zero.
+    pub padding: [u32; 3],
+    /// Of each: inputs / 4, outputs, both padded; where W and b begin, in vec4.
+    pub shape: [[u32; 4]; MAX_LAYERS],
+    /// Of each: the true number of outputs, the first row in the texture of all weights, then zeros.
+    pub outputs: [[u32; 4]; MAX_LAYERS],
+}
+
+impl NetworkTable {
+    /// Of a network; `None` if it has more layers than the table.
+    pub(crate) fn of(layout: &Layout) -> Option<Self> {
+        let mut table = Self::zeroed();
+        if layout.layers.len() > MAX_LAYERS {
+            return None;
+        }
+        table.layers = to_u32(layout.layers.len());
+        for (index, layer) in layout.layers.iter().enumerate() {
+            let weight = layer.offset / 4;
+            let bias = weight + layer.width_in * layer.width_out / 4;
+            table.shape[index] =
+                [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
+            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
+        }
+        Some(table)
+    }
+}
+
 /// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters {

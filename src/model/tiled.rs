@@ -14,12 +14,13 @@ pub(crate) struct Tile {
     depth: u32,
 }
 
-/// All shapes, the largest first: the larger, the more often a number is used that was brought. An invocation has 64
-/// sums in registers in the first two, 16 in the last; no more than 16 KiB of memory and 256 invocations are taken, which
-/// every WebGPU device has.
-pub(crate) const TILES: [Tile; 3] = [
+/// All shapes, the largest first: the larger, the more often a number is used that was brought, and the fewer invocations
+/// share the work. One has 64 sums in registers in the first two, then 32 and 16; no more than 16 KiB of memory and 256
+/// invocations are taken, which every WebGPU device has.
+pub(crate) const TILES: [Tile; 4] = [
     Tile { lanes: [16, 16], quads: [2, 2], depth: 16 },
     Tile { lanes: [8, 8], quads: [2, 2], depth: 16 },
+    Tile { lanes: [16, 8], quads: [1, 2], depth: 16 },
     Tile { lanes: [8, 8], quads: [1, 1], depth: 32 },
 ];
 
@@ -43,7 +44,8 @@ impl Tile {
             let (x, y) = (rows.div_ceil(rows_of_tile), columns.div_ceil(columns_of_tile));
             // A ninth more than there is, at most.
             let waste = 8 * (x * rows_of_tile * y * columns_of_tile) > 9 * rows * columns;
-            !waste && x * y * slices >= habits.workgroups as usize
+            let lanes = (tile.lanes[0] * tile.lanes[1]) as usize;
+            !waste && x * y * slices * lanes >= habits.invocations as usize
         };
         TILES.iter().find(fits).copied().unwrap_or(TILES[TILES.len() - 1])
     }
@@ -122,11 +124,12 @@ mod tests {
     fn products_get_the_largest_tile_that_keeps_the_device_busy() {
         let of = |rows, columns, slices| Tile::of(&Habits::HARDWARE, rows, columns, slices);
         assert_eq!(of(1 << 16, 512, 1), TILES[0]);
-        assert_eq!(of(4096, 256, 1), TILES[1]);
-        assert_eq!(of(512, 256, 1), TILES[2]);
+        assert_eq!(of(1 << 14, 192, 1), TILES[1]);
+        assert_eq!(of(4096, 256, 1), TILES[2]);
+        assert_eq!(of(512, 256, 1), TILES[3]);
         // Three quarters of it would lie beyond the matrix.
-        assert_eq!(of(1 << 16, 8, 1), TILES[2]);
-        assert_eq!(of(256, 256, 16), TILES[1]);
+        assert_eq!(of(1 << 16, 8, 1), TILES[3]);
+        assert_eq!(of(256, 256, 16), TILES[2]);
         assert_eq!(of(4096, 256, 1).groups(4096, 250, 1), [64, 4, 1]);
     }
 }

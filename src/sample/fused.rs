@@ -5,12 +5,12 @@ use std::time::Duration;
 use bytemuck::Zeroable;
 
 use super::adaptive::Records;
-use super::layout::{NetworkTable, Particle, Tableau};
+use super::layout::{Particle, Tableau};
 use super::sampler::Particles;
 use super::timetable::Timetable;
 use crate::flow::{Divergence, Method, Solver};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
-use crate::model::{Architecture, Layout, MAX_LAYERS, to_u32};
+use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
 use crate::{Error, Result};
 
 const TILE_COLUMNS: usize = 8;
@@ -224,15 +224,8 @@ impl Fused {
         let Particles { device, architecture, layout, solver, divergence, parameters, points, rows, outputs } =
             *particles;
         let load = Load::new(architecture, divergence);
-        let mut table = NetworkTable::zeroed();
-        table.layers = to_u32(layout.layers.len());
-        for (index, layer) in layout.layers.iter().enumerate() {
-            let weight = layer.offset / 4;
-            let bias = weight + layer.width_in * layer.width_out / 4;
-            table.shape[index] =
-                [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
-            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
-        }
+        // `tiles` are of networks that have a table.
+        let table = NetworkTable::of(layout).unwrap_or(NetworkTable::zeroed());
         let table = device.uniform(&table)?;
         let tableau = Tableau::new(solver);
         let uniform = device.uniform(&tableau)?;

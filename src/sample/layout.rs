@@ -4,7 +4,6 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::flow::{Method, Solver};
-use crate::model::MAX_LAYERS;
 
 /// The most stages of a solver on the device.
 pub const MAX_STAGES: usize = 8;
@@ -75,20 +74,6 @@ impl Tableau {
         }
         tableau
     }
-}
-
-/// `Network` of shaders/shared/fused.wgsl: where each layer lies.
-#[derive(Clone, Copy, Debug, Pod, Zeroable)]
-#[repr(C)]
-pub struct NetworkTable {
-    /// How many.
-    pub layers: u32,
-    /// Zero.
-    pub padding: [u32; 3],
-    /// Of each: inputs / 4, outputs, both padded; where W and b begin, in vec4.
-    pub shape: [[u32; 4]; MAX_LAYERS],
-    /// Of each: the true number of outputs, the first row in the texture of all weights, then zeros.
-    pub outputs: [[u32; 4]; MAX_LAYERS],
 }
 
 /// `Noise` of shaders/noise.wgsl.

@@ -15,7 +15,7 @@ pub(crate) use fused::{Load, fused_variant, tiles};
 pub(crate) use layered::{
     StageKind, combine_variant, control_variant, probe_variant, stage_variant, trace_variant,
 };
-pub use layout::{NetworkTable, Noise, Particle, Stage, Tableau};
+pub use layout::{Noise, Particle, Stage, Tableau};
 pub use likelihood::LogDensity;
 pub(crate) use sampler::noise_variant;
 pub use sampler::{Flow, SampleOptions, Sampler, Start};

@@ -84,18 +84,29 @@ pub(crate) fn draw_variant(
     textures: bool,
     export: bool,
 ) -> Variant {
+    pair_variant("draw", architecture, path, coupled, source)
+        .with("LANES", LANES)
+        .flag("TEXTURES", textures)
+        .flag("EXPORT", export)
+}
+
+/// What the kernels that draw a batch have in common.
+pub(crate) fn pair_variant(
+    kernel: &'static str,
+    architecture: &Architecture,
+    path: &Path,
+    coupled: bool,
+    source: bool,
+) -> Variant {
     let word = crate::model::to_u32;
-    path.bake(Variant::new("draw"))
+    path.bake(Variant::new(kernel))
         .with_float("T_MAX", path.last_time())
         .with("DIM", word(architecture.dim))
         .with("FREQUENCIES", word(architecture.time_frequencies))
         .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))
         .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
-        .with("LANES", LANES)
         .flag("COUPLED", coupled)
         .flag("SOURCE", source)
-        .flag("TEXTURES", textures)
-        .flag("EXPORT", export)
 }
 
 /// Where a drawn batch goes.
@@ -112,6 +123,22 @@ pub(crate) struct DrawSources<'a> {
     pub coupler: Option<&'a Coupler>,
 }
 
+impl<'a> DrawSources<'a> {
+    /// What shaders/shared/pair.wgsl reads, at the places that all kernels with it have.
+    pub fn bindings(&self, chunk: &'a Buffer, state: &'a Buffer) -> Vec<Binding<'a>> {
+        let mut bindings =
+            vec![Binding::whole(0, chunk), Binding::whole(1, state), Binding::whole(2, &self.data.data)];
+        if let Some((source, _)) = &self.data.source {
+            bindings.push(Binding::whole(5, source));
+        }
+        if let Some(coupler) = self.coupler {
+            bindings.push(Binding::whole(8, &coupler.wave));
+            bindings.push(Binding::whole(9, coupler.partners()));
+        }
+        bindings
+    }
+}
+
 /// The dispatch that draws the rows of a chunk at the step that `state` is at.
 pub(crate) fn draw(
     device: &Device,
@@ -123,35 +150,22 @@ pub(crate) fn draw(
     targets: &DrawTargets<'_>,
 ) -> Result<Dispatch> {
     let textures = matches!(targets.features, Matrix::Texture(_));
-    let DrawSources { data, coupler } = *from;
-    let (source, export) = (data.source.is_some(), targets.export.is_some());
-    let variant = draw_variant(architecture, path, coupler.is_some(), source, textures, export);
-    let mut bindings = vec![
-        Binding::whole(0, chunk.0),
-        Binding::whole(1, state),
-        Binding::whole(2, &data.data),
-        Binding::matrix(3, targets.features),
-        Binding::whole(4, targets.velocity),
-    ];
-    if let Some((source, _)) = &data.source {
-        bindings.push(Binding::whole(5, source));
-    }
+    let (source, coupled) = (from.data.source.is_some(), from.coupler.is_some());
+    let variant = draw_variant(architecture, path, coupled, source, textures, targets.export.is_some());
+    let mut bindings = from.bindings(chunk.0, state);
+    bindings.push(Binding::matrix(3, targets.features));
+    bindings.push(Binding::whole(4, targets.velocity));
     if let Some((endpoints, picks)) = targets.export {
         bindings.push(Binding::whole(6, endpoints));
         bindings.push(Binding::whole(7, picks));
-    }
-    if let Some(coupler) = coupler {
-        bindings.push(Binding::whole(8, &coupler.wave));
-        bindings.push(Binding::whole(9, coupler.partners()));
     }
     let blocks = architecture.features().next_multiple_of(PAD) / 4;
     let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
     let (rows, dim) = (chunk.1, architecture.dim);
     // Of a coordinate: its normal by Box and Muller's formula, and the two sums of the path.
     let flops = rows * (16 * dim + 2 * architecture.time_frequencies);
-    let ends = if source { 2 } else { 1 } + if export { 2 } else { 0 };
-    let numbers =
-        rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(coupler.is_some()));
+    let ends = if source { 2 } else { 1 } + if targets.export.is_some() { 2 } else { 0 };
+    let numbers = rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(coupled));
     Ok(device.dispatch(&variant, &bindings, groups)?.with_work(Work::new(flops, numbers)))
 }
 

@@ -9,6 +9,7 @@ use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
 use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
+use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
@@ -278,11 +279,9 @@ impl Trainer {
         let architecture = architecture(data, &options);
         architecture.validate()?;
         let layout = Layout::new(&architecture);
-        if options.kernels == Kernels::Fused {
-            return Err(Error::config("no step of training is fused", "use --kernels auto"));
-        }
         let device = &options.kernels.lay_out(device, &layout)?;
-        let kernels = Kernels::of_layers(device, &layout);
+        let tile = if start.frozen { None } else { fused_tile(device, &architecture, &layout, &options)? };
+        let kernels = if tile.is_some() { Kernels::Fused } else { Kernels::of_layers(device, &layout) };
         let standardization = match start.checkpoint {
             Some(checkpoint) => checkpoint.facts.standardization.clone(),
             None => options.standardize.then(|| data.standardization()),
@@ -329,7 +328,7 @@ impl Trainer {
         let coupler =
             Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
         let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
-        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen)?;
+        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
@@ -731,14 +730,35 @@ fn plan(
     from: &DrawSources<'_>,
     buffers: &Buffers,
     frozen: bool,
+    tile: Option<FusedTile>,
 ) -> Result<Vec<Dispatch>> {
     let batch = options.batch;
-    let rows = chunk_rows(device, architecture, layout, batch)?;
-    let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
-    let optimiser = if frozen { None } else { Some(Optimiser::new(device, layout, rows)?) };
-    let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
-    let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
-    let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+    let (mut plan, sums, optimiser) = if let Some(tile) = tile {
+        let optimiser = Optimiser::new(device, layout, tile.slices(device.habits(), batch))?;
+        let gradient = (&optimiser.gradient, optimiser.slices);
+        let fused = FusedGradient::new(
+            device,
+            architecture,
+            layout,
+            &options.path,
+            (options.seed, batch),
+            from,
+            &buffers.parameters,
+            &buffers.state,
+            gradient,
+            tile,
+        )?;
+        (vec![fused.dispatch], (fused.sums, optimiser.slices), Some(optimiser))
+    } else {
+        let rows = chunk_rows(device, architecture, layout, batch)?;
+        let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
+        let optimiser =
+            if frozen { None } else { Some(Optimiser::new(device, layout, slices(device, layout, rows))?) };
+        let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
+        let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
+        let plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+        (plan, (pass.sums.clone(), pass.partials()), optimiser)
+    };
 
     let squares = match &optimiser {
         Some(optimiser) => optimiser.squares.clone(),
@@ -758,7 +778,7 @@ fn plan(
         clip: options.clip,
         average_decay: options.ema,
         batch: to_u32(batch),
-        loss_partials: to_u32(pass.partials()),
+        loss_partials: to_u32(sums.1),
         square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
         ring: RING,
     })?;
@@ -767,17 +787,55 @@ fn plan(
     }
     let bindings = [
         Binding::whole(0, &schedule),
-        Binding::whole(1, &pass.sums),
+        Binding::whole(1, &sums.0),
         Binding::whole(2, &squares),
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
     ];
-    let sums = pass.partials() + if optimiser.is_some() { square_partials(layout) } else { 0 };
+    let sums = sums.1 + if optimiser.is_some() { square_partials(layout) } else { 0 };
     plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?.with_work(Work::new(sums, sums)));
     if let Some(optimiser) = &optimiser {
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
     }
     Ok(plan)
+}
+
+/// Slices of a weight gradient over so many rows.
+pub(super) fn slices(device: &Device, layout: &Layout, rows: usize) -> usize {
+    let habits = device.habits();
+    let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
+    // Slices are for speed: no more of them than fit.
+    let room = usize::try_from(device.largest_binding() / (4 * layout.len as u64)).unwrap_or(usize::MAX);
+    slices.min(room.max(1))
+}
+
+/// How a step's gradient is fused, where the options want that and the network is narrow enough.
+fn fused_tile(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    options: &TrainOptions,
+) -> Result<Option<FusedTile>> {
+    let (habits, forced) = (device.habits(), options.kernels == Kernels::Fused);
+    if !forced && options.kernels != Kernels::Auto {
+        return Ok(None);
+    }
+    let tile = FusedTile::of(habits, device.limits(), device.subgroup_size(), architecture, layout);
+    let flops = 3 * architecture.flops().saturating_mul(options.batch as u64);
+    let tile = tile.filter(|tile| {
+        let gradient = tile.slices(habits, options.batch) as u64 * 4 * layout.len as u64;
+        flops <= habits.dispatch_flops
+            && gradient <= device.largest_binding()
+            && tile.iterations(habits, options.batch, layout) <= u64::from(habits.loop_iterations)
+    });
+    if forced && tile.is_none() {
+        return Err(Error::config(
+            format!("--kernels fused does not fit this network and batch on {}", device.info().name),
+            "use --kernels auto, or lower --hidden or --batch",
+        ));
+    }
+    let narrow = architecture.hidden.iter().all(|width| *width <= habits.step_width);
+    Ok(tile.filter(|_| forced || narrow))
 }
 
 /// The gradient and the kernels that use it up.
@@ -789,13 +847,8 @@ pub(super) struct Optimiser {
 }
 
 impl Optimiser {
-    pub fn new(device: &Device, layout: &Layout, rows: usize) -> Result<Self> {
-        let habits = device.habits();
+    pub fn new(device: &Device, layout: &Layout, slices: usize) -> Result<Self> {
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
-        let slices = (rows / habits.slice_rows as usize).clamp(1, habits.slices as usize);
-        // Slices are for speed: no more of them than fit.
-        let room = usize::try_from(device.largest_binding() / (4 * layout.len as u64)).unwrap_or(usize::MAX);
-        let slices = slices.min(room.max(1));
         Ok(Self {
             gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
             slices,

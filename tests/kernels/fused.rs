@@ -3,7 +3,8 @@
 use bytemuck::Zeroable;
 use windfield::flow::Solver;
 use windfield::gpu::Variant;
-use windfield::sample::{NetworkTable, Tableau};
+use windfield::model::NetworkTable;
+use windfield::sample::Tableau;
 
 use crate::common::{Launch, narrow, pad, wide, word};
 use crate::reference::activation::Activation;
@@ -128,7 +129,7 @@ impl Case {
         format!("{:?} {}{shared}", self.mlp().widths, self.activation.name())
     }
 
-    fn widths(&self) -> Vec<usize> {
+    pub fn widths(&self) -> Vec<usize> {
         self.mlp().widths.iter().map(|width| width.next_multiple_of(8)).collect()
     }
 
@@ -170,7 +171,7 @@ impl Case {
     }
 
     /// Where each layer lies, all parameters, and the texture of all weights, as the model lays them out.
-    fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
+    pub fn network(&self) -> (NetworkTable, Vec<f32>, Vec<f32>) {
         let (mlp, widths) = (self.mlp(), self.widths());
         let mut table = NetworkTable { layers: word(mlp.layers()), ..NetworkTable::zeroed() };
         let (mut parameters, mut texture): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
@@ -194,7 +195,7 @@ impl Case {
         (table, parameters, texture)
     }
 
-    fn texture_width(&self) -> usize {
+    pub fn texture_width(&self) -> usize {
         let widths = self.widths();
         widths[..widths.len() - 1].iter().copied().max().unwrap_or(8)
     }

@@ -29,8 +29,8 @@ enum Kind {
     Buffers,
     /// From textures.
     Textures,
-    /// By a workgroup, whose lanes have squares of so many groups of four, and which takes so many terms at a time.
-    Tiled { quads: usize, depth: usize },
+    /// By a workgroup, whose lanes have so many groups of four rows and of columns, and which takes so many terms at a time.
+    Tiled { quads: [usize; 2], depth: usize },
 }
 
 const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
@@ -41,8 +41,8 @@ const fn textures(rows: usize, columns: usize, lanes: usize) -> Cut {
     Cut { rows, columns, lanes, kind: Kind::Textures }
 }
 
-const fn tiled(rows: usize, columns: usize, quads: usize, depth: usize) -> Cut {
-    let lanes = rows / 4 / quads * (columns / 4 / quads);
+const fn tiled(rows: usize, columns: usize, quads: [usize; 2], depth: usize) -> Cut {
+    let lanes = rows / 4 / quads[0] * (columns / 4 / quads[1]);
     Cut { rows, columns, lanes, kind: Kind::Tiled { quads, depth } }
 }
 
@@ -78,10 +78,10 @@ impl Cut {
             .with("WIDTH_OUT", word(layer.width_out));
         match self.kind {
             Kind::Tiled { quads, depth } => variant
-                .with("LANES_Y", word(self.rows / 4 / quads))
-                .with("LANES_X", word(self.columns / 4 / quads))
-                .with("QUADS_Y", word(quads))
-                .with("QUADS_X", word(quads))
+                .with("LANES_Y", word(self.rows / 4 / quads[0]))
+                .with("LANES_X", word(self.columns / 4 / quads[1]))
+                .with("QUADS_Y", word(quads[0]))
+                .with("QUADS_X", word(quads[1]))
                 .with("DEPTH", word(depth)),
             _ => variant
                 .with("LANES", word(self.lanes))
@@ -102,10 +102,11 @@ const ROW_CUTS: &[Cut] = &[
     cut(8, 8, 32),
     cut(16, 16, 16),
     textures(8, 16, 32),
-    tiled(128, 128, 2, 16),
-    tiled(64, 64, 2, 16),
-    tiled(32, 32, 1, 32),
-    tiled(64, 64, 2, 8),
+    tiled(128, 128, [2, 2], 16),
+    tiled(64, 64, [2, 2], 16),
+    tiled(64, 64, [2, 1], 16),
+    tiled(32, 32, [1, 1], 32),
+    tiled(64, 64, [2, 2], 8),
     SMALL,
 ];
 /// How the gradient of the weights is cut.
@@ -118,10 +119,11 @@ const WEIGHT_CUTS: &[Cut] = &[
     cut(8, 16, 32),
     cut(16, 8, 32),
     cut(8, 8, 32),
-    tiled(128, 128, 2, 16),
-    tiled(64, 64, 2, 16),
-    tiled(32, 32, 1, 32),
-    tiled(64, 64, 2, 8),
+    tiled(128, 128, [2, 2], 16),
+    tiled(64, 64, [2, 2], 16),
+    tiled(64, 64, [2, 1], 16),
+    tiled(32, 32, [1, 1], 32),
+    tiled(64, 64, [2, 2], 8),
     SMALL,
 ];
 
@@ -144,7 +146,7 @@ const ROWS: &[usize] = &[1, 3, 16, 17, 129, 304];
 fn shapes_and_cuts(cuts: &'static [Cut]) -> impl Iterator<Item = ((usize, usize), Cut)> {
     let small = cuts[cuts.len() - 1];
     let shapes = SHAPES.iter().map(move |&shape| (shape, small));
-    let tiled = tiled(32, 32, 1, 32);
+    let tiled = tiled(32, 32, [1, 1], 32);
     let of_workgroups = [(1, 1), (17, 31), (67, 2), (3, 130)].map(|shape| (shape, tiled));
     let large = cuts.iter().filter(|cut| cut.is_tiled()).map(|&cut| ((137, 150), cut));
     shapes.chain(of_workgroups).chain(large).chain(cuts.iter().map(|&cut| ((35, 50), cut)))

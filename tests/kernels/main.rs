@@ -22,6 +22,7 @@ mod adaptive;
 mod assignment;
 mod draw;
 mod fused;
+mod fused_gradient;
 mod integrator;
 mod linear;
 mod loss;

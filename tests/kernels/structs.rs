@@ -6,8 +6,9 @@ use std::mem::{offset_of, size_of};
 use windfield::flow::{Problem, Slices};
 use windfield::gpu::Variant;
 use windfield::measure::bench::Chains;
+use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
-use windfield::sample::{NetworkTable, Noise, Particle, Stage, Tableau};
+use windfield::sample::{Noise, Particle, Stage, Tableau};
 use windfield::train::{Chunk, Record, ScheduleConstants, State, Wave};
 
 use crate::common::Report;

@@ -1,0 +1,59 @@
+// What a training step learns from, four columns of one row at a time: the point x_t on the conditional path with its time
+// features, and the velocity u_t (eq. 11–13, in the Lagrangian form, which has no division):
+//
+//     x_t = b(t)·x0 + a(t)·x1          u_t = b'(t)·x0 + a'(t)·x1
+//
+// Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
+// variant COUPLED.
+
+//#include "shared/endpoints.wgsl"
+//#include "shared/features.wgsl"
+//#include "shared/path/{PATH}.wgsl"
+//#include "shared/wave.wgsl"
+//#include "shared/state.wgsl"
+
+const T_MAX: f32 = 1.0;     // times are uniform on [0, T_MAX)
+
+// The row of the data and the time that a row of the batch gets.
+struct Pick {
+    row: u32,
+    t: f32,
+}
+
+// What four columns of a row come to.
+struct Columns {
+    x0: vec4f,
+    x1: vec4f,
+    feature: vec4f,
+    velocity: vec4f,
+}
+
+fn pick(address: u32) -> Pick {
+    let words = philox4x32(vec4u(address, 0u, state.step, STREAM_PICK), chunk.seed);
+    return Pick(pick_row(words.x, words.y, chunk.data_rows), T_MAX * uniform01(words.z));
+}
+
+fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Columns {
+    let column = 4u * block;
+    var x0 = vec4f(0.0);
+    var x1 = vec4f(0.0);
+    if (column < DIM) {
+        x1 = data_columns(picked.row, block);
+//#if COUPLED
+        let offset = state.step - wave.first_step;
+        let partner = partners[offset * chunk.batch + address];
+        let begin = state.step - offset % wave.steps;
+        x0 = source_columns(partner % chunk.batch, begin + partner / chunk.batch, block);
+//#else
+        x0 = source_columns(address, state.step, block);
+//#end
+    }
+    // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.
+    var feature = schedule.y * x0 + schedule.x * x1;
+    for (var i = 0u; i < 4u; i++) { //#unroll
+        if (column + i >= DIM) {
+            feature[i] = time_feature(column + i, picked.t);
+        }
+    }
+    return Columns(x0, x1, feature, schedule.w * x0 + schedule.z * x1);
+}
