@@ -46,7 +46,7 @@ fn network(
     activation: Activation,
     textures: bool,
 ) -> Case {
-    Case { dim, hidden, frequencies, activation, cut: (8, 1, textures), rows: 0 }
+    Case { dim, hidden, frequencies, activation, cut: (8, 1, textures), rows: 0, across: 0 }
 }
 
 fn variant(case: &Case, cut: Cut, source: bool) -> Variant {

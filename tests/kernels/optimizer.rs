@@ -312,14 +312,15 @@ impl Update<'_> {
     /// Bindings: 3 the parameters, 4 and 5 the moments, 6 the average, 8 the texture.
     fn run(&self, report: &mut Report, grid: [u32; 3], lanes: usize) -> Outputs {
         let quads = self.gradient.len() / 4;
-        let mut variant = Variant::new("adamw")
+        let variant = Variant::new("adamw")
             .with("QUADS", word(quads))
             .with("LANES", word(lanes))
             .flag("AVERAGE", self.average.is_some())
             .flag("TEXTURES", self.layers.is_some());
-        if let Some(layers) = self.layers {
-            variant = variant.with("LAYERS", word(layers.len()));
-        }
+        let variant = match self.layers {
+            Some(layers) => variant.with("LAYERS", word(layers.len())),
+            None => variant,
+        };
         let mut launch = Launch::new(variant)
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
