@@ -24,8 +24,11 @@ fn device() -> &'static Device {
     DEVICE.get_or_init(open)
 }
 
+/// Layer by layer on every device, so that its work and its memory are known.
 fn trainer(device: &Device, batch: usize) -> Trainer {
-    let options = TrainOptions { steps: 1000, hidden: vec![32, 32], batch, ..TrainOptions::default() };
+    let kernels = Kernels::Layered;
+    let options =
+        TrainOptions { steps: 1000, hidden: vec![32, 32], batch, kernels, ..TrainOptions::default() };
     Trainer::new(device, &Dataset::open("moons:100").unwrap(), None, options).unwrap()
 }
 
