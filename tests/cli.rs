@@ -1288,6 +1288,26 @@ fn bench_says_what_it_cannot_measure() {
     assert!(report["refused"][0]["reason"].as_str().unwrap().contains("16384"), "{}", report["refused"]);
 }
 
+#[test]
+fn bench_draws_cost_against_size() {
+    let place = Place::new();
+    let report = place.json("bench --scaling --rounds 1 --seconds 0 --out picture.png");
+    let scaling = report["scaling"].as_array().unwrap();
+    let sizes: Vec<&str> = scaling.iter().map(|scaling| scaling["size"].as_str().unwrap()).collect();
+    assert_eq!(sizes, ["batch", "width", "depth", "dimension", "particles"]);
+    for scaling in scaling {
+        let points = scaling["points"].as_array().unwrap();
+        assert!(points.len() >= 5, "{scaling}");
+        assert!(points.iter().all(|point| point["seconds"]["median"].as_f64().unwrap() > 0.0), "{scaling}");
+        let bytes: Vec<u64> = points.iter().map(|point| point["device_bytes"].as_u64().unwrap()).collect();
+        assert!(bytes.is_sorted(), "memory grows with a size, or stays: {scaling}");
+    }
+    assert!(report.get("training").is_none() && report.get("peak").is_none(), "nothing else was asked for");
+    assert!(image::open(place.path("picture.png")).unwrap().width() > 1000);
+    let line = "bench --only training --out x.png";
+    assert!(complaint(line, &place.run(line), 2).contains("--scaling"));
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupted_bench_ends() {

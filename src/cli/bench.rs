@@ -12,10 +12,11 @@ use serde::Serialize;
 use windfield::Error;
 use windfield::gpu::AdapterChoice;
 use windfield::measure::bench::{
-    Bench, Comparison, MemoryUse, Peak, Refusal, Report, Roofline, Shape, Spread, StartTimes, host_peak,
+    Bench, Comparison, MemoryUse, Peak, Refusal, Report, Roofline, SIZES, Scaling, ScalingPoint, Shape,
+    Spread, StartTimes, host_peak,
 };
 use windfield::model::Kernels;
-use windfield::report::{approximately, duration};
+use windfield::report::{approximately, duration, pictures, plot};
 
 use super::{Context, Usage, flags, interrupt, terminal};
 
@@ -70,6 +71,21 @@ pub struct Args {
     /// Put this run beside an earlier one, whose --json output is in FILE
     #[arg(long, value_name = "FILE", help_heading = "Output")]
     compare: Option<PathBuf>,
+    /// Measure how cost grows with batch, width, depth, dimension and particles, and draw it
+    ///
+    /// All else is left out, unless --only asks for it. Sizes grow around 2:3x64:256; --shape has no say in this.
+    #[arg(long, help_heading = "Bench")]
+    scaling: bool,
+    /// The picture of --scaling
+    #[arg(
+        long,
+        short,
+        value_name = "FILE",
+        help_heading = "Output",
+        default_value = "scaling.png",
+        requires = "scaling"
+    )]
+    out: PathBuf,
     /// One training step, and no more: the process that `start` times
     #[arg(long, hide = true)]
     first_step: bool,
@@ -123,6 +139,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 /// What is to be measured.
 struct Task {
     only: Vec<String>,
+    scaling: bool,
     training: Vec<Shape>,
     sampling: Vec<Shape>,
     likelihood: Vec<Shape>,
@@ -148,6 +165,7 @@ impl Task {
         let kernels = args.kernels.iter().map(|name| name.parse()).collect::<Result<_, Error>>();
         Ok(Self {
             only: args.only.clone(),
+            scaling: args.scaling,
             training: or(TRAINING)?,
             sampling: or(SAMPLING)?,
             likelihood: or(LIKELIHOOD)?,
@@ -157,7 +175,7 @@ impl Task {
     }
 
     fn wanted(&self, name: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == name)
+        (self.only.is_empty() && !self.scaling) || self.only.iter().any(|only| only == name)
     }
 }
 
@@ -179,6 +197,9 @@ impl Run<'_> {
         self.rates(task)?;
         if let Some(peak) = self.report.peak.filter(|_| task.wanted("kernels")) {
             self.kernels(task, &peak)?;
+        }
+        if task.scaling {
+            self.scaling(task.kernels[0])?;
         }
         if task.wanted("start") {
             let times = self.start(&task.training[0], task.kernels[0])?;
@@ -252,6 +273,37 @@ impl Run<'_> {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn scaling(&mut self, kernels: Kernels) -> anyhow::Result<()> {
+        for size in SIZES {
+            self.context.say(&format!(
+                "\nscaling     {:<12}{:>14}  {:<22}{:>8}  memory",
+                size.name, "ms", "min to max", "slope"
+            ));
+            let mut points: Vec<ScalingPoint> = vec![];
+            for value in size.values {
+                let result = self.bench.scaling(size, *value, kernels);
+                let Some(point) = self.fitting(format!("{} {value}", size.name), result)? else { continue };
+                let Spread { median, min, max, .. } = point.seconds;
+                let [median_ms, min, max] = [median, min, max].map(|seconds| approximately(seconds * 1e3));
+                // Between the point before and this one.
+                let slope = points.last().map_or_else(String::new, |last| {
+                    #[allow(clippy::cast_precision_loss, reason = "sizes are small")]
+                    let factor = *value as f64 / last.value as f64;
+                    format!("{:.2}", (median / last.seconds.median).ln() / factor.ln())
+                });
+                let (range, memory) = (format!("{min} to {max}"), binary(point.device_bytes));
+                let line = format!("{:<12}{value:<12}{median_ms:>14}  {range:<22}{slope:>8}  {memory}", "");
+                self.context.say(&line);
+                points.push(point);
+            }
+            let (size, of) = (size.name.to_owned(), size.of.to_owned());
+            self.report.scaling.push(Scaling { size, of, points });
+        }
+        plot::save(&pictures::scaling(&self.report)?, &self.args.out)?;
+        self.context.say(&format!("wrote       {}", self.args.out.display()));
         Ok(())
     }
 

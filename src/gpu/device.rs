@@ -62,7 +62,7 @@ struct Faults {
 #[derive(Clone, Debug)]
 pub struct Buffer {
     pub(crate) raw: wgpu::Buffer,
-    _share: Arc<Share>,
+    share: Arc<Share>,
 }
 
 impl Buffer {
@@ -263,7 +263,7 @@ impl Device {
         });
         self.found_room(scope, bytes, purpose)?;
         let share = Tally::take(&self.inner.memory, raw.size());
-        Ok(Buffer { raw, _share: share })
+        Ok(Buffer { raw, share })
     }
 
     /// Reserves a texture of zeros for a matrix of `f32`.
@@ -299,7 +299,7 @@ impl Device {
         self.found_room(scope, bytes, purpose)?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
         let share = Tally::take(&self.inner.memory, bytes);
-        Ok(Texture { raw, view, _share: share })
+        Ok(Texture { raw, view, share })
     }
 
     /// Fills rows of a texture, from `first` on, with whole rows of `width` numbers.
@@ -451,7 +451,11 @@ impl Device {
                 reason: one_line(&error.to_string()),
             });
         }
-        Ok(Dispatch { kernel, bind_group, groups, work: Work::default() })
+        let shares = bindings.iter().map(|binding| match &binding.resource {
+            Resource::Texture(texture) => Arc::clone(&texture.share),
+            Resource::Buffer(buffer, _) => Arc::clone(&buffer.share),
+        });
+        Ok(Dispatch { kernel, bind_group, groups, work: Work::default(), _shares: shares.collect() })
     }
 
     /// Groups for `items` invocations of a one-dimensional kernel of `lanes` lanes, folded into two dimensions

@@ -22,7 +22,7 @@ pub enum Matrix {
 pub struct Texture {
     pub(crate) raw: wgpu::Texture,
     pub(crate) view: wgpu::TextureView,
-    pub(super) _share: Arc<Share>,
+    pub(super) share: Arc<Share>,
 }
 
 impl Matrix {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::device::Buffer;
 use super::matrix::{Matrix, Texture};
+use super::memory::Share;
 
 /// A compiled kernel.
 #[derive(Debug)]
@@ -107,6 +108,8 @@ pub struct Dispatch {
     pub(crate) bind_group: wgpu::BindGroup,
     pub(crate) groups: [u32; 3],
     pub(crate) work: Work,
+    /// What it binds is in the device's memory for as long as it lives.
+    pub(super) _shares: Arc<[Arc<Share>]>,
 }
 
 impl Dispatch {

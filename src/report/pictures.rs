@@ -6,13 +6,14 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 
 use super::plot::{
-    ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot, SamplesPlot,
-    Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot, samples_1d, samples_2d,
-    trajectories_2d,
+    self, ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot,
+    SamplesPlot, ScalingPanel, Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot,
+    samples_1d, samples_2d, trajectories_2d,
 };
 use crate::Result;
 use crate::data::Dataset;
 use crate::gpu::Device;
+use crate::measure::bench::{Report, SIZES, Scaling, ScalingPoint};
 use crate::model::Model;
 use crate::sample::{Kernels, SampleOptions, Sampler};
 use crate::train::{ExactLoss, Floor};
@@ -52,6 +53,34 @@ pub fn field(
         &FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::Arrows, length },
         &Theme::default(),
     )
+}
+
+/// How the time and the memory of a report grow with each size, beside the slopes that they should have: time above,
+/// memory below.
+///
+/// # Errors
+/// When nothing was measured.
+pub fn scaling(report: &Report) -> Result<RgbImage> {
+    /// Of time and of memory.
+    fn slopes(scaling: &Scaling) -> (f64, f64) {
+        SIZES.iter().find(|size| size.name == scaling.size).map_or((1.0, 1.0), |size| size.slopes)
+    }
+    type Points = Vec<(f64, [f64; 3])>;
+    let of = |cost: fn(&ScalingPoint) -> [f64; 3]| -> Vec<Points> {
+        let points = |scaling: &Scaling| scaling.points.iter().map(|p| (p.value as f64, cost(p))).collect();
+        report.scaling.iter().map(points).collect()
+    };
+    let times = of(|p| [p.seconds.min, p.seconds.median, p.seconds.max].map(|seconds| 1e3 * seconds));
+    let bytes = of(|p| [p.device_bytes as f64 / f64::from(1 << 20); 3]);
+    let mut panels = vec![];
+    for (scaling, points) in report.scaling.iter().zip(&times) {
+        panels.push(ScalingPanel { size: &scaling.size, cost: "ms", points, slope: slopes(scaling).0 });
+    }
+    for (scaling, points) in report.scaling.iter().zip(&bytes) {
+        panels.push(ScalingPanel { size: &scaling.size, cost: "MiB", points, slope: slopes(scaling).1 });
+    }
+    let title = format!("Cost against size: {}", report.adapter.name);
+    plot::scaling(&panels, report.scaling.len(), &title, &Theme::default())
 }
 
 /// The loss over the steps of a run, `(step, loss, smoothed)`; and where the exact loss was measured, `(step, loss)`,

@@ -117,6 +117,12 @@ impl Report {
                 add(format!("{of} {shape} {asked}: {}, s", row.kernel), row.seconds, true);
             }
         }
+        for scaling in &self.scaling {
+            for point in &scaling.points {
+                let name = format!("{} by {}, {}: {}, s", scaling.of, scaling.size, point.value, point.shape);
+                add(name, point.seconds, true);
+            }
+        }
         if let Some(start) = &self.start {
             add(format!("start {}, cold, s", start.shape), start.cold_s, true);
             add(format!("start {}, warm, s", start.shape), start.warm_s, true);

@@ -27,6 +27,7 @@ mod compare;
 mod kernels;
 mod memory;
 mod peak;
+mod scaling;
 mod shape;
 mod spread;
 mod throughput;
@@ -45,6 +46,7 @@ pub use kernels::{KernelTime, Roofline};
 pub use memory::{MemoryUse, host_peak};
 pub(crate) use peak::peak_variants;
 pub use peak::{Chains, Peak};
+pub use scaling::{SIZES, Scaling, ScalingPoint, Size};
 pub use shape::Shape;
 pub use spread::Spread;
 pub use throughput::{Coupling, Likelihood, Sampling, Training};
@@ -82,6 +84,9 @@ pub struct Report {
     /// The time of each kernel, and its share of the peak.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub kernels: Vec<Roofline>,
+    /// Costs against sizes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub scaling: Vec<Scaling>,
     /// From the start of a process to its first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartTimes>,
@@ -106,6 +111,7 @@ impl Default for Report {
             likelihood: vec![],
             coupling: vec![],
             kernels: vec![],
+            scaling: vec![],
             start: None,
             memory: None,
             refused: vec![],

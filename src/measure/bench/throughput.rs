@@ -182,7 +182,7 @@ impl Bench {
     }
 
     /// Measures each contender once a round, after a measurement of each that does not count.
-    fn in_turn<T>(
+    pub(super) fn in_turn<T>(
         &self,
         contenders: &mut [T],
         mut measure: impl FnMut(&Self, &mut T, Duration) -> Result<f64>,
@@ -200,7 +200,12 @@ impl Bench {
     }
 
     /// Units a second of something that makes so many at once, again and again until the time is over.
-    fn repeat(&self, time: Duration, units: f64, mut work: impl FnMut() -> Result<()>) -> Result<f64> {
+    pub(super) fn repeat(
+        &self,
+        time: Duration,
+        units: f64,
+        mut work: impl FnMut() -> Result<()>,
+    ) -> Result<f64> {
         let begun = Instant::now();
         let mut done = 0.0;
         loop {
@@ -292,19 +297,31 @@ impl Bench {
 
     /// A network of that shape, ready for 100 Euler steps from noise to data.
     pub(super) fn euler_sampler(&self, shape: &Shape, kernels: Kernels) -> Result<Sampler> {
-        self.sampler(shape, SampleOptions { kernels, ..SampleOptions::default() })
+        self.euler_sampler_of(shape, kernels, EULER_STEPS)
+    }
+
+    /// The same with so many steps.
+    pub(super) fn euler_sampler_of(&self, shape: &Shape, kernels: Kernels, steps: u32) -> Result<Sampler> {
+        self.sampler(shape, SampleOptions { steps, kernels, ..SampleOptions::default() })
     }
 
     /// The same from data to noise, with the exact divergence.
     pub(super) fn likelihood_sampler(&self, shape: &Shape, kernels: Kernels) -> Result<Sampler> {
         let divergence = Some(Divergence::Exact);
-        let options = SampleOptions { t0: 1.0, t1: 0.0, divergence, kernels, ..SampleOptions::default() };
+        let options = SampleOptions {
+            t0: 1.0,
+            t1: 0.0,
+            divergence,
+            kernels,
+            steps: EULER_STEPS,
+            ..SampleOptions::default()
+        };
         self.sampler(shape, options)
     }
 
     fn sampler(&self, shape: &Shape, options: SampleOptions) -> Result<Sampler> {
         let solver = Solver::named("euler")?;
-        let options = SampleOptions { solver, steps: EULER_STEPS, seed: self.seed, ..options };
+        let options = SampleOptions { solver, seed: self.seed, ..options };
         let mut sampler = Sampler::new(&self.device, &model(shape, self.seed), None, options)?;
         sampler.stop_when(self.stop);
         Ok(sampler)
