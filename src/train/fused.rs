@@ -6,6 +6,9 @@ use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Wo
 use crate::model::{Architecture, Layout, NetworkTable, PAD, Parameters, to_u32};
 use crate::{Error, Result};
 
+/// Groups of four columns of a tile's rows that a lane keeps in registers.
+const CELLS: u32 = 32;
+
 /// How `fused_gradient` cuts a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
@@ -38,8 +41,6 @@ impl Tile {
         let subgroup = subgroup.filter(|lanes| matches!(lanes, 4 | 8) && habits.software);
         let (lanes, groups) = subgroup.map_or(habits.step_lanes, |lanes| (lanes, 1));
         let quads = to_u32(widest).div_ceil(4 * lanes);
-        // The cells of a tile, all in registers.
-        const CELLS: u32 = 32;
         let mut rows = (CELLS / quads.max(1)).min(habits.step_rows) / 4 * 4;
         while rows > 0 {
             let tile = Self { lanes, quads, rows, groups, subgroups: subgroup.is_some() };

@@ -725,6 +725,7 @@ pub(crate) fn chunk_rows(
 }
 
 /// The dispatches of one step.
+#[allow(clippy::too_many_arguments, reason = "what a step is made of")]
 fn plan(
     device: &Device,
     architecture: &Architecture,

@@ -151,7 +151,9 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
             ("bias", biases, &twin.parameters[2 * layer + 1]),
         ] {
             let got: Vec<f32> = places.iter().map(|place| gradient[*place] as f32).collect();
-            places.iter().for_each(|place| seen[*place] = true);
+            for place in &places {
+                seen[*place] = true;
+            }
             // A mean of products over the rows, of either sign: as exact as the terms, of which the tensor's largest
             // element stands for the order.
             let scale = want.iter().fold(0.0f64, |scale, value| scale.max(value.abs()));
