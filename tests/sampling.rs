@@ -515,7 +515,8 @@ fn lanes_share_the_layers_where_asked() {
         let mut shared = sampler(device(), &model, None, &with(named("rk4"), 4, Kernels::Shared));
         report.holds(shared.kernels() == Kernels::Shared, || format!("{:?}", shared.kernels()));
         let got = shared.carry(&x).unwrap_or_else(|error| panic!("{error}"));
-        let want = solve("rk4", |x: &[f64], t: f64| mlp.velocity(x, t, 1), &wide(&x), &uniform((0.0, 1.0), 4));
+        let want =
+            solve("rk4", |x: &[f64], t: f64| mlp.velocity(x, t, 1), &wide(&x), &uniform((0.0, 1.0), 4));
         report.near(&format!("{hidden:?}"), &got, &want[4], 4e-6);
     }
     // Too narrow, too wide, and in steps of their own.
