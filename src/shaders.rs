@@ -121,10 +121,11 @@ fn fused_gradients(
     let architecture = Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies };
     let layout = Layout::new(&architecture);
     for habits in HABITS {
-        for subgroup in [None, Some(4), Some(8)] {
+        for subgroup in if habits.software { &SUBGROUPS[..] } else { &SUBGROUPS[..1] } {
+            let habits = Habits { subgroup: *subgroup, ..habits };
             // What every WebGPU device offers, so that every compiler can take it.
             let limits = wgpu::Limits::default();
-            let Some(tile) = FusedTile::of(&habits, &limits, subgroup, &architecture, &layout) else {
+            let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout) else {
                 continue;
             };
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
@@ -135,6 +136,9 @@ fn fused_gradients(
         }
     }
 }
+
+/// What is known of subgroups.
+const SUBGROUPS: [Option<u32>; 3] = [None, Some(4), Some(8)];
 
 /// The ways in which work is laid out.
 const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];

@@ -117,7 +117,7 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&on_error).uncaptured.get_or_insert(one_line(&error.to_string()));
         }));
-        let habits = Habits::of(&info);
+        let habits = Habits::of(&info, device.features().contains(wgpu::Features::SUBGROUP));
         Ok(Self {
             inner: Arc::new(Inner {
                 device,
@@ -156,15 +156,6 @@ impl Device {
     #[must_use]
     pub fn habits(&self) -> &Habits {
         &self.habits
-    }
-
-    /// The size of subgroups, where the device has them and in one size alone.
-    #[must_use]
-    pub fn subgroup_size(&self) -> Option<u32> {
-        let info = &self.inner.info;
-        let known = self.inner.device.features().contains(wgpu::Features::SUBGROUP)
-            && info.subgroup_min_size == info.subgroup_max_size;
-        known.then_some(info.subgroup_min_size)
     }
 
     /// A one-line description: name, backend, driver.

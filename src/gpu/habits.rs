@@ -38,6 +38,8 @@ pub struct Habits {
     pub slice_rows: u32,
     /// How many slices a weight gradient is cut into, at most.
     pub slices: u32,
+    /// Lanes of a subgroup, where a subgroup of few lanes is how invocations share what they read.
+    pub subgroup: Option<u32>,
     /// Lanes of a row group of the fused gradient where they are no subgroup, and row groups of a workgroup.
     pub step_lanes: (u32, u32),
     /// Rows that a row group takes at once, at most.
@@ -79,6 +81,7 @@ impl Habits {
         invocations: 128,
         slice_rows: u32::MAX,
         slices: 1,
+        subgroup: None,
         step_lanes: (8, 1),
         step_rows: 16,
         step_slice_rows: 64,
@@ -106,6 +109,7 @@ impl Habits {
         invocations: 1 << 15,
         slice_rows: 32,
         slices: 16,
+        subgroup: None,
         step_lanes: (16, 4),
         step_rows: 4,
         step_slice_rows: 4,
@@ -121,9 +125,15 @@ impl Habits {
         assignments: 1024,
     };
 
-    /// The habits of an adapter.
+    /// The habits of an adapter. `subgroups`: whether kernels may use them.
     #[must_use]
-    pub fn of(info: &AdapterInfo) -> Self {
-        if info.device_type == DeviceType::Cpu { Self::SOFTWARE } else { Self::HARDWARE }
+    pub fn of(info: &AdapterInfo, subgroups: bool) -> Self {
+        if info.device_type != DeviceType::Cpu {
+            return Self::HARDWARE;
+        }
+        // In wider ones most lanes of a narrow layer would own none of its columns.
+        let known = subgroups && info.subgroup_min_size == info.subgroup_max_size;
+        let subgroup = Some(info.subgroup_min_size).filter(|lanes| known && matches!(lanes, 4 | 8));
+        Self { subgroup, ..Self::SOFTWARE }
     }
 }

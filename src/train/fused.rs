@@ -26,24 +26,21 @@ pub(crate) struct Tile {
 
 impl Tile {
     /// The largest tile whose activations fit a workgroup's memory; none for a network that is too wide, or none that
-    /// has no hidden layer. `subgroup`: their size, where it is known.
+    /// has no hidden layer.
     pub fn of(
         habits: &Habits,
         limits: &wgpu::Limits,
-        subgroup: Option<u32>,
         architecture: &Architecture,
         layout: &Layout,
     ) -> Option<Self> {
         let hidden = layout.layers.len() - 1;
         let widest = layout.layers.iter().map(|layer| layer.width_in).max().unwrap_or(0);
         NetworkTable::of(layout).filter(|_| hidden > 0)?;
-        // Lanes reach each other within a subgroup of few lanes; in wider ones most would own no column.
-        let subgroup = subgroup.filter(|lanes| matches!(lanes, 4 | 8) && habits.software);
-        let (lanes, groups) = subgroup.map_or(habits.step_lanes, |lanes| (lanes, 1));
+        let (lanes, groups) = habits.subgroup.map_or(habits.step_lanes, |lanes| (lanes, 1));
         let quads = to_u32(widest).div_ceil(4 * lanes);
         let mut rows = (CELLS / quads.max(1)).min(habits.step_rows) / 4 * 4;
         while rows > 0 {
-            let tile = Self { lanes, quads, rows, groups, subgroups: subgroup.is_some() };
+            let tile = Self { lanes, quads, rows, groups, subgroups: habits.subgroup.is_some() };
             if tile.bytes(architecture, hidden) <= u64::from(limits.max_compute_workgroup_storage_size) {
                 return Some(tile);
             }

@@ -824,7 +824,7 @@ fn fused_tile(
     if !forced && options.kernels != Kernels::Auto {
         return Ok(None);
     }
-    let tile = FusedTile::of(habits, device.limits(), device.subgroup_size(), architecture, layout);
+    let tile = FusedTile::of(habits, device.limits(), architecture, layout);
     let flops = 3 * architecture.flops().saturating_mul(options.batch as u64);
     let tile = tile.filter(|tile| {
         let gradient = tile.slices(habits, options.batch) as u64 * 4 * layout.len as u64;

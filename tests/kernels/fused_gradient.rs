@@ -188,7 +188,7 @@ fn gradients_are_the_twins() {
 #[test]
 fn gradients_within_subgroups_are_the_twins() {
     let mut report = Report::new();
-    let lanes = device().subgroup_size().expect("software drivers have subgroups of one size");
+    let lanes = device().habits().subgroup.expect("software drivers have subgroups of one size");
     for (case, width, rows, workgroups, tile, source) in [
         (network(2, &[64, 64, 64], 0, Activation::Silu, true), 64, 100, 2, 16, false),
         (network(2, &[32], 0, Activation::Tanh, false), 32, 1, 1, 8, false),
