@@ -237,9 +237,12 @@ fn people_are_told_what_happens_unless_they_want_quiet() {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert_eq!(place.done(&format!("train {SMALL} --steps 20 --out quiet --quiet")), "");
-    let plan = place.done(&format!("train {SMALL} --explain"));
-    assert!(plan.contains("linear_forward") && plan.contains("adamw") && plan.contains("FLOP"), "{plan}");
-    assert!(place.json(&format!("train {SMALL} --explain"))["dispatches"].as_array().unwrap().len() > 5);
+    for (kernels, first) in [("auto", "fused_gradient"), ("layered", "linear_forward")] {
+        let plan = place.done(&format!("train {SMALL} --kernels {kernels} --explain"));
+        assert!(plan.contains(first) && plan.contains("adamw") && plan.contains("FLOP"), "{plan}");
+    }
+    let plan = place.json(&format!("train {SMALL} --kernels layered --explain"));
+    assert!(plan["dispatches"].as_array().unwrap().len() > 5, "{plan}");
     assert_eq!(
         place.listing(),
         BTreeSet::from(["run".to_owned(), "quiet".to_owned()]),

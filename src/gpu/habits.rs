@@ -48,8 +48,10 @@ pub struct Habits {
     pub step_slice_rows: u32,
     /// Slices of it, at most.
     pub step_slices: u32,
-    /// The widest network for which the fused gradient beats the layered one.
+    /// The widest network, and the largest batch, for which the fused gradient beats the layered one.
     pub step_width: usize,
+    /// See [`step_width`](Self::step_width).
+    pub step_batch: usize,
     /// Particles that the sampler carries at once, at most.
     pub particles: usize,
     /// Lanes and particles of a lane for the fused integrator, the best one first; the first that fits is taken.
@@ -87,6 +89,7 @@ impl Habits {
         step_slice_rows: 64,
         step_slices: 16,
         step_width: 64,
+        step_batch: usize::MAX,
         particles: 1 << 14,
         integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
         shared_layers: false,
@@ -115,6 +118,7 @@ impl Habits {
         step_slice_rows: 4,
         step_slices: 256,
         step_width: 128,
+        step_batch: 8192,
         particles: 1 << 20,
         integrator_tiles: &[(64, 1), (32, 1), (16, 1), (8, 1)],
         shared_layers: true,

@@ -839,7 +839,7 @@ fn fused_tile(
         ));
     }
     let narrow = architecture.hidden.iter().all(|width| *width <= habits.step_width);
-    Ok(tile.filter(|_| forced || narrow))
+    Ok(tile.filter(|_| forced || (narrow && options.batch <= habits.step_batch)))
 }
 
 /// The gradient and the kernels that use it up.
