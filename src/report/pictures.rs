@@ -1,4 +1,4 @@
-//! The pictures of a trained model: what to ask the model for, and which of [`plot`](super::plot)'s pictures fit the
+//! The pictures of a trained model: what to ask the model for, and which of [`plot`]'s pictures fit the
 //! data. Points are drawn with the model on the device, in chunks, so that one can stop in between.
 
 use std::time::{Duration, Instant};
