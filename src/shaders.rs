@@ -138,7 +138,7 @@ fn fused_gradients(
 }
 
 /// What is known of subgroups.
-const SUBGROUPS: [Option<u32>; 3] = [None, Some(4), Some(8)];
+const SUBGROUPS: [Option<u32>; 2] = [None, Some(8)];
 
 /// The ways in which work is laid out.
 const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];

@@ -135,9 +135,10 @@ impl Habits {
         if info.device_type != DeviceType::Cpu {
             return Self::HARDWARE;
         }
-        // In wider ones most lanes of a narrow layer would own none of its columns.
+        // In wider ones most lanes of a narrow layer would own none of its columns; SwiftShader's, of four lanes, were
+        // seen to give wrong sums.
         let known = subgroups && info.subgroup_min_size == info.subgroup_max_size;
-        let subgroup = Some(info.subgroup_min_size).filter(|lanes| known && matches!(lanes, 4 | 8));
+        let subgroup = Some(info.subgroup_min_size).filter(|lanes| known && *lanes == 8);
         Self { subgroup, ..Self::SOFTWARE }
     }
 }
