@@ -27,6 +27,7 @@ use twox_hash::xxhash3_128;
 
 pub use array::{Array, ArrayWriter, default_columns, is_array_file, read_array, write_array};
 pub use standardization::Standardization;
+pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
 
 use crate::error::{Error, Result};

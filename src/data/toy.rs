@@ -220,14 +220,14 @@ static SOURCES: &[ToySource] = &[
 ];
 
 /// A stream of random numbers that is the same on every platform.
-struct Stream {
+pub(crate) struct Stream {
     bits: ChaCha8Rng,
     /// Box–Muller makes normals in pairs; this is the second of the last one.
     spare: Option<f64>,
 }
 
 impl Stream {
-    fn new(name: &str, seed: u64) -> Self {
+    pub fn new(name: &str, seed: u64) -> Self {
         let mut key = [0; 32];
         key[..8].copy_from_slice(&seed.to_le_bytes());
         key[8..24].copy_from_slice(&XxHash3_128::oneshot(name.as_bytes()).to_le_bytes());
@@ -240,7 +240,7 @@ impl Stream {
     }
 
     /// Standard normal, by Box–Muller.
-    fn normal(&mut self) -> f64 {
+    pub fn normal(&mut self) -> f64 {
         if let Some(z) = self.spare.take() {
             return z;
         }

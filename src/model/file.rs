@@ -67,6 +67,22 @@ struct Version {
 }
 
 impl Model {
+    /// A network with given weights: on the default path, in data units, of no data.
+    #[must_use]
+    pub fn new(architecture: Architecture, weights: Vec<LayerWeights>) -> Self {
+        Self {
+            architecture,
+            weights,
+            path: Path::default(),
+            standardization: None,
+            source: None,
+            seed: 0,
+            steps: 0,
+            columns: vec![],
+            image: None,
+        }
+    }
+
     /// Reads a model file, this program's or any other's with the same tensors and metadata.
     ///
     /// # Errors

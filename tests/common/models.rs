@@ -1,6 +1,6 @@
 //! Models whose flow is known, in closed form or by the reference, and the ways to carry particles along them.
 
-use windfield::flow::{Method, Path, SOLVERS, Solver};
+use windfield::flow::{Method, SOLVERS, Solver};
 use windfield::gpu::{Device, Habits};
 use windfield::model::{Architecture, Model};
 use windfield::sample::{Flow, Kernels, SampleOptions, Sampler, Start};
@@ -33,17 +33,7 @@ pub fn fixed_steps() -> impl Iterator<Item = &'static Solver> {
 }
 
 pub fn model(architecture: Architecture, weights: Vec<(Vec<f32>, Vec<f32>)>) -> Model {
-    Model {
-        architecture,
-        weights,
-        path: Path::default(),
-        standardization: None,
-        source: None,
-        seed: 0,
-        steps: 0,
-        columns: vec![],
-        image: None,
-    }
+    Model::new(architecture, weights)
 }
 
 /// v(x, t) = A·x + t·slope + bias, exactly: a network without hidden layers is an affine map of [x, t].

@@ -6,12 +6,11 @@
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use super::{Bench, Shape, Spread};
-use crate::data::Dataset;
-use crate::flow::{Assigner, Divergence, Path, Solver};
+use crate::data::{Dataset, Stream};
+use crate::flow::{Assigner, Divergence, Solver};
 use crate::model::{Kernels, Model};
 use crate::sample::{SampleOptions, Sampler, Start};
 use crate::train::{Schedule, TrainOptions, Trainer};
@@ -329,18 +328,11 @@ impl Bench {
 
     /// Standard normal numbers.
     pub(super) fn normal(&self, count: usize) -> Vec<f32> {
-        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.seed);
-        (0..count).map(|_| normal(&mut rng)).collect()
+        let mut stream = Stream::new("bench", self.seed);
+        #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
+        let values = (0..count).map(|_| stream.normal() as f32).collect();
+        values
     }
-}
-
-/// By Box and Muller's formula, one of its two.
-fn normal(rng: &mut impl Rng) -> f32 {
-    let mut uniform = || (f64::from(rng.next_u32()) + 0.5) * 2f64.powi(-32);
-    let (radius, turn) = ((-2.0 * uniform().ln()).sqrt(), uniform());
-    #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
-    let value = (radius * (std::f64::consts::TAU * turn).cos()) as f32;
-    value
 }
 
 /// What stands in a row beside its figure.
@@ -358,15 +350,6 @@ pub(super) fn chunk(particles: usize, most: usize) -> usize {
 /// A network that has learned nothing: its speed is that of any other.
 fn model(shape: &Shape, seed: u64) -> Model {
     let architecture = shape.architecture();
-    Model {
-        weights: architecture.initialize(seed),
-        architecture,
-        path: Path::default(),
-        standardization: None,
-        source: None,
-        seed,
-        steps: 0,
-        columns: vec![],
-        image: None,
-    }
+    let weights = architecture.initialize(seed);
+    Model::new(architecture, weights)
 }

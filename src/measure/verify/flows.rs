@@ -5,7 +5,7 @@ use std::f64::consts::TAU;
 use super::statistics::{largest, mean, slope};
 use super::{Outcome, Verifier};
 use crate::Result;
-use crate::flow::{Divergence, Method, Path, ProbeDistribution, SOLVERS, Solver};
+use crate::flow::{Divergence, Method, ProbeDistribution, SOLVERS, Solver};
 use crate::model::{Activation, Architecture, Model};
 use crate::sample::{SampleOptions, Sampler, Start, Tolerance};
 
@@ -102,22 +102,9 @@ fn exponential(matrix: &Matrix) -> Matrix {
 
 /// A network without hidden layers: W [d, d + 1] over (x, t), and b.
 fn network(dim: usize, weight: Vec<f32>, bias: Vec<f32>) -> Model {
-    Model {
-        architecture: Architecture {
-            dim,
-            hidden: vec![],
-            activation: Activation::default(),
-            time_frequencies: 0,
-        },
-        weights: vec![(weight, bias)],
-        path: Path::default(),
-        standardization: None,
-        source: None,
-        seed: 0,
-        steps: 0,
-        columns: vec![],
-        image: None,
-    }
+    let architecture =
+        Architecture { dim, hidden: vec![], activation: Activation::default(), time_frequencies: 0 };
+    Model::new(architecture, vec![(weight, bias)])
 }
 
 fn wide(point: &[f32]) -> [f64; DIM] {
