@@ -1,9 +1,11 @@
 //! A batch's way to its loss and its gradient: the kernels of a training step up to the optimiser, and the gradients of
 //! both losses (eq. 7, 8) over the same batch.
 
-use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
+use super::batch::{Batch, BatchOptions, DrawSources, DrawTargets, draw};
 use super::layout::State;
+use super::table::DeviceData;
 use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
+use super::wave::Waves;
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Work, widened};
@@ -142,7 +144,8 @@ impl Gradients {
         let targets =
             device.buffer(4 * (batch.next_multiple_of(TILE_ROWS as usize) * out) as u64, purpose)?;
         let state = device.upload(&[State::default()], purpose)?;
-        let from = DrawSources { data: &on_device, coupler: None };
+        let waves = Waves::None;
+        let from = DrawSources { data: &on_device, waves: &waves };
         let pass = Pass::new(device, architecture, path, (seed, batch), &from, &network)?;
         let plan = |targets: Option<&Buffer>| -> Result<Vec<Dispatch>> {
             let gradient = Some((&optimiser.gradient, optimiser.slices));

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use super::batch::{DeviceData, DrawSources};
+use super::batch::DrawSources;
 use super::checkpoint::Checkpoint;
-use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
+use super::table::DeviceData;
+use super::wave::Waves;
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
@@ -64,7 +65,7 @@ pub struct Trainer {
     buffers: Buffers,
     plan: Vec<Dispatch>,
     kernels: Kernels,
-    coupler: Option<Coupler>,
+    waves: Waves,
     /// Steps handed over.
     step: u64,
     pace: Pace,
@@ -328,9 +329,9 @@ impl Trainer {
         }
         let most = usize::try_from(options.steps - step).unwrap_or(usize::MAX);
         let (seed, batch) = (options.seed, options.batch);
-        let coupler =
-            Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
-        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
+        let waves =
+            Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
+        let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
@@ -355,7 +356,7 @@ impl Trainer {
             buffers,
             plan,
             kernels,
-            coupler,
+            waves,
             step,
             pace,
             landings,
@@ -499,13 +500,12 @@ impl Trainer {
 
     /// Steps up to the one whose pairs are not known yet.
     fn until_uncovered(&mut self) -> Result<u64> {
-        let Some(coupler) = &mut self.coupler else { return Ok(u64::MAX) };
-        if coupler.covers(self.step) {
-            return Ok(coupler.cover(self.step, self.options.steps)? - self.step);
+        let known = self.waves.covers(self.step);
+        let end = self.waves.cover(self.step, self.options.steps)?;
+        if !known {
+            // The next steps began no earlier.
+            self.pace.last_done = Some(Instant::now());
         }
-        let end = coupler.cover(self.step, self.options.steps)?;
-        // The next steps began no earlier.
-        self.pace.last_done = Some(Instant::now());
         Ok(end - self.step)
     }
 
