@@ -816,8 +816,8 @@ fn runs_on_data_in_blocks_are_those_on_the_whole() {
             TrainOptions { coupling, kernels: Kernels::Fused, ..short(60) },
             Some(&source),
         ),
-        // Waves of two steps.
-        ("in large batches", TrainOptions { batch: 16_000, ..short(5) }, None),
+        // Waves of ten steps.
+        ("in large batches", TrainOptions { batch: 3000, ..short(25) }, None),
     ];
     for (name, options, source) in cases {
         let whole = result(trainer(device(), &data, source, &options));
@@ -831,7 +831,7 @@ fn runs_on_data_in_blocks_are_those_on_the_whole() {
         });
         let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
         let checkpoint = cut.checkpoint().unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert!(outcome == Outcome::Interrupted || options.steps == 5, "{name}");
+        assert!(outcome == Outcome::Interrupted, "{name}");
         let resumed = Trainer::resume(cramped_device(), &data, source, &checkpoint, options.steps);
         let resumed = result(resumed.unwrap_or_else(|error| panic!("{name}: {error}")));
         assert!((&resumed.1, &resumed.2) == (&whole.1, &whole.2), "{name}, resumed");

@@ -1,17 +1,66 @@
-//! The kernel that draws batches from the data on the device.
+//! The data on the device, and the kernel that draws batches from it.
 
 use super::layout::{Chunk, State};
-use super::table::DeviceData;
-use super::wave::Waves;
-use crate::data::Dataset;
+use super::wave::{Gather, Waves};
+use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant, Work};
-use crate::model::{Architecture, PAD};
+use crate::model::{Architecture, PAD, Table};
 use crate::{Error, Result};
 
 const LANES: u32 = 64;
 
+/// The data set, and the one that replaces the Gaussian if there is one.
+#[derive(Debug)]
+pub(crate) struct DeviceData {
+    pub data: Table,
+    pub source: Option<Table>,
+}
+
 impl DeviceData {
+    pub fn upload(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        standardization: Option<&Standardization>,
+    ) -> Result<Self> {
+        if let Some(source) = source.filter(|source| source.dim() != data.dim()) {
+            return Err(Error::config(
+                format!(
+                    "the source `{}` has {} columns and the data `{}` {}",
+                    source.name(),
+                    source.dim(),
+                    data.name(),
+                    data.dim()
+                ),
+                "both ends of a flow have the same dimension",
+            ));
+        }
+        let table = |set: &Dataset, flag: &str| Table::upload(device, set, standardization, flag);
+        Ok(Self {
+            data: table(data, "the rows of --data")?,
+            source: source.map(|set| table(set, "the rows of --source")).transpose()?,
+        })
+    }
+
+    /// Both data sets.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.data).chain(&self.source)
+    }
+
+    /// What stands for the data and the source in a kernel that draws from them: the rows that were gathered, or all.
+    pub fn rows<'a>(&'a self, gather: Option<&'a Gather>) -> (&'a Buffer, Option<&'a Buffer>) {
+        match gather {
+            Some(gather) => (&gather.data, gather.source.as_ref()),
+            None => (&self.data.blocks[0], self.source.as_ref().map(|table| &table.blocks[0])),
+        }
+    }
+
+    /// Whether a kernel can see all of it: nothing has to be gathered.
+    pub fn is_whole(&self) -> bool {
+        self.tables().all(|table| table.blocks.len() == 1)
+    }
+
     pub fn chunk(&self, seed: u64, batch: usize, first_row: usize, rows: usize) -> Chunk {
         let word = |value: usize| crate::model::to_u32(value);
         #[allow(clippy::cast_possible_truncation, reason = "the two words of the seed")]

@@ -4,8 +4,8 @@
 
 use std::time::Instant;
 
+use super::batch::DeviceData;
 use super::layout::Wave;
-use super::table::DeviceData;
 use super::wave::Gather;
 use crate::Result;
 use crate::flow::{Assigner, Coupling};

@@ -5,10 +5,9 @@
 //! data, the path and the coupling alone. All three are measured over one batch that no step trains on. Its exact
 //! velocities are computed once, since neither data nor path change; after that a measurement is a forward pass.
 
-use super::batch::{DrawSources, DrawTargets, draw};
+use super::batch::{DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::{Chunk, State};
 use super::options::TrainOptions;
-use super::table::DeviceData;
 use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
 use super::wave::Waves;
 use crate::data::{Dataset, Standardization};

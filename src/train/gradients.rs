@@ -1,9 +1,8 @@
 //! A batch's way to its loss and its gradient: the kernels of a training step up to the optimiser, and the gradients of
 //! both losses (eq. 7, 8) over the same batch.
 
-use super::batch::{Batch, BatchOptions, DrawSources, DrawTargets, draw};
+use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::State;
-use super::table::DeviceData;
 use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
 use super::wave::Waves;
 use crate::data::Dataset;

@@ -8,7 +8,6 @@ mod fused;
 mod gradients;
 mod layout;
 mod options;
-mod table;
 mod trainer;
 mod wave;
 

@@ -2,14 +2,13 @@
 //! the steps to come pick are known. Where the data set is larger than what a kernel can see at once, these rows are
 //! gathered, block by block, and a step reads them in order; where a coupling rearranges them, it does so too.
 
+use super::batch::DeviceData;
 use super::coupling::Coupler;
 use super::layout::{Block, Wave};
-use super::table::{DeviceData, Table};
 use crate::Result;
 use crate::flow::Coupling;
-use crate::gpu::Binding;
-use crate::gpu::{Buffer, Device, Dispatch, Purpose, Variant, Work};
-use crate::model::to_u32;
+use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant, Work};
+use crate::model::{Table, to_u32};
 
 const LANES: u32 = 64;
 /// Columns that an invocation of `gather` copies.
@@ -57,13 +56,9 @@ impl Gather {
         let mut dispatches = vec![];
         let mut gather = |table: &Table, source: bool| -> Result<Buffer> {
             let gathered = device.buffer(4 * (steps * batch * dim) as u64, purpose)?;
-            for (index, block) in table.blocks.iter().enumerate() {
-                let first = index * table.block_rows;
-                let within = device.uniform(&Block {
-                    first_row: to_u32(first),
-                    rows: to_u32(table.block_rows.min(table.rows - first)),
-                    ..Block::default()
-                })?;
+            for (block, first, rows) in table.blocks() {
+                let within = Block { first_row: to_u32(first), rows: to_u32(rows), ..Block::default() };
+                let within = device.uniform(&within)?;
                 let bindings = [
                     Binding::whole(0, &chunk),
                     Binding::whole(1, wave),
@@ -105,6 +100,7 @@ fn gathered_steps(device: &Device, dim: usize, batch: usize, most: usize) -> usi
 
 /// What is made ahead of the steps.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub(crate) enum Waves {
     /// Nothing: a step picks its rows by itself.
     None,
@@ -119,7 +115,7 @@ pub(crate) enum Waves {
         covered: std::ops::Range<u64>,
     },
     /// The pairs, and their rows where that is needed.
-    Coupled(Box<Coupler>),
+    Coupled(Coupler),
 }
 
 impl Waves {
@@ -133,7 +129,7 @@ impl Waves {
         most: usize,
     ) -> Result<Self> {
         if let Some(coupler) = Coupler::new(device, coupling, data, dim, seed, batch, most)? {
-            return Ok(Self::Coupled(Box::new(coupler)));
+            return Ok(Self::Coupled(coupler));
         }
         let wave = device.uniform(&Wave::default())?;
         let steps = gathered_steps(device, dim, batch, most);

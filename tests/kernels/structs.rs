@@ -136,7 +136,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("noise"),
             "Noise",
-            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
+            members!(Noise { seed, first_row, rows, source_rows, deviation, block_first, block_rows }),
         ),
         (
             Variant::new("stage"),

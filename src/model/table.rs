@@ -1,10 +1,9 @@
 //! A data set on the device, in the network's coordinates: in one buffer, or in several where it is larger than what a
 //! kernel can see at once.
 
-use super::wave::Gather;
+use crate::Result;
 use crate::data::{Dataset, Standardization};
 use crate::gpu::{Buffer, Device, Purpose};
-use crate::{Error, Result};
 
 /// Numbers that are brought to the network's coordinates, and to the device, at once.
 const PIECE: usize = 1 << 22;
@@ -23,7 +22,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    fn upload(
+    /// Brings a data set there, in pieces: no second copy of it is made.
+    ///
+    /// # Errors
+    /// [`Error::Limit`](crate::Error::Limit) if not even a row can be bound,
+    /// [`Error::OutOfMemory`](crate::Error::OutOfMemory) if the device has no room for all of it.
+    pub fn upload(
         device: &Device,
         set: &Dataset,
         standardization: Option<&Standardization>,
@@ -57,56 +61,12 @@ impl Table {
         }
         Ok(Self { blocks, rows: set.rows(), block_rows })
     }
-}
 
-/// The data set, and the one that replaces the Gaussian if there is one.
-#[derive(Debug)]
-pub(crate) struct DeviceData {
-    pub data: Table,
-    pub source: Option<Table>,
-}
-
-impl DeviceData {
-    pub fn upload(
-        device: &Device,
-        data: &Dataset,
-        source: Option<&Dataset>,
-        standardization: Option<&Standardization>,
-    ) -> Result<Self> {
-        if let Some(source) = source.filter(|source| source.dim() != data.dim()) {
-            return Err(Error::config(
-                format!(
-                    "the source `{}` has {} columns and the data `{}` {}",
-                    source.name(),
-                    source.dim(),
-                    data.name(),
-                    data.dim()
-                ),
-                "both ends of a flow have the same dimension",
-            ));
-        }
-        let table = |set: &Dataset, flag: &str| Table::upload(device, set, standardization, flag);
-        Ok(Self {
-            data: table(data, "the rows of --data")?,
-            source: source.map(|set| table(set, "the rows of --source")).transpose()?,
+    /// The blocks, with the number of the first row and of all rows of each.
+    pub fn blocks(&self) -> impl Iterator<Item = (&Buffer, usize, usize)> {
+        self.blocks.iter().enumerate().map(|(index, block)| {
+            let first = index * self.block_rows;
+            (block, first, self.block_rows.min(self.rows - first))
         })
-    }
-
-    /// Both data sets.
-    pub fn tables(&self) -> impl Iterator<Item = &Table> {
-        std::iter::once(&self.data).chain(&self.source)
-    }
-
-    /// What stands for the data and the source in a kernel that draws from them: the rows that were gathered, or all.
-    pub fn rows<'a>(&'a self, gather: Option<&'a Gather>) -> (&'a Buffer, Option<&'a Buffer>) {
-        match gather {
-            Some(gather) => (&gather.data, gather.source.as_ref()),
-            None => (&self.data.blocks[0], self.source.as_ref().map(|table| &table.blocks[0])),
-        }
-    }
-
-    /// Whether a kernel can see all of it: nothing has to be gathered.
-    pub fn is_whole(&self) -> bool {
-        self.tables().all(|table| table.blocks.len() == 1)
     }
 }
