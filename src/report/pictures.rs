@@ -245,7 +245,8 @@ impl<'a> Portrait<'a> {
             trajectories: &self.paths[..floats.min(self.paths.len())],
             steps: PATH_STEPS as usize,
             t: (0.0, 1.0),
-            limits: Some(self.limits()),
+            // That of all ends, and not of the data: no path is cut where it begins.
+            limits: None,
             title: "Trajectories",
         };
         trajectories_2d(&plot, &Theme::default()).map(Some)
