@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
 use super::exact::{self, Exact, ExactLoss, Floor};
+use super::footprint::Footprint;
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
@@ -63,6 +64,7 @@ pub struct Trainer {
     layout: Layout,
     buffers: Buffers,
     plan: Vec<Dispatch>,
+    footprint: Footprint,
     kernels: Kernels,
     waves: Waves,
     /// Steps handed over.
@@ -338,6 +340,16 @@ impl Trainer {
             Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
         let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
+        let textures = buffers.parameters.weights.is_some();
+        let average = buffers.average.is_some();
+        let footprint = if let Some(tile) = tile {
+            Footprint::of_weights(&layout, average, textures, tile.slices(device.habits(), batch))
+        } else {
+            let rows = chunk_rows(device, &architecture, &layout, batch)?;
+            let slices = if start.frozen { 0 } else { slices(device, &layout, rows) };
+            Footprint::of_weights(&layout, average, textures, slices).with_rows(&layout, rows)
+        };
+        let footprint = Footprint { data: device_data.bytes(), gathered: waves.bytes(), ..footprint };
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
@@ -360,6 +372,7 @@ impl Trainer {
             layout,
             buffers,
             plan,
+            footprint,
             kernels,
             waves,
             step,
@@ -392,6 +405,12 @@ impl Trainer {
     #[must_use]
     pub fn plan(&self) -> &[Dispatch] {
         &self.plan
+    }
+
+    /// What it keeps in the device's memory, by formula.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     /// The kernels at work: what `auto` came to.
