@@ -338,17 +338,17 @@ impl Run<'_> {
     /// Times processes of this very program, cold and warm in turn.
     fn start(&self, shape: &Shape, kernels: Kernels) -> anyhow::Result<StartTimes> {
         // Fills the caches.
-        self.process(shape, kernels, &[])?;
+        self.process(shape, kernels, false)?;
         let (mut cold, mut warm) = (vec![], vec![]);
         for _ in 0..self.args.rounds {
-            cold.push(self.process(shape, kernels, COLD)?);
-            warm.push(self.process(shape, kernels, &[])?);
+            cold.push(self.process(shape, kernels, true)?);
+            warm.push(self.process(shape, kernels, false)?);
         }
         Ok(StartTimes { shape: *shape, cold_s: Spread::of(cold), warm_s: Spread::of(warm) })
     }
 
-    /// Seconds from the start of a process to the end of its first step.
-    fn process(&self, shape: &Shape, kernels: Kernels, environment: &[(&str, &str)]) -> anyhow::Result<f64> {
+    /// Seconds from the start of a process to the end of its first step, with or without caches.
+    fn process(&self, shape: &Shape, kernels: Kernels, cold: bool) -> anyhow::Result<f64> {
         let shape = shape.to_string();
         let mut words: Vec<OsString> =
             ["bench", "--first-step", "--quiet", "--shape", &shape, "--kernels", kernels.name()]
@@ -359,12 +359,14 @@ impl Run<'_> {
             AdapterChoice::Index(index) => words.extend(["--adapter".into(), index.to_string().into()]),
             AdapterChoice::Name(name) => words.extend(["--adapter".into(), name.into()]),
         }
+        let folder = self.context.cache().filter(|_| !cold).map_or("off".into(), PathBuf::from);
+        words.extend(["--cache".into(), folder.into()]);
         let failed = |reason: &str| anyhow::anyhow!("a first step in a process of its own failed: {reason}");
         let program = std::env::current_exe().map_err(|error| failed(&error.to_string()))?;
         let begun = Instant::now();
         let mut child = Command::new(program)
             .args(words)
-            .envs(environment.iter().copied())
+            .envs(COLD.iter().copied().filter(|_| cold))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -436,7 +438,7 @@ fn say_start(context: &Context, times: &StartTimes) {
         format!("{median} ({min} to {max})")
     };
     context.say(&format!(
-        "\nstart       {} to the first step without the driver's cache of shaders, {} with it: {}",
+        "\nstart       {} to the first step without any cache of kernels, {} with them: {}",
         time(times.cold_s),
         time(times.warm_s),
         times.shape

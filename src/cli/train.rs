@@ -275,7 +275,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 /// A run that goes on.
 fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<()> {
-    let foreign = |name: &&String| !WITH_RESUME.contains(&name.as_str()) && name.as_str() != "adapter";
+    let foreign = |name: &&String| !WITH_RESUME.contains(&name.as_str()) && !["adapter", "cache"].contains(&name.as_str());
     if let Some(name) = context.all_typed().iter().find(foreign) {
         return Err(Usage(format!(
             "--{name} cannot be given with --resume, which goes on with the run's own settings; leave it out, or begin \

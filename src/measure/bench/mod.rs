@@ -133,7 +133,8 @@ impl Report {
 pub struct StartTimes {
     /// The network and the batch.
     pub shape: Shape,
-    /// With the driver's cache of shaders switched off, as far as a variable does that: Mesa's and NVIDIA's.
+    /// Without a cache of compiled kernels: this program's, and the driver's as far as a variable does that, which is
+    /// Mesa's and NVIDIA's.
     pub cold_s: Spread,
     /// With all caches as they are after an earlier start.
     pub warm_s: Spread,
