@@ -20,7 +20,9 @@ use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use windfield::Error;
 use windfield::gpu::{AdapterChoice, Device, DeviceOptions, cache_folder};
+use windfield::model::{Architecture, Kernels, Task, Tuning};
 
 pub use interrupt::Interrupted;
 pub use windfield::gpu::AdapterRecord as Adapter;
@@ -141,13 +143,40 @@ impl Context {
         &self.typed
     }
 
+    /// Builds something with the kernels that were asked for. In the place of `auto` come those that were measured to be
+    /// faster, if there are any and they fit; then the answer to whether they did is yes.
+    pub fn tuned<T>(
+        &self,
+        device: &Device,
+        asked: Kernels,
+        (task, network, rows): (Option<Task>, &Architecture, usize),
+        mut build: impl FnMut(Kernels) -> windfield::Result<T>,
+    ) -> windfield::Result<(T, bool)> {
+        let task = task.filter(|_| asked == Kernels::Auto);
+        let found = task.zip(self.cache()).and_then(|(task, folder)| {
+            Tuning::load(folder, device.info()).choose(task, network, task.rows(rows, device))
+        });
+        if let Some(kernels) = found {
+            match build(kernels) {
+                // They were measured in other settings.
+                Err(Error::Config { .. }) => {}
+                result => {
+                    let built = result?;
+                    self.say(&format!(
+                        "kernels   {}: measured to be faster here than the rules' choice",
+                        kernels.name()
+                    ));
+                    return Ok((built, true));
+                }
+            }
+        }
+        Ok((build(asked)?, false))
+    }
+
     /// Opens the device and says which.
     pub fn device(&self) -> anyhow::Result<Device> {
-        let options = DeviceOptions {
-            adapter: self.adapter(),
-            cache: self.cache.clone(),
-            ..DeviceOptions::default()
-        };
+        let options =
+            DeviceOptions { adapter: self.adapter(), cache: self.cache.clone(), ..DeviceOptions::default() };
         let device = Device::open(&options)?;
         self.say(&format!("device    {}", device.describe()));
         if device.habits().software && self.adapter() == AdapterChoice::Fastest {

@@ -267,8 +267,7 @@ impl Pipelines {
 
 #[allow(unsafe_code, reason = "a driver believes what it is given here")]
 fn create(device: &wgpu::Device, data: Option<&[u8]>) -> wgpu::PipelineCache {
-    let descriptor =
-        wgpu::PipelineCacheDescriptor { label: Some("windfield"), data, fallback: true };
+    let descriptor = wgpu::PipelineCacheDescriptor { label: Some("windfield"), data, fallback: true };
     // SAFETY: `data` has to be what `get_data` gave for this adapter. It comes from `CacheFile::read`, whose file this
     // program wrote from `get_data` alone (`Pipelines::keep`): a file of this user's that no other user can write to,
     // whose hash is that of what was written, under a key that names this program's version, the adapter, its driver and
@@ -301,7 +300,7 @@ mod tests {
         // The folder is made with the first file.
         let file = CacheFile::new(&folder.path().join("a/b"), CachePurpose::Tuning, &info("1"));
         assert_eq!((file.state(), file.read()), (CacheState::Absent, None));
-        for content in [&b"abc"[..], b"", &[7; 100_000]] {
+        for content in [&b"abc"[..], b"", &[7; 10_000]] {
             file.write(content).unwrap();
             assert_eq!(file.read().as_deref(), Some(content));
             assert_eq!(file.state(), CacheState::Sound { bytes: content.len() });

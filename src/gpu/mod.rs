@@ -11,7 +11,7 @@ mod plan;
 mod profile;
 
 pub use adapter::{AdapterChoice, AdapterRecord, Adapters, INSTALL_HINT};
-pub use cache::{CacheFile, CacheState, CachePurpose, cache_folder};
+pub use cache::{CacheFile, CachePurpose, CacheState, cache_folder};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::{Habits, Matrices};

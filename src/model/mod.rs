@@ -6,6 +6,7 @@ mod file;
 mod kernels;
 mod network;
 mod tiled;
+mod tuning;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
@@ -19,3 +20,4 @@ pub(crate) use network::{
 };
 pub use network::{NetworkTable, Rows};
 pub(crate) use tiled::TILES;
+pub use tuning::{Task, Tuned, Tuning};
