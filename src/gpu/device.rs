@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use bytemuck::Pod;
 use wgpu::{BufferUsages, PollType};
 
 use super::adapter::{AdapterChoice, Adapters};
+use super::cache::Pipelines;
 use super::compose::Variant;
 use super::habits::Habits;
 use super::matrix::{self, Texture};
@@ -31,6 +33,10 @@ pub struct DeviceOptions {
     /// See no more than so many bytes of a buffer at once, where the adapter allows more: what does not fit is laid out
     /// as on an adapter of that limit.
     pub largest_binding: Option<u64>,
+    /// A folder in which compiled kernels are kept from one process to the next, such as
+    /// [`cache_folder`](super::cache_folder); made when there is something to keep. Only Vulkan's drivers hand them out.
+    /// Opening a device never fails for what this folder holds.
+    pub cache: Option<PathBuf>,
 }
 
 /// An open device. Clones share it.
@@ -49,6 +55,7 @@ pub(super) struct Inner {
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    pipelines: Option<Pipelines>,
     /// Held by the one thread that hands work over or asks how far it is: wgpu 30.0 panics when a wait that runs
     /// into its time limit meets another thread there (gfx-rs/wgpu, pull request 9958).
     turn: Mutex<()>,
@@ -85,6 +92,14 @@ pub struct Purpose<'a> {
     pub flag: &'a str,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(pipelines) = self.pipelines.as_ref().filter(|_| lock(&self.faults).lost.is_none()) {
+            pipelines.keep();
+        }
+    }
+}
+
 impl Device {
     /// Opens an adapter.
     ///
@@ -97,11 +112,13 @@ impl Device {
         if let Some(most) = options.largest_binding {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
         }
+        let mut optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        optional.set(wgpu::Features::PIPELINE_CACHE, options.cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("windfield"),
-            // Where the adapter has them: nothing needs subgroups, and `Device::profile` does without timestamps.
-            required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+            // Where the adapter has them: nothing needs subgroups or a cache, and `Device::profile` does without
+            // timestamps.
+            required_features: adapter.features() & optional,
             // The kernels check against what the adapter really offers, not against WebGPU's defaults.
             required_limits: limits.clone(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
@@ -123,6 +140,9 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&on_error).uncaptured.get_or_insert(one_line(&error.to_string()));
         }));
+        let keeps = device.features().contains(wgpu::Features::PIPELINE_CACHE);
+        let folder = options.cache.as_deref().filter(|_| keeps);
+        let pipelines = folder.and_then(|folder| Pipelines::open(&device, &info, folder));
         let habits = Habits::of(&info, device.features().contains(wgpu::Features::SUBGROUP));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -133,6 +153,7 @@ impl Device {
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
+                pipelines,
                 turn: Mutex::default(),
                 memory: Arc::default(),
             }),
@@ -393,7 +414,7 @@ impl Device {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.inner.pipelines.as_ref().map(|pipelines| &pipelines.raw),
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(Error::Device {

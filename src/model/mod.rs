@@ -7,6 +7,7 @@ mod kernels;
 mod network;
 mod table;
 mod tiled;
+mod tuning;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
@@ -21,3 +22,4 @@ pub(crate) use network::{
 pub use network::{NetworkTable, Rows};
 pub(crate) use table::Table;
 pub(crate) use tiled::TILES;
+pub use tuning::{Task, Tuned, Tuning};
