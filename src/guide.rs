@@ -25,4 +25,5 @@ pages! {
     straight: "6-straight.md";
     conversions: "7-conversions.md";
     conventions: "conventions.md";
+    scale: "scale.md";
 }

@@ -72,10 +72,12 @@ pub fn scaling(report: &Report) -> Result<RgbImage> {
     };
     let times = of(|p| [p.seconds.min, p.seconds.median, p.seconds.max].map(|seconds| 1e3 * seconds));
     let bytes = of(|p| [p.device_bytes as f64 / f64::from(1 << 20); 3]);
+    let costs: Vec<String> = report.scaling.iter().map(|scaling| format!("{}, ms", scaling.of)).collect();
     let mut panels = vec![];
     for (scaling, points) in report.scaling.iter().zip(&times) {
         let ideal = Ideal::Slope(slopes(scaling).0);
-        panels.push(ScalingPanel { size: &scaling.size, cost: "ms", points, ideal });
+        let cost = &costs[panels.len()];
+        panels.push(ScalingPanel { size: &scaling.size, cost, points, ideal });
     }
     let formulas: Vec<Vec<(f64, f64)>> = (report.scaling.iter())
         .map(|scaling| {
@@ -86,7 +88,7 @@ pub fn scaling(report: &Report) -> Result<RgbImage> {
     for ((scaling, points), formula) in report.scaling.iter().zip(&bytes).zip(&formulas) {
         let slope = Ideal::Slope(slopes(scaling).1);
         let ideal = if formula.is_empty() { slope } else { Ideal::Formula(formula) };
-        panels.push(ScalingPanel { size: &scaling.size, cost: "MiB", points, ideal });
+        panels.push(ScalingPanel { size: &scaling.size, cost: "device memory, MiB", points, ideal });
     }
     let title = format!("Cost against size: {}", report.adapter.name);
     plot::scaling(&panels, report.scaling.len(), &title, &Theme::default())

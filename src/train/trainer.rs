@@ -852,7 +852,8 @@ fn fused_tile(
             "use --kernels auto, or lower --hidden or --batch",
         ));
     }
-    let narrow = architecture.hidden.iter().all(|width| *width <= habits.step_width);
+    // Many features, or outputs, make lanes own more than they have room for as well.
+    let narrow = layout.layers.iter().all(|layer| layer.width_in <= habits.step_width);
     Ok(tile.filter(|_| forced || (narrow && options.batch <= habits.step_batch)))
 }
 
