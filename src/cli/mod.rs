@@ -6,6 +6,7 @@ mod batch;
 mod bench;
 mod completions;
 mod devices;
+mod evaluate;
 mod field;
 mod flags;
 mod interrupt;
@@ -49,6 +50,7 @@ commands! {
     Train => train, "Train a model";
     Sample => sample, "Draw samples from a model, or carry given points along its flow";
     Likelihood => likelihood, "log p(x) in nats of each row of a data set";
+    Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
     Verify => verify, "Check the theorems of flow matching numerically on this device";

@@ -281,7 +281,8 @@ pub fn columns(model: &Model) -> Vec<String> {
     if model.columns.len() == dim { model.columns.clone() } else { default_columns(dim) }
 }
 
-fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
+/// Opens the data set that a model starts from.
+pub fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
     Dataset::open(name).map_err(|error| {
         if given {
             error.into()

@@ -193,6 +193,7 @@ impl std::fmt::Display for Widths {
 struct Run<'a> {
     context: &'a Context,
     device: Device,
+    /// What the pictures show of the data: the rest is on the device, and needs no room here.
     data: Dataset,
     source: Option<Dataset>,
     trainer: Trainer,
@@ -272,7 +273,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
     Run {
         context,
         device,
-        data,
+        data: shown(data),
         source,
         trainer,
         tuned,
@@ -345,7 +346,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
     Run {
         context,
         device,
-        data,
+        data: shown(data),
         source,
         trainer,
         tuned,
@@ -358,6 +359,12 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         exact,
     }
     .go()
+}
+
+/// The part of the data that the pictures show.
+fn shown(data: Dataset) -> Dataset {
+    let rows = pictures::Portrait::rows(data.dim(), data.image().is_some());
+    if rows < data.rows() { data.spread(rows) } else { data }
 }
 
 /// The settings that the flags ask for.

@@ -30,6 +30,9 @@ pub struct DeviceOptions {
     /// Keep the shader compiler's bounds checks and loop bounds. Slow; the tests use it, since kernels that are
     /// right with checks and without touch nothing beyond their buffers.
     pub checked: bool,
+    /// See no more than so many bytes of a buffer at once, where the adapter allows more: what does not fit is laid out
+    /// as on an adapter of that limit.
+    pub largest_binding: Option<u64>,
     /// A folder in which compiled kernels are kept from one process to the next, such as
     /// [`cache_folder`](super::cache_folder); made when there is something to keep. Only Vulkan's drivers hand them out.
     /// Opening a device never fails for what this folder holds.
@@ -105,7 +108,10 @@ impl Device {
     pub fn open(options: &DeviceOptions) -> Result<Self> {
         let adapter = Adapters::find().choose(&options.adapter)?;
         let info = adapter.get_info();
-        let limits = adapter.limits();
+        let mut limits = adapter.limits();
+        if let Some(most) = options.largest_binding {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
+        }
         let mut optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
         optional.set(wgpu::Features::PIPELINE_CACHE, options.cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
@@ -352,19 +358,28 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
     pub fn write<T: Pod>(&self, buffer: &Buffer, values: &[T]) -> Result<()> {
+        self.write_at(buffer, 0, values)
+    }
+
+    /// Overwrites a part of a buffer, from byte `at`, a multiple of 4, on. The copy happens before the next submission's
+    /// work.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn write_at<T: Pod>(&self, buffer: &Buffer, at: u64, values: &[T]) -> Result<()> {
         // wgpu stages writes in memory of their own: bounded pieces keep that flat for large data sets.
         const PIECE: usize = 16 << 20;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (index, piece) in bytes.chunks(PIECE).enumerate() {
             let whole = piece.len() / 4 * 4;
-            let at = (index * PIECE) as u64;
+            let at = at + (index * PIECE) as u64;
             self.inner.queue.write_buffer(&buffer.raw, at, &piece[..whole]);
             if whole < piece.len() {
                 let mut last = [0; 4];
                 last[..piece.len() - whole].copy_from_slice(&piece[whole..]);
                 self.inner.queue.write_buffer(&buffer.raw, at + whole as u64, &last);
             }
-            if bytes.len() > PIECE {
+            if bytes.len() >= PIECE {
                 self.submit([], &[])?;
                 self.wait(None)?;
             }

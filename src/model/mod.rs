@@ -5,6 +5,7 @@ mod architecture;
 mod file;
 mod kernels;
 mod network;
+mod table;
 mod tiled;
 mod tuning;
 
@@ -19,5 +20,6 @@ pub(crate) use network::{
     largest_rows, tangent_variant, to_u32,
 };
 pub use network::{NetworkTable, Rows};
+pub(crate) use table::Table;
 pub(crate) use tiled::TILES;
 pub use tuning::{Task, Tuned, Tuning};
