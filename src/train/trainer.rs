@@ -340,15 +340,7 @@ impl Trainer {
             Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
         let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
-        let textures = buffers.parameters.weights.is_some();
-        let average = buffers.average.is_some();
-        let footprint = if let Some(tile) = tile {
-            Footprint::of_weights(&layout, average, textures, tile.slices(device.habits(), batch))
-        } else {
-            let rows = chunk_rows(device, &architecture, &layout, batch)?;
-            let slices = if start.frozen { 0 } else { slices(device, &layout, rows) };
-            Footprint::of_weights(&layout, average, textures, slices).with_rows(&layout, rows)
-        };
+        let footprint = footprint(device, &architecture, &layout, batch, &buffers, start.frozen, tile)?;
         let footprint = Footprint { data: device_data.bytes(), gathered: waves.bytes(), ..footprint };
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
@@ -816,6 +808,25 @@ fn plan(
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
     }
     Ok(plan)
+}
+
+/// What a step's buffers take.
+fn footprint(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    batch: usize,
+    buffers: &Buffers,
+    frozen: bool,
+    tile: Option<FusedTile>,
+) -> Result<Footprint> {
+    let (average, texture) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
+    let with = |slices| Footprint::of_weights(layout, average, texture, slices);
+    if let Some(tile) = tile {
+        return Ok(with(tile.slices(device.habits(), batch)));
+    }
+    let rows = chunk_rows(device, architecture, layout, batch)?;
+    Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows))
 }
 
 /// Slices of a weight gradient over so many rows.
