@@ -9,5 +9,5 @@ pub mod plot;
 mod progress;
 mod run;
 
-pub use progress::{Rate, Smoothed, approximately, count, counted, duration};
+pub use progress::{Rate, Smoothed, approximately, bytes, count, counted, duration};
 pub use run::{CONFIG_FORMAT, DataRecord, Metrics, Row, RunConfig, RunFolder};
