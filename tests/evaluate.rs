@@ -1,6 +1,7 @@
 //! Measures of models whose flow is known in closed form, distances of samples against float64, and what is no sample.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
+#![allow(clippy::float_cmp, reason = "what is compared by == is exact")]
 
 mod common;
 mod reference;
