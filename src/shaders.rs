@@ -11,6 +11,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
+    sinkhorn_variants,
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
@@ -67,6 +68,7 @@ pub fn catalogue() -> Vec<Variant> {
             if matches!(dim, 2 | 64) {
                 for points in [17, 512] {
                     assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+                    sinkhorn_variants(&habits, points, dim).into_iter().for_each(&mut add);
                 }
             }
         }
