@@ -134,6 +134,8 @@ fn fused_gradients(
             add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
             if dim == 3 && time_frequencies > 0 {
                 add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+                let paired = fused_gradient_variant(&architecture, &path, tile, false, true, textures);
+                add(paired.flag("PAIRED", true));
             }
         }
     }
@@ -150,6 +152,10 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
         add(endpoints_variant(architecture.dim, source));
+        if source {
+            let draw = draw_variant(architecture, &Path::default(), false, source, textures, false);
+            add(draw.flag("PAIRED", true));
+        }
         for coupled in [false, true] {
             add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
             add(draw_variant(architecture, &Path::default(), coupled, source, false, true));

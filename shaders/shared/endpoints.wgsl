@@ -14,22 +14,30 @@ fn data_columns(picked: u32, block: u32) -> vec4f {
     return x1;
 }
 
-fn source_columns(address: u32, step: u32, block: u32) -> vec4f {
-    var x0 = vec4f(0.0);
 //#if SOURCE
-    let words = philox4x32(vec4u(address, 0u, step, STREAM_SOURCE), chunk.seed);
-    let row = pick_row(words.x, words.y, chunk.source_rows);
-//#else
-    let noise = normals(philox4x32(vec4u(address, block, step, STREAM_SOURCE), chunk.seed));
-//#end
+fn source_row(row: u32, block: u32) -> vec4f {
+    var x0 = vec4f(0.0);
     for (var i = 0u; i < 4u; i++) { //#unroll
         if (4u * block + i < DIM) {
-//#if SOURCE
             x0[i] = source[row * DIM + 4u * block + i];
-//#else
-            x0[i] = noise[i];
-//#end
         }
     }
     return x0;
+}
+
+//#end
+fn source_columns(address: u32, step: u32, block: u32) -> vec4f {
+//#if SOURCE
+    let words = philox4x32(vec4u(address, 0u, step, STREAM_SOURCE), chunk.seed);
+    return source_row(pick_row(words.x, words.y, chunk.source_rows), block);
+//#else
+    var x0 = vec4f(0.0);
+    let noise = normals(philox4x32(vec4u(address, block, step, STREAM_SOURCE), chunk.seed));
+    for (var i = 0u; i < 4u; i++) { //#unroll
+        if (4u * block + i < DIM) {
+            x0[i] = noise[i];
+        }
+    }
+    return x0;
+//#end
 }

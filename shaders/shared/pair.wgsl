@@ -3,6 +3,9 @@
 //
 //     x_t = b(t)·x0 + a(t)·x1          u_t = b'(t)·x0 + a'(t)·x1
 //
+// Of a pair it is x1's row that is picked; whatever else belongs to x1 follows that row. In the variant PAIRED (with
+// SOURCE) x0 is the source's row of the same number.
+//
 // Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
 // variant COUPLED.
 
@@ -45,7 +48,11 @@ fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Colu
         let begin = state.step - offset % wave.steps;
         x0 = source_columns(partner % chunk.batch, begin + partner / chunk.batch, block);
 //#else
+//#if PAIRED
+        x0 = source_row(picked.row, block);
+//#else
         x0 = source_columns(address, state.step, block);
+//#end
 //#end
     }
     // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.

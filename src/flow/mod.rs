@@ -15,7 +15,7 @@ mod solver;
 
 pub(crate) use assignment::{Assigner, assignment_variants};
 pub use assignment::{Assignment, MOST_POINTS, Problem};
-pub use coupling::{COUPLINGS, Coupling, CouplingEntry};
+pub use coupling::{COUPLINGS, Coupling, CouplingEntry, DEFAULT_PAIRS};
 pub use diffusion::Diffusion;
 pub use divergence::{DIVERGENCES, Divergence, PROBE_DISTRIBUTIONS, ProbeDistribution};
 pub use evaluation::{Evaluation, QUANTITIES, Quantity};

@@ -16,6 +16,8 @@ pub(crate) struct DeviceData {
     pub data: Buffer,
     pub data_rows: usize,
     pub source: Option<(Buffer, usize)>,
+    /// Row i of the source belongs to row i of the data.
+    pub paired: bool,
 }
 
 impl DeviceData {
@@ -55,7 +57,28 @@ impl DeviceData {
             source: source
                 .map(|set| rows(set, "the rows of --source").map(|buffer| (buffer, set.rows())))
                 .transpose()?,
+            paired: false,
         })
+    }
+
+    /// With the pairs that a coupling by rows has.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is one, and data and source are not as many.
+    pub fn paired_by(self, coupling: Coupling) -> Result<Self> {
+        let source_rows = self.source.as_ref().map(|source| source.1);
+        if coupling.is_paired() && source_rows != Some(self.data_rows) {
+            return Err(Error::config(
+                format!(
+                    "--coupling {} has {} rows of x1 and {} of x0",
+                    coupling.entry().name,
+                    self.data_rows,
+                    source_rows.unwrap_or(0)
+                ),
+                "make the pairs anew with --from-model",
+            ));
+        }
+        Ok(Self { paired: coupling.is_paired(), ..self })
     }
 
     pub fn chunk(&self, seed: u64, batch: usize, first_row: usize, rows: usize) -> Chunk {
@@ -151,7 +174,8 @@ pub(crate) fn draw(
 ) -> Result<Dispatch> {
     let textures = matches!(targets.features, Matrix::Texture(_));
     let (source, coupled) = (from.data.source.is_some(), from.coupler.is_some());
-    let variant = draw_variant(architecture, path, coupled, source, textures, targets.export.is_some());
+    let variant = draw_variant(architecture, path, coupled, source, textures, targets.export.is_some())
+        .flag("PAIRED", from.data.paired);
     let mut bindings = from.bindings(chunk.0, state);
     bindings.push(Binding::matrix(3, targets.features));
     bindings.push(Binding::whole(4, targets.velocity));
@@ -253,7 +277,8 @@ impl Batch {
         // What is written at once; the rows do not depend on it.
         let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
-        let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
+        let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?
+            .paired_by(options.coupling)?;
         let mut coupler = Coupler::new(device, options.coupling, &device_data, dim, options.seed, batch, 1)?;
         if let Some(coupler) = &mut coupler {
             let step = u64::from(options.step);

@@ -203,7 +203,7 @@ pub(crate) fn defined(options: &TrainOptions, source: Option<&Dataset>) -> Resul
     }
     match options.coupling {
         Coupling::Independent => Ok(()),
-        coupling @ Coupling::MinibatchOt { .. } => Err(Error::config(
+        coupling => Err(Error::config(
             format!(
                 "--exact-every cannot be given with --coupling {}: the exact field is known for independent pairs alone",
                 coupling.entry().name

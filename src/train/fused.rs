@@ -130,7 +130,8 @@ impl FusedGradient {
         let sums = device.buffer(4 * slices as u64, Purpose { what: "the loss", flag: "--batch" })?;
         let textures = parameters.weights.is_some();
         let (coupled, source) = (from.coupler.is_some(), from.data.source.is_some());
-        let variant = fused_gradient_variant(architecture, path, tile, coupled, source, textures);
+        let variant = fused_gradient_variant(architecture, path, tile, coupled, source, textures)
+            .flag("PAIRED", from.data.paired);
         let mut bindings = from.bindings(&chunk, state);
         bindings.push(Binding::whole(3, &network));
         bindings.push(Binding::whole(4, &parameters.buffer));
