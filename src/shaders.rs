@@ -15,6 +15,7 @@ use crate::flow::{
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
+use crate::measure::evaluate::pairs_variants;
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
@@ -24,8 +25,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
-    reduce_variant, step_variant,
+    FusedTile, Pairs, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, gather_variant,
+    loss_variant, reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -64,6 +65,7 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+            pairs_variants(&habits, dim).into_iter().for_each(&mut add);
             // With its costs made on the way, and with a matrix of them.
             if matches!(dim, 2 | 64) {
                 for points in [17, 512] {
@@ -102,7 +104,7 @@ pub fn catalogue() -> Vec<Variant> {
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
         add(path.bake(Variant::new("path")));
-        add(draw_variant(&architecture, &path, false, false, false, false));
+        add(draw_variant(&architecture, &path, Pairs::default(), false, false));
     }
     add(Variant::new("known_answers"));
     for habits in HABITS {
@@ -131,11 +133,16 @@ fn fused_gradients(
                 continue;
             };
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
-            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+            add(fused_gradient_variant(&architecture, &path, tile, Pairs::default(), textures));
             if dim == 3 && time_frequencies > 0 {
-                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
-                let paired = fused_gradient_variant(&architecture, &path, tile, false, true, textures);
-                add(paired.flag("PAIRED", true));
+                for gathered in [false, true] {
+                    let pairs = Pairs { coupled: true, source: true, gathered, ..Pairs::default() };
+                    add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                }
+                let pairs = Pairs { source: true, paired: true, ..Pairs::default() };
+                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                let pairs = Pairs { gathered: true, ..Pairs::default() };
+                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
             }
         }
     }
@@ -151,14 +158,18 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
-        add(endpoints_variant(architecture.dim, source));
+        add(gather_variant(architecture.dim, source));
         if source {
-            let draw = draw_variant(architecture, &Path::default(), false, source, textures, false);
-            add(draw.flag("PAIRED", true));
+            let pairs = Pairs { source, paired: true, ..Pairs::default() };
+            add(draw_variant(architecture, &Path::default(), pairs, textures, false));
         }
-        for coupled in [false, true] {
-            add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
-            add(draw_variant(architecture, &Path::default(), coupled, source, false, true));
+        for gathered in [false, true] {
+            add(endpoints_variant(architecture.dim, source, gathered));
+            for coupled in [false, true] {
+                let pairs = Pairs { coupled, source, gathered, paired: false };
+                add(draw_variant(architecture, &Path::default(), pairs, textures, false));
+                add(draw_variant(architecture, &Path::default(), pairs, false, true));
+            }
         }
     }
     let last = layout.layers.len() - 1;

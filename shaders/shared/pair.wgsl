@@ -7,7 +7,7 @@
 // SOURCE) x0 is the source's row of the same number.
 //
 // Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
-// variant COUPLED.
+// variant COUPLED; `wave` in the variant GATHERED.
 
 //#include "shared/endpoints.wgsl"
 //#include "shared/features.wgsl"
@@ -41,18 +41,14 @@ fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Colu
     var x0 = vec4f(0.0);
     var x1 = vec4f(0.0);
     if (column < DIM) {
-        x1 = data_columns(picked.row, block);
+        x1 = data_columns(picked.row, address, state.step, block);
 //#if COUPLED
         let offset = state.step - wave.first_step;
         let partner = partners[offset * chunk.batch + address];
         let begin = state.step - offset % wave.steps;
         x0 = source_columns(partner % chunk.batch, begin + partner / chunk.batch, block);
 //#else
-//#if PAIRED
-        x0 = source_row(picked.row, block);
-//#else
         x0 = source_columns(address, state.step, block);
-//#end
 //#end
     }
     // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.

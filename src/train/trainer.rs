@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
-use super::coupling::Coupler;
+use super::coupling::CouplingReport;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
+use super::wave::Waves;
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
@@ -64,7 +65,7 @@ pub struct Trainer {
     buffers: Buffers,
     plan: Vec<Dispatch>,
     kernels: Kernels,
-    coupler: Option<Coupler>,
+    waves: Waves,
     /// Steps handed over.
     step: u64,
     pace: Pace,
@@ -83,6 +84,17 @@ pub(crate) struct DataFacts {
     pub standardization: Option<Standardization>,
     pub columns: Vec<String>,
     pub image: Option<ImageShape>,
+    /// The model whose pairs these are, where they are.
+    pub parent: Option<Parent>,
+}
+
+/// The model that a run of rectified flow begins with.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Parent {
+    /// Its file.
+    pub model: String,
+    /// What its own source was, if no Gaussian.
+    pub source: Option<String>,
 }
 
 /// The state of a run on the device. All but `state` and `ring` are laid out by [`Layout`].
@@ -212,17 +224,7 @@ impl Trainer {
         options: TrainOptions,
         model: &Model,
     ) -> Result<Self> {
-        let wanted = architecture(data, &options);
-        if model.architecture != wanted {
-            return Err(Error::config(
-                format!(
-                    "the model to begin with is {}, the run asks for {}",
-                    describe(&model.architecture),
-                    describe(&wanted)
-                ),
-                "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
-            ));
-        }
+        same_network(model, data, &options)?;
         Self::with_weights(device, data, source, options, &model.weights)
     }
 
@@ -239,7 +241,45 @@ impl Trainer {
             data,
             source,
             options,
-            &Start { packed: &packed, checkpoint: None, frozen: false },
+            &Start { packed: &packed, checkpoint: None, standardization: None, parent: None, frozen: false },
+        )
+    }
+
+    /// Prepares a round of rectified flow (Liu et al. 2022): the weights of `model` go on to learn the pairs (x0, x1) that
+    /// its flow has made ([`Pairs`](crate::sample::Pairs)), in data units, row by row. Data are standardised as the model
+    /// does it. `name` is what the new model remembers of it. The options' coupling is
+    /// [`Coupling::Reflow`](crate::flow::Coupling::Reflow).
+    ///
+    /// # Errors
+    /// As [`Trainer::from_model`], and [`Error::Config`] if the pairs are not as many on both sides, or the coupling is
+    /// another one.
+    pub fn reflow(
+        device: &Device,
+        (x0, x1): (&Dataset, &Dataset),
+        options: TrainOptions,
+        (name, model): (&str, &Model),
+    ) -> Result<Self> {
+        if !options.coupling.is_paired() {
+            return Err(Error::config(
+                format!("pairs of a model do not go with --coupling {}", options.coupling.entry().name),
+                "use --coupling reflow",
+            ));
+        }
+        same_network(model, x1, &options)?;
+        let options = TrainOptions { standardize: model.standardization.is_some(), ..options };
+        let packed = Layout::new(&model.architecture).pack(&model.weights);
+        Self::build(
+            device,
+            x1,
+            Some(x0),
+            options,
+            &Start {
+                packed: &packed,
+                checkpoint: None,
+                standardization: model.standardization.as_ref(),
+                parent: Some((name, model)),
+                frozen: false,
+            },
         )
     }
 
@@ -261,7 +301,13 @@ impl Trainer {
             data,
             source,
             options,
-            &Start { packed: &checkpoint.parameters, checkpoint: Some(checkpoint), frozen: false },
+            &Start {
+                packed: &checkpoint.parameters,
+                checkpoint: Some(checkpoint),
+                standardization: checkpoint.facts.standardization.as_ref(),
+                parent: None,
+                frozen: false,
+            },
         )
     }
 
@@ -285,9 +331,20 @@ impl Trainer {
         let device = &options.kernels.lay_out(device, &layout)?;
         let tile = if start.frozen { None } else { fused_tile(device, &architecture, &layout, &options)? };
         let kernels = if tile.is_some() { Kernels::Fused } else { Kernels::of_layers(device, &layout) };
-        let standardization = match start.checkpoint {
-            Some(checkpoint) => checkpoint.facts.standardization.clone(),
-            None => options.standardize.then(|| data.standardization()),
+        let standardization = match (start.standardization, start.checkpoint) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Some(_)) => None,
+            (None, None) => options.standardize.then(|| data.standardization()),
+        };
+        let saved = start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
+        // Of pairs, columns and shape are what their model says.
+        let (columns, image, parent) = match (start.parent, saved) {
+            (Some((name, model)), _) => {
+                let parent = Parent { model: name.to_owned(), source: model.source.clone() };
+                (model.columns.clone(), model.image, Some(parent))
+            }
+            (None, Some(facts)) => (facts.columns.clone(), facts.image, facts.parent.clone()),
+            (None, None) => (data.columns().to_vec(), data.image(), None),
         };
         let facts = DataFacts {
             data: data.name().to_owned(),
@@ -295,12 +352,14 @@ impl Trainer {
             source: source.map(|source| source.name().to_owned()),
             source_fingerprint: source.map(Dataset::fingerprint),
             standardization,
-            columns: data.columns().to_vec(),
-            image: data.image(),
+            columns,
+            image,
+            parent,
         };
         let weights = Purpose { what: "the network's weights", flag: "--hidden" };
         device.fits(4 * layout.len as u64, weights)?;
-        let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?;
+        let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?
+            .paired_by(options.coupling)?;
         let or_zeros = |values: Option<&Vec<f32>>| match values {
             Some(values) => device.upload(values, weights),
             None => device.buffer(4 * layout.len as u64, weights),
@@ -328,9 +387,9 @@ impl Trainer {
         }
         let most = usize::try_from(options.steps - step).unwrap_or(usize::MAX);
         let (seed, batch) = (options.seed, options.batch);
-        let coupler =
-            Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
-        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
+        let waves =
+            Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
+        let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
@@ -355,7 +414,7 @@ impl Trainer {
             buffers,
             plan,
             kernels,
-            coupler,
+            waves,
             step,
             pace,
             landings,
@@ -392,6 +451,12 @@ impl Trainer {
     #[must_use]
     pub fn kernels(&self) -> Kernels {
         self.kernels
+    }
+
+    /// What has become of the coupling's problems, where it solves any.
+    #[must_use]
+    pub fn coupling(&self) -> Option<CouplingReport> {
+        self.waves.coupler().map(|coupler| coupler.report)
     }
 
     /// The loss that no field can fall below, where the exact loss is measured.
@@ -499,13 +564,12 @@ impl Trainer {
 
     /// Steps up to the one whose pairs are not known yet.
     fn until_uncovered(&mut self) -> Result<u64> {
-        let Some(coupler) = &mut self.coupler else { return Ok(u64::MAX) };
-        if coupler.covers(self.step) {
-            return Ok(coupler.cover(self.step, self.options.steps)? - self.step);
+        let known = self.waves.covers(self.step);
+        let end = self.waves.cover(self.step, self.options.steps)?;
+        if !known {
+            // The next steps began no earlier.
+            self.pace.last_done = Some(Instant::now());
         }
-        let end = coupler.cover(self.step, self.options.steps)?;
-        // The next steps began no earlier.
-        self.pace.last_done = Some(Instant::now());
         Ok(end - self.step)
     }
 
@@ -562,7 +626,12 @@ impl Trainer {
             weights: self.layout.unpack(&self.read(weights)?),
             path: self.options.path.clone(),
             standardization: self.facts.standardization.clone(),
-            source: self.facts.source.clone(),
+            source: match &self.facts.parent {
+                Some(parent) => parent.source.clone(),
+                None => self.facts.source.clone(),
+            },
+            coupling: self.options.coupling,
+            parent: self.facts.parent.as_ref().map(|parent| parent.model.clone()),
             seed: self.options.seed,
             steps: self.step,
             columns: self.facts.columns.clone(),
@@ -612,6 +681,10 @@ pub(crate) fn non_finite(what: &'static str, step: u64) -> Error {
 struct Start<'a> {
     packed: &'a Vec<f32>,
     checkpoint: Option<&'a Checkpoint>,
+    /// The one that is known beforehand; otherwise it is that of the data, if the options want one.
+    standardization: Option<&'a Standardization>,
+    /// The model whose pairs are learned, and its file.
+    parent: Option<(&'a str, &'a Model)>,
     /// The loss alone: nothing is learned.
     frozen: bool,
 }
@@ -641,21 +714,9 @@ pub fn mean_loss(
         standardize: false,
         ..TrainOptions::default()
     };
-    let standardized = model.standardization.as_ref().map(|standardization| {
-        let apply = |set: &Dataset| {
-            let mut values = set.values().to_vec();
-            standardization.apply(&mut values);
-            Dataset::from_rows(set.name(), values, set.dim())
-        };
-        Ok::<_, Error>((apply(data)?, source.map(apply).transpose()?))
-    });
-    let standardized = standardized.transpose()?;
-    let (data, source) = match &standardized {
-        Some((data, source)) => (data, source.as_ref()),
-        None => (data, source),
-    };
     let packed = model.packed();
-    let start = Start { packed: &packed, checkpoint: None, frozen: true };
+    let standardization = model.standardization.as_ref();
+    let start = Start { packed: &packed, checkpoint: None, standardization, parent: None, frozen: true };
     let mut trainer = Trainer::build(device, data, source, options, &start)?;
     let mut losses: Vec<f64> = Vec::new();
     trainer.run(|progress| {
@@ -675,6 +736,22 @@ fn architecture(data: &Dataset, options: &TrainOptions) -> Architecture {
         activation: options.activation,
         time_frequencies: options.time_frequencies,
     }
+}
+
+/// Whether a model is of the shape that the options ask for.
+fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result<()> {
+    let wanted = architecture(data, options);
+    if model.architecture != wanted {
+        return Err(Error::config(
+            format!(
+                "the model to begin with is {}, the run asks for {}",
+                describe(&model.architecture),
+                describe(&wanted)
+            ),
+            "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
+        ));
+    }
+    Ok(())
 }
 
 fn describe(architecture: &Architecture) -> String {
