@@ -18,6 +18,6 @@ pub(crate) use layered::{
 };
 pub use layout::{Noise, Particle, Stage, Tableau};
 pub use likelihood::LogDensity;
-pub(crate) use sampler::noise_variant;
 pub use pairs::Pairs;
+pub(crate) use sampler::noise_variant;
 pub use sampler::{Flow, SampleOptions, Sampler, Start};

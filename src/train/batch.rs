@@ -286,6 +286,33 @@ impl Batch {
         options: &BatchOptions,
     ) -> Result<Self> {
         let standardization = options.standardize.then(|| data.standardization());
+        Self::of(device, data, source, standardization.as_ref(), options)
+    }
+
+    /// Draws the batch of a round of rectified flow: of pairs (x0, x1) in data units, standardised as their model does it.
+    /// `index` is the row of the pair.
+    ///
+    /// # Errors
+    /// As of [`draw`](Self::draw), and [`Error::Config`] if the coupling is none by rows.
+    pub fn of_pairs(
+        device: &Device,
+        (x0, x1): (&Dataset, &Dataset),
+        standardization: Option<&Standardization>,
+        options: &BatchOptions,
+    ) -> Result<Self> {
+        if !options.coupling.is_paired() {
+            return Err(Error::config("pairs of a model need --coupling reflow", "use that coupling"));
+        }
+        Self::of(device, x1, Some(x0), standardization, options)
+    }
+
+    fn of(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        standardization: Option<&Standardization>,
+        options: &BatchOptions,
+    ) -> Result<Self> {
         let architecture = Architecture {
             dim: data.dim(),
             hidden: vec![],
@@ -302,8 +329,8 @@ impl Batch {
         // What is written at once; the rows do not depend on it.
         let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
-        let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?
-            .paired_by(options.coupling)?;
+        let device_data =
+            DeviceData::upload(device, data, source, standardization)?.paired_by(options.coupling)?;
         let mut waves = Waves::new(device, options.coupling, &device_data, dim, (options.seed, batch), 1)?;
         let step = u64::from(options.step);
         waves.cover(step, step + 1)?;

@@ -76,8 +76,7 @@ impl Solver {
                 for problem in solver.solve(count, narrow(first), narrow(steps), || false)? {
                     news.missed += u64::from(problem.missed);
                     news.worst_error = Some(news.worst_error.unwrap_or(0.0).max(problem.error.into()));
-                    news.most_iterations =
-                        Some(news.most_iterations.unwrap_or(0).max(problem.iterations));
+                    news.most_iterations = Some(news.most_iterations.unwrap_or(0).max(problem.iterations));
                 }
             }
         }

@@ -336,7 +336,8 @@ impl Trainer {
             (None, Some(_)) => None,
             (None, None) => options.standardize.then(|| data.standardization()),
         };
-        let saved = start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
+        let saved =
+            start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
         // Of pairs, columns and shape are what their model says.
         let (columns, image, parent) = match (start.parent, saved) {
             (Some((name, model)), _) => {

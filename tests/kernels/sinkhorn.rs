@@ -145,10 +145,13 @@ fn nothing_but_points_and_seed_decides() {
         let habits = *device().habits();
         let want = many(habits);
         report.holds(want[0].partners != want[1].partners, || "problems draw alike".to_owned());
-        for (which, habits) in
-            [habits, Habits { loop_iterations: if dim == 2 { 600 } else { 20_000 }, ..habits }, Habits { dispatch_flops: 50_000, ..habits }]
-                .into_iter()
-                .enumerate()
+        for (which, habits) in [
+            habits,
+            Habits { loop_iterations: if dim == 2 { 600 } else { 20_000 }, ..habits },
+            Habits { dispatch_flops: 50_000, ..habits },
+        ]
+        .into_iter()
+        .enumerate()
         {
             report.equal(&format!("dimension {dim}, layout {which}"), &many(habits), &want);
         }
