@@ -24,5 +24,6 @@ pages! {
     paths: "5-paths.md";
     straight: "6-straight.md";
     conversions: "7-conversions.md";
+    couplings: "8-couplings.md";
     conventions: "conventions.md";
 }
