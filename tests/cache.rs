@@ -122,7 +122,8 @@ fn auto_takes_what_the_tuning_says_and_a_run_keeps_it() {
     assert_eq!(json(at, "off", sample)["tuned"], false);
     // Adaptive steps were not measured.
     assert_eq!(json(at, used, &format!("{sample} --solver dopri5"))["tuned"], false);
-    let likelihood = "likelihood plain/model.safetensors --data moons:64 --out b.npy --steps 4 --solver euler";
+    let likelihood =
+        "likelihood plain/model.safetensors --data moons:64 --out b.npy --steps 4 --solver euler";
     assert_eq!(json(at, used, likelihood)["kernels"], "buffers");
     assert_eq!(json(at, used, &format!("{likelihood} --divergence hutchinson"))["tuned"], false);
 }
