@@ -33,5 +33,6 @@ mod pairs;
 mod path;
 mod peak;
 mod random;
+mod sinkhorn;
 mod stage;
 mod structs;
