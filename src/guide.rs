@@ -26,4 +26,5 @@ pages! {
     conversions: "7-conversions.md";
     couplings: "8-couplings.md";
     conventions: "conventions.md";
+    scale: "scale.md";
 }
