@@ -8,11 +8,16 @@
 //     Δ = 2·(x1_a − x1_b)·(x0_π(a) − x0_π(b))
 //
 // Drawing from these two ways leaves P as it is (Gibbs sampling). Rows that differ by the bits m meet in round m: all
-// pairs of a round are apart, and in a sweep of rounds 1, 2, …, SPAN − 1 every pair meets once.
+// pairs of a round are apart, and in a sweep of rounds 1, 2, …, SPAN − 1 every pair meets once, where SPAN is the least power
+// of two that is no less than N.
 //
-// One workgroup a problem; a dispatch makes some rounds.
+// A dispatch makes some rounds. A workgroup has TILE of the SPAN/2 pairs of each; a problem has SPAN/2 / TILE of them,
+// in x, and problems are in y.
+// Rounds from a multiple of TILE to the next, which are what a dispatch makes at most where there are several workgroups,
+// differ in low bits alone: in all of them a workgroup has the same rows, so that none waits for another, and how many
+// there are changes no bit.
 //
-// Loops: (SPAN/2 / LANES + 1)·rounds iterations of an invocation, WIDE: SPAN/2 / LANES·DIM·rounds more.
+// Loops: (TILE / LANES + 1)·rounds iterations of an invocation, WIDE: TILE / LANES·DIM·rounds more.
 //
 // Variants: WIDE  for higher dimensions
 
@@ -21,7 +26,7 @@
 //#include "shared/drawing.wgsl"
 
 const N: u32 = 8u;
-const SPAN: u32 = 8u;    // the least power of two that is no less than N
+const TILE: u32 = 4u;    // a power of two, SPAN/2 at most and 1 at least
 const DIM: u32 = 2u;
 const LANES: u32 = 64u;
 
@@ -43,12 +48,14 @@ const STREAM_SWAP: u32 = 6u;
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) lane: u32) {
-    let home = group.x * N;
-    let sharpness = 2.0 * LOG2_E / problems[group.x].wanted;
-    let number = drawing.number + group.x * drawing.stride;
+    let problem = group.y;
+    let part = group.x * TILE;
+    let home = problem * N;
+    let sharpness = 2.0 * LOG2_E / problems[problem].wanted;
+    let number = drawing.number + problem * drawing.stride;
     for (var round = rounds.first; round < rounds.end; round++) {
         let top = firstLeadingBit(round);
-        for (var pair = lane; pair < SPAN / 2u; pair += LANES) {
+        for (var pair = part + lane; pair < part + TILE; pair += LANES) {
             // The one of the two rows whose bit is 0 there.
             let a = ((pair >> top) << (top + 1u)) | (pair & ((1u << top) - 1u));
             let b = a ^ round;

@@ -32,6 +32,11 @@ const SWEEPS: u32 = 2;
 const NARROW_DIM: usize = 8;
 const LANES: u32 = 64;
 const WORKGROUP: u32 = 256;
+/// Pairs of a round of exchanges from which on several workgroups share them, and how many each of them has then.
+const SHARED_PAIRS: u32 = 2048;
+const PAIR_TILE: u32 = 256;
+/// Workgroups that keep a device busy, at least. One alone is a small part of it.
+const BUSY: u64 = 16;
 /// Problems that are solved at once, at most.
 const MOST_PROBLEMS: usize = 4096;
 
@@ -316,7 +321,7 @@ impl Shape {
     fn swap(&self) -> Variant {
         Variant::new("sinkhorn_swap")
             .with("N", word(self.points))
-            .with("SPAN", self.span())
+            .with("TILE", self.tile())
             .with("DIM", word(self.dim))
             .with("LANES", WORKGROUP)
             .flag("WIDE", self.is_wide())
@@ -324,6 +329,24 @@ impl Shape {
 
     fn span(&self) -> u32 {
         word(self.points).next_power_of_two()
+    }
+
+    /// Pairs of a round of exchanges that a workgroup has.
+    fn tile(&self) -> u32 {
+        let pairs = (self.span() / 2).max(1);
+        if pairs < SHARED_PAIRS { pairs } else { PAIR_TILE }
+    }
+
+    /// Workgroups of a problem's exchanges.
+    fn parts(&self) -> u32 {
+        (self.span() / 2).max(1) / self.tile()
+    }
+
+    /// The round after the last one that a dispatch may make, from `first` on: where several workgroups share the pairs,
+    /// they have the same rows up to the next multiple of the tile.
+    fn rounds_end(&self, first: u32, most: u32) -> u32 {
+        let end = first.saturating_add(most).min(self.span());
+        if self.parts() == 1 { end } else { end.min((first / self.tile() + 1) * self.tile()) }
     }
 
     /// Floating-point operations of a pair, roughly.
@@ -344,10 +367,11 @@ impl Shape {
     /// Rounds of exchanges that one dispatch may make, for so many problems.
     fn rounds(&self, habits: &Habits, count: usize) -> u32 {
         let pairs = (self.span() / 2).max(1);
-        let each = pairs.div_ceil(WORKGROUP) * (1 + if self.is_wide() { word(self.dim) } else { 0 }) + 1;
+        let each =
+            self.tile().div_ceil(WORKGROUP) * (1 + if self.is_wide() { word(self.dim) } else { 0 }) + 1;
         let flops = u64::from(pairs) * (6 * self.dim as u64 + 150) * count as u64;
-        // A workgroup is a small part of a device.
-        let by_time = habits.dispatch_flops / 16 / flops.max(1);
+        let busy = (u64::from(self.parts()) * count as u64).min(BUSY);
+        let by_time = habits.dispatch_flops * busy / BUSY / flops.max(1);
         (habits.loop_iterations / each).min(u32::try_from(by_time).unwrap_or(u32::MAX)).max(1)
     }
 }
@@ -666,13 +690,13 @@ impl SinkhornSolver {
 
     /// The sweeps of exchanges.
     fn exchange(&mut self, count: usize, stop: &impl Fn() -> bool) -> Result<()> {
-        let swap = self.swap.clone().with_groups([word(count), 1, 1]);
+        let swap = self.swap.clone().with_groups([self.shape.parts(), word(count), 1]);
         let span = self.shape.span();
         let each = self.shape.rounds(self.device.habits(), count);
         for sweep in 0..SWEEPS {
             let mut first = 1;
             while first < span {
-                let end = first.saturating_add(each).min(span);
+                let end = self.shape.rounds_end(first, each);
                 self.device.write(&self.rounds, &[first, end, sweep, 0])?;
                 self.submit(&[&swap], &[], stop)?;
                 first = end;

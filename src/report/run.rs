@@ -6,6 +6,7 @@
 //! | `checkpoint.safetensors` | all that exact resumption needs |
 //! | `metrics.csv` | the history: one [`Row`] for every so many steps |
 //! | `config.toml` | every setting, resolved: a [`RunConfig`] |
+//! | `pairs-x0.npy`, `pairs-x1.npy` | the pairs that it learned, of a round of rectified flow |
 //! | `loss.png`, `samples.png`, `field.png`, `trajectories.png` | pictures, as far as they fit the data |
 //!
 //! Every file is replaced as a whole. `metrics.csv` is always written before the checkpoint of the same moment, so
@@ -29,6 +30,9 @@ pub const CONFIG_FORMAT: u32 = 1;
 const OWN: [&str; 4] = ["config.toml", "checkpoint.safetensors", "metrics.csv", "model.safetensors"];
 /// The pictures that a run may leave.
 const PICTURES: [&str; 4] = ["loss.png", "samples.png", "field.png", "trajectories.png"];
+
+/// The pairs that a round of rectified flow learns.
+const PAIRS: [&str; 2] = ["pairs-x0.npy", "pairs-x1.npy"];
 
 /// The folder of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +93,7 @@ impl RunFolder {
     /// # Errors
     /// [`Error::Io`].
     pub fn clear(&self) -> Result<()> {
-        for name in PICTURES.iter().chain(&OWN) {
+        for name in PICTURES.iter().chain(&PAIRS).chain(&OWN) {
             let file = self.file(name);
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -121,6 +125,7 @@ impl RunFolder {
         let names = ["model.safetensors", "checkpoint.safetensors", "metrics.csv", "config.toml"];
         names
             .iter()
+            .chain(&PAIRS)
             .chain(&PICTURES)
             .filter(|name| self.file(name).exists())
             .map(ToString::to_string)

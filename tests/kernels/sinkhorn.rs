@@ -174,6 +174,18 @@ fn nothing_but_points_and_seed_decides() {
     report.finish();
 }
 
+/// Many points, few iterations: several workgroups share the exchanges.
+#[test]
+fn many_points_are_permuted() {
+    let n = 16_384;
+    let [x0, x1] = points(0, 8, n, 2);
+    let got = solved(&x0, &x1, 2, SinkhornOptions { most_iterations: 4, ..options(0.5) });
+    assert!(is_permutation(&got.partners));
+    assert!(got.potentials.iter().flatten().all(|x| x.is_finite()) && got.error < 0.1, "{}", got.error);
+    let share = got.cost / got.plan_cost;
+    assert!((share - 1.0).abs() < 0.12, "{} for {}", got.cost, got.plan_cost);
+}
+
 #[test]
 fn what_does_not_converge_says_so() {
     let [x0, x1] = points(0, 3, 200, 2);
@@ -381,22 +393,31 @@ fn kernels_are_the_twins() {
                 uniform(philox4x32([word(a), word(round), 17, 6 | (3 << 8)], [3, 4])[0])
             });
         }
-        let outputs = Launch::new(
-            Variant::new("sinkhorn_swap")
-                .with("N", word(n))
-                .with("SPAN", word(span))
-                .with("DIM", word(dim))
-                .with("LANES", 8)
-                .flag("WIDE", dim > 8),
-        )
-        .uniform(0, &[1, word(span), 3, 0])
-        .uniform(1, &drawing)
-        .input(2, &[record(epsilon, n, 1)])
-        .input(3, &x0)
-        .input(4, &x1)
-        .output(5, &(0..word(n)).collect::<Vec<u32>>())
-        .run(&mut report, [1, 1, 1]);
-        report.equal(&format!("{name}: exchanged"), &outputs.get::<u32>(5), &want);
+        // By one workgroup, and by several that have some of the pairs each.
+        for tile in [(span / 2).max(1), (span / 8).max(1)] {
+            let parts = (span / 2 / tile).max(1);
+            let step = if parts == 1 { span } else { tile };
+            let mut exchanged: Vec<u32> = (0..word(n)).collect();
+            for first in (0..span).step_by(step) {
+                let outputs = Launch::new(
+                    Variant::new("sinkhorn_swap")
+                        .with("N", word(n))
+                        .with("TILE", word(tile))
+                        .with("DIM", word(dim))
+                        .with("LANES", 8)
+                        .flag("WIDE", dim > 8),
+                )
+                .uniform(0, &[word(first.max(1)), word(first + step), 3, 0])
+                .uniform(1, &drawing)
+                .input(2, &[record(epsilon, n, 1)])
+                .input(3, &x0)
+                .input(4, &x1)
+                .output(5, &exchanged)
+                .run(&mut report, [word(parts), 1, 1]);
+                exchanged = outputs.get(5);
+            }
+            report.equal(&format!("{name}: exchanged in tiles of {tile}"), &exchanged, &want);
+        }
     }
     report.finish();
 }
