@@ -497,7 +497,8 @@ fn entropic_pairs_are_a_permutation() {
     report.finish();
 }
 
-/// Row i of the source meets row i of the data, also where rows are gathered; runs learn these pairs as the model's own.
+/// Row i of the source meets row i of the data, and where rows are gathered the same pairs are drawn; runs learn these
+/// pairs as the model's own.
 #[test]
 fn paired_rows_stay_together() {
     let mut report = Report::new();
@@ -511,6 +512,19 @@ fn paired_rows_stay_together() {
     for (i, &row) in drawn.index.iter().enumerate() {
         report.same_bits("x0", &drawn.x0[2 * i..][..2], x0.row(row as usize));
         report.same_bits("x1", &drawn.x1[2 * i..][..2], x1.row(row as usize));
+    }
+    // Pairs beyond what a kernel can see at once are gathered together.
+    let many = [29, 31].map(|seed| Dataset::from_rows("many", random(seed, 200_000), 2).expect("a data set"));
+    let large = TrainOptions {
+        coupling: Coupling::Reflow { pairs: 100_000, round: 1, rounds: 1 },
+        ..options.clone()
+    };
+    for step in [0, 7] {
+        let whole = batch(&many[1], Some(&many[0]), &large, step);
+        match batch_on(cramped_device(), &many[1], Some(&many[0]), &large, step) {
+            Ok(blocks) => report.holds(blocks == whole, || format!("pairs in blocks, step {step}")),
+            Err(error) => report.holds(false, || format!("pairs in blocks, step {step}: {error}")),
+        }
     }
     let few = points(99, 2);
     let refused = batch_on(device(), &few, Some(&x0), &options, 3).expect_err("99 rows and 100");
