@@ -24,7 +24,7 @@ use crate::sample::{
 };
 use crate::train::{
     FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
-    reduce_variant, step_variant,
+    reduce_variant, step_variant, weight_gradient_variant,
 };
 use crate::{Error, Result};
 
@@ -125,13 +125,19 @@ fn fused_gradients(
             let habits = Habits { subgroup: *subgroup, ..habits };
             // What every WebGPU device offers, so that every compiler can take it.
             let limits = wgpu::Limits::default();
-            let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout) else {
-                continue;
-            };
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
-            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
-            if dim == 3 && time_frequencies > 0 {
-                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+            // The activations of the larger batch do not fit a texture.
+            for batch in [256, 1 << 20] {
+                let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout, batch) else {
+                    continue;
+                };
+                add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+                if dim == 3 && time_frequencies > 0 {
+                    add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+                }
+                if tile.apart {
+                    add(weight_gradient_variant(tile));
+                }
             }
         }
     }

@@ -15,7 +15,7 @@ pub use batch::{Batch, BatchOptions};
 pub use checkpoint::Checkpoint;
 pub(crate) use coupling::endpoints_variant;
 pub use exact::{ExactLoss, Floor};
-pub(crate) use fused::{Tile as FusedTile, fused_gradient_variant};
+pub(crate) use fused::{Tile as FusedTile, fused_gradient_variant, weight_gradient_variant};
 pub(crate) use gradients::{Descent, Gradients};
 pub use layout::{Chunk, Record, Schedule as ScheduleConstants, State, Wave};
 pub use options::{SCHEDULES, Schedule, TrainOptions};
