@@ -11,12 +11,13 @@
 // one loop over the outputs.
 //
 // Each row group adds its rows up in order, into a slice of its own: gradient_reduce.wgsl adds the slices, in order.
+// With APART there is no slice but the whole batch, in weight_gradient.wgsl.
 //
 // Variants: SUBGROUPS  a row group is a subgroup: LANES is its size, known beforehand, and GROUPS is 1
 //           APART      with SUBGROUPS and TEXTURES: what goes into a layer and dL/dz of it are left for
 //                      weight_gradient.wgsl, instead of adding to a gradient in memory for every tile
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE  as in draw.wgsl
+//           COUPLED, SOURCE, GATHERED  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"
@@ -57,15 +58,15 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> data: array<f32>;                 // [N, DIM]
+@group(0) @binding(2) var<storage, read> data: array<f32>;                 // [N, DIM]; GATHERED: [rows of the wave, DIM]
 @group(0) @binding(3) var<uniform> network: Network;
 @group(0) @binding(4) var<storage, read> parameters: array<vec4f>;
 //#if SOURCE
-@group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]
+@group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
 //#if APART
-@group(0) @binding(6) var activations: texture_storage_2d<rgba32float, write>;  // [rows padded, inputs of all layers / 4]
-@group(0) @binding(11) var deltas: texture_storage_2d<rgba32float, write>;      // [rows padded, outputs of all layers / 4]
+@group(0) @binding(6) var inputs: texture_storage_2d<rgba32float, write>;   // [rows padded, inputs of all layers / 4]
+@group(0) @binding(11) var deltas: texture_storage_2d<rgba32float, write>;  // [rows padded, outputs of all layers / 4]
 //#else
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;     // [row groups, parameters]
 //#end
@@ -73,6 +74,10 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;
 @group(0) @binding(9) var<storage, read> partners: array<u32>;             // [problems, wave.steps, B]
+//#else
+//#if GATHERED
+@group(0) @binding(8) var<uniform> wave: Wave;
+//#end
 //#end
 //#if TEXTURES
 @group(0) @binding(10) var weights: texture_storage_2d<rgba32float, read>; // W of all layers
@@ -116,7 +121,7 @@ fn main(
                 let columns = pair_columns(address, picked, schedule, block);
                 memory[base + i * QUADS_IN + block] = columns.feature;
 //#if APART
-                textureStore(activations, vec2u(block, first + i), columns.feature);
+                textureStore(inputs, vec2u(block, first + i), columns.feature);
 //#end
                 if (block < QUADS_OUT) {
                     memory[base + TARGETS + i * QUADS_OUT + block] = columns.velocity;
@@ -176,7 +181,7 @@ fn main(
                     h[r * QUADS + q] = select(vec4f(0.0), activation(z[r * QUADS + q]), inside);
 //#if APART
                     if (WHOLE > 0u || own + q < shape.y / 4u) {
-                        textureStore(activations, vec2u(outputs.z + shape.x + own + q, first + r), h[r * QUADS + q]);
+                        textureStore(inputs, vec2u(outputs.z + shape.x + own + q, first + r), h[r * QUADS + q]);
                     }
 //#else
                     memory[ACTIVATIONS + at] = h[r * QUADS + q];

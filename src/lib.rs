@@ -11,12 +11,13 @@
 //! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `tiled_forward`, `shared/activation/*` |
 //! | what it is to find is known exactly: the **marginal** field and density of the data | [`flow`] | `marginal`, `marginal_logits`, `marginal_weights`, `marginal_moments`, `marginal_merge` |
 //! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
-//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_*`, `tiled_backward_*`, `shared/tile`, `gradient_reduce` |
+//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_*`, `tiled_backward_*`, `shared/tile`, `gradient_reduce`; `fused_gradient`, `weight_gradient` |
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
 //! | the **model** is read back and written to a file | [`model`] | |
 //! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage`, `combine` |
 //! | every particle takes its own, **adaptive** steps | [`sample`] | `adaptive`, `control`, `shared/controller` |
 //! | the divergence along the way is the **likelihood** of data and samples | [`sample`] | `shared/fused`, `probe`, `trace`, `shared/probe/*` |
+//! | how good the samples are, how **straight** the flow, and how much its paths cross is evaluated | [`measure`] | `pairs`, `marginal`, `assignment` |
 //! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
 //! | how fast it is, and how near to the device's **peak** | [`measure`] | `peak_flops`, `peak_bandwidth` |
 //! | what was learned is **shown** | [`report`] | |

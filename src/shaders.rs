@@ -14,6 +14,7 @@ use crate::flow::{
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
+use crate::measure::evaluate::pairs_variants;
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
@@ -23,8 +24,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
-    reduce_variant, step_variant, weight_gradient_variant,
+    FusedTile, Pairs, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, gather_variant,
+    loss_variant, reduce_variant, step_variant, weight_gradient_variant,
 };
 use crate::{Error, Result};
 
@@ -63,6 +64,7 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+            pairs_variants(&habits, dim).into_iter().for_each(&mut add);
             // With its costs made on the way, and with a matrix of them.
             if matches!(dim, 2 | 64) {
                 for points in [17, 512] {
@@ -100,7 +102,7 @@ pub fn catalogue() -> Vec<Variant> {
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
     for path in Path::examples() {
         add(path.bake(Variant::new("path")));
-        add(draw_variant(&architecture, &path, false, false, false, false));
+        add(draw_variant(&architecture, &path, Pairs::default(), false, false));
     }
     add(Variant::new("known_answers"));
     for habits in HABITS {
@@ -131,9 +133,17 @@ fn fused_gradients(
                 let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout, batch) else {
                     continue;
                 };
-                add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+                let mut pairs = vec![Pairs::default()];
                 if dim == 3 && time_frequencies > 0 {
-                    add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+                    pairs.extend([false, true].map(|gathered| Pairs {
+                        coupled: true,
+                        source: true,
+                        gathered,
+                    }));
+                    pairs.push(Pairs { gathered: true, ..Pairs::default() });
+                }
+                for pairs in pairs {
+                    add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
                 }
                 if tile.apart {
                     add(weight_gradient_variant(tile));
@@ -153,10 +163,14 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
-        add(endpoints_variant(architecture.dim, source));
-        for coupled in [false, true] {
-            add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
-            add(draw_variant(architecture, &Path::default(), coupled, source, false, true));
+        add(gather_variant(architecture.dim, source));
+        for gathered in [false, true] {
+            add(endpoints_variant(architecture.dim, source, gathered));
+            for coupled in [false, true] {
+                let pairs = Pairs { coupled, source, gathered };
+                add(draw_variant(architecture, &Path::default(), pairs, textures, false));
+                add(draw_variant(architecture, &Path::default(), pairs, false, true));
+            }
         }
     }
     let last = layout.layers.len() - 1;

@@ -91,6 +91,7 @@ fn outputs() -> &'static BTreeMap<String, String> {
             .args(["-eu", "-c", &script.join("\n")])
             .current_dir(&folder)
             .env("PATH", path)
+            .env("WINDFIELD_CACHE", "off")
             .stdin(Stdio::null())
             .output()
             .unwrap();

@@ -1,6 +1,6 @@
 //! The gradient of a step in one dispatch or two, for narrow networks.
 
-use super::batch::pair_variant;
+use super::batch::{Pairs, pair_variant};
 use super::gradients::Recipe;
 use super::trainer::Optimiser;
 use crate::flow::Path;
@@ -120,13 +120,12 @@ pub(crate) fn fused_gradient_variant(
     architecture: &Architecture,
     path: &Path,
     tile: Tile,
-    coupled: bool,
-    source: bool,
+    pairs: Pairs,
     textures: bool,
 ) -> Variant {
     let columns = 4 * (tile.lanes * tile.quads) as usize;
     let whole = architecture.hidden.iter().all(|width| width.next_multiple_of(PAD) == columns);
-    pair_variant("fused_gradient", architecture, path, coupled, source)
+    pair_variant("fused_gradient", architecture, path, pairs)
         .with("HIDDEN", to_u32(architecture.hidden.len()))
         .with("LANES", tile.lanes)
         .with("QUADS", tile.quads)
@@ -191,8 +190,7 @@ impl FusedGradient {
         let squares = if tile.apart { Some((weight_groups[0] * weight_groups[1]) as usize) } else { None };
         let optimiser = Optimiser::new(device, layout, tile.slices(habits, batch), squares)?;
         let textures = parameters.weights.is_some();
-        let (coupled, source) = (from.coupler.is_some(), from.data.source.is_some());
-        let variant = fused_gradient_variant(architecture, path, tile, coupled, source, textures);
+        let variant = fused_gradient_variant(architecture, path, tile, from.pairs(), textures);
         let mut bindings = from.bindings(&chunk, state);
         bindings.push(Binding::whole(3, &network));
         bindings.push(Binding::whole(4, &parameters.buffer));
@@ -236,5 +234,36 @@ impl FusedGradient {
         let weights =
             device.dispatch(&weight_gradient_variant(tile), &bindings, weight_groups)?.with_work(work);
         Ok(Self { dispatches: vec![rows, weights], sums, partials, optimiser })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Activation;
+
+    #[test]
+    fn activations_are_kept_where_they_fit_a_texture() {
+        let architecture = Architecture {
+            dim: 2,
+            hidden: vec![64; 3],
+            activation: Activation::default(),
+            time_frequencies: 0,
+        };
+        let layout = Layout::new(&architecture);
+        let limits = wgpu::Limits::default();
+        let largest = limits.max_texture_dimension_2d as usize;
+        let of = |habits: &Habits, batch| Tile::of(habits, &limits, &architecture, &layout, batch).unwrap();
+        let habits = Habits { subgroup: Some(8), ..Habits::SOFTWARE };
+        for batch in [1, 5, 256, 1000, largest - 256, largest + 1, 10 * largest] {
+            let tile = of(&habits, batch);
+            assert_eq!(tile.apart, batch <= largest, "{batch}");
+            let rows = tile.padded(&habits, batch);
+            assert!(rows >= batch.next_multiple_of(4) && rows.is_multiple_of(tile.rows as usize), "{batch}");
+            assert!(!tile.apart || (rows <= largest && tile.slices(&habits, batch) == 1));
+        }
+        for habits in [Habits::SOFTWARE, Habits::HARDWARE] {
+            assert!(!of(&habits, 256).apart);
+        }
     }
 }

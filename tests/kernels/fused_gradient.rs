@@ -77,6 +77,49 @@ fn variant(case: &Case, cut: Cut, source: bool) -> Variant {
         .flag("SOURCE", source)
 }
 
+/// The sums of squared errors, and the slices of the gradient.
+fn sums_and_slices(
+    report: &mut Report,
+    name: &str,
+    case: &Case,
+    cut: Cut,
+    rows: usize,
+    launch: Launch,
+) -> (Vec<f32>, Vec<f32>) {
+    let widths = case.widths();
+    let (wide_in, wide_out): (usize, usize) =
+        (widths[..widths.len() - 1].iter().sum(), widths[1..].iter().sum());
+    let tile = cut.slices() * cut.rows as usize;
+    let padded = rows.div_ceil(tile) * tile;
+    let unwritten = |width: usize| vec![-7.0f32; padded * width];
+    let launch = if cut.apart {
+        launch.output_matrix(6, &unwritten(wide_in), wide_in, true).output_matrix(
+            11,
+            &unwritten(wide_out),
+            wide_out,
+            true,
+        )
+    } else {
+        launch.output(6, &vec![0.0f32; cut.slices() * case.network().1.len()])
+    };
+    // Twice: the second time over what the first has left.
+    let [outputs, checked] = launch.repeat(2).run_both(report, [cut.workgroups, 1, 1]);
+    // The same numbers; the sign of a zero, in rows that count for nothing, is the compiler's.
+    for slot in if cut.apart { vec![6, 7, 11] } else { vec![6, 7] } {
+        let (without, with) = (outputs.get::<f32>(slot), checked.get::<f32>(slot));
+        report.equal(&format!("{name} @binding({slot}) without checks against with checks"), &without, &with);
+    }
+    if !cut.apart {
+        return (outputs.get(7), outputs.get(6));
+    }
+    let (inputs, deltas) = (outputs.get::<f32>(6), outputs.get::<f32>(11));
+    // Rows that fill the last tile count for nothing.
+    report.holds(deltas[rows * wide_out..].iter().all(|delta| *delta == 0.0), || {
+        format!("{name}: dZ of rows beyond the batch")
+    });
+    (outputs.get(7), weight_gradient(report, case, cut.lanes, rows, (&inputs, &deltas)))
+}
+
 fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool) {
     let dim = case.dim;
     let (table, parameters, texture) = case.network();
@@ -90,43 +133,17 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         first_partial: 0,
     };
     let (data, other) = (random(1, DATA_ROWS * dim), random(2, SOURCE_ROWS * dim));
-    let mut launch = Launch::new(variant(case, cut, source))
+    let launch = Launch::new(variant(case, cut, source))
         .uniform(0, &chunk)
         .input(1, &[State { step: STEP, ..State::zeroed() }])
         .input(2, &data)
         .uniform(3, &table)
         .input(4, &parameters)
         .output(7, &vec![-7.0f32; cut.slices()]);
-    let widths = case.widths();
-    let (wide_in, wide_out): (usize, usize) =
-        (widths[..widths.len() - 1].iter().sum(), widths[1..].iter().sum());
-    let tile = cut.slices() * cut.rows as usize;
-    let padded = rows.div_ceil(tile) * tile;
-    launch = if cut.apart {
-        launch.output_matrix(6, &vec![-7.0f32; padded * wide_in], wide_in, true).output_matrix(
-            11,
-            &vec![-7.0f32; padded * wide_out],
-            wide_out,
-            true,
-        )
-    } else {
-        launch.output(6, &vec![0.0f32; cut.slices() * parameters.len()])
-    };
-    if source {
-        launch = launch.input(5, &other);
-    }
-    if case.cut.2 {
-        launch = launch.matrix(10, &texture, case.texture_width(), true);
-    }
-    // Twice: the second time over what the first has left.
-    let [outputs, checked] = launch.repeat(2).run_both(report, [cut.workgroups, 1, 1]);
+    let launch = if source { launch.input(5, &other) } else { launch };
+    let launch = if case.cut.2 { launch.matrix(10, &texture, case.texture_width(), true) } else { launch };
     let name = format!("{} of {rows} rows, {cut:?}", case.name());
-    // The same numbers; the sign of a zero, in rows that count for nothing, is the compiler's.
-    for slot in if cut.apart { &[6, 7, 11][..] } else { &[6, 7] } {
-        let slot = *slot;
-        let (without, with) = (outputs.get::<f32>(slot), checked.get::<f32>(slot));
-        report.equal(&format!("{name} @binding({slot}) without checks against with checks"), &without, &with);
-    }
+    let (sums, slices) = sums_and_slices(report, &name, case, cut, rows, launch);
 
     let path = ot(f64::from(SIGMA_MIN));
     let (data, other) = (wide(&data), wide(&other));
@@ -143,7 +160,6 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
     let mlp = case.mlp();
     let twin = mlp.gradients(&features(&batch.xt, &batch.t, dim, case.frequencies), &batch.ut, rows);
 
-    let sums: Vec<f32> = outputs.get(7);
     let loss: f64 = wide(&sums).iter().sum::<f64>() / rows as f64;
     // A velocity of order 1 is as exact as its features and some layers of sums of some hundred products.
     let each = wave_error(case.frequencies) + 4.0 * UNIT * (mlp.layers() as f64 + 1.0);
@@ -154,16 +170,6 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         each * (2.0 * twin.loss.sqrt() + twin.loss),
     );
 
-    let slices: Vec<f32> = if cut.apart {
-        let (inputs, deltas) = (outputs.get::<f32>(6), outputs.get::<f32>(11));
-        // Rows that fill the last tile count for nothing.
-        report.holds(deltas[rows * wide_out..].iter().all(|delta| *delta == 0.0), || {
-            format!("{name}: dZ of rows beyond the batch")
-        });
-        weight_gradient(report, case, cut.lanes, rows, (&inputs, &deltas))
-    } else {
-        outputs.get(6)
-    };
     let mut gradient = vec![0.0f64; parameters.len()];
     for slice in slices.chunks_exact(parameters.len()) {
         gradient.iter_mut().zip(slice).for_each(|(sum, value)| *sum += f64::from(*value));

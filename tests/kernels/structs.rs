@@ -6,10 +6,11 @@ use std::mem::{offset_of, size_of};
 use windfield::flow::{Problem, Slices};
 use windfield::gpu::Variant;
 use windfield::measure::bench::Chains;
+use windfield::measure::evaluate::Part;
 use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
 use windfield::sample::{Noise, Particle, Stage, Tableau};
-use windfield::train::{Chunk, Record, ScheduleConstants, State, Wave};
+use windfield::train::{Block, Chunk, Record, ScheduleConstants, State, Wave};
 
 use crate::common::Report;
 
@@ -103,6 +104,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         ),
         (Variant::new("step"), "Record", members!(Record { loss, learning_rate, gradient_norm, halted })),
         (Variant::new("endpoints"), "Wave", members!(Wave { first_step, steps, rows, padding })),
+        (Variant::new("gather"), "Block", members!(Block { first_row, rows, padding0, padding1 })),
         (
             Variant::new("assignment"),
             "Problem",
@@ -131,11 +133,16 @@ fn rust_and_wgsl_agree_on_every_struct() {
             "Slices",
             members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
         ),
+        (
+            Variant::new("pairs"),
+            "Part",
+            members!(Part { first_row, last_row, first_column, last_column, scale, padding }),
+        ),
         (Variant::new("peak_flops"), "Chains", members!(Chains { iterations, a, b, padding })),
         (
             Variant::new("noise"),
             "Noise",
-            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
+            members!(Noise { seed, first_row, rows, source_rows, deviation, block_first, block_rows }),
         ),
         (
             Variant::new("stage"),
