@@ -251,7 +251,7 @@ mod tests {
             time_frequencies: 0,
         };
         let layout = Layout::new(&architecture);
-        let limits = wgpu::Limits::default();
+        let limits = wgpu::Limits { max_compute_workgroup_storage_size: 1 << 15, ..wgpu::Limits::default() };
         let largest = limits.max_texture_dimension_2d as usize;
         let of = |habits: &Habits, batch| Tile::of(habits, &limits, &architecture, &layout, batch).unwrap();
         let habits = Habits { subgroup: Some(8), ..Habits::SOFTWARE };
