@@ -24,5 +24,8 @@ pages! {
     paths: "5-paths.md";
     straight: "6-straight.md";
     conversions: "7-conversions.md";
+    couplings: "8-couplings.md";
+    measures: "9-measures.md";
     conventions: "conventions.md";
+    scale: "scale.md";
 }

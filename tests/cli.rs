@@ -129,7 +129,9 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn help_is_made_of_the_tables() {
     let place = Place::new();
-    for command in ["train", "sample", "field", "batch", "verify", "devices", "shaders", "completions"] {
+    for command in
+        ["train", "sample", "field", "batch", "evaluate", "verify", "devices", "shaders", "completions"]
+    {
         assert!(place.done("--help").contains(command));
         for flag in ["-h", "--help"] {
             let help = place.done(&format!("{command} {flag}"));
@@ -1082,6 +1084,55 @@ fn theorems_are_verified() {
 }
 
 #[test]
+fn a_model_is_evaluated() {
+    let place = Place::new();
+    place.model();
+    let flags = "evaluate run/model.safetensors --data moons:500 -n 64 --seeds 2 --euler-steps 1,8 --tolerances 1e-3 \
+                 --pairs 16 --exact-rows 16 --steps 10";
+    let found = place.json(&format!("{flags} --out out --seed 3"));
+    assert_eq!((&found["rows"], &found["seeds"], &found["seed"]), (&64.into(), &2.into(), &3.into()));
+    let measures = found["measures"].as_array().unwrap();
+    for measure in measures {
+        assert!(measure["value"]["mean"].is_f64() && measure["value"]["half_width"].is_f64(), "{measure}");
+        assert_eq!(measure["value"]["values"].as_array().unwrap().len(), 2);
+    }
+    let w2 = measures.iter().find(|measure| measure["name"] == "W2").unwrap();
+    assert!(w2["floor"]["mean"].as_f64().unwrap() < w2["value"]["mean"].as_f64().unwrap());
+    assert_eq!(found["quality"].as_array().unwrap().len(), 2);
+    assert_eq!(found["crossing"].as_array().unwrap().len(), 32);
+    assert_eq!(found["identity"][0]["flow"], "exact");
+    let files = ["crossing.csv", "evaluation.json", "evaluation.png", "quality.csv"];
+    let listing: BTreeSet<String> = fs::read_dir(place.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(listing, files.map(str::to_owned).into());
+    let record = fs::read_to_string(place.path("out/evaluation.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&record).unwrap(), found);
+    assert_eq!(array(place.path("out/crossing.csv")).0, [32, 7]);
+    assert_eq!(array(place.path("out/quality.csv")).0, [2, 7]);
+    let table = place.done(&format!("{flags} --no-likelihood"));
+    assert!(
+        table.contains("crossing energy") && table.contains("residual") && !table.contains("log p"),
+        "{table}"
+    );
+    assert_eq!(place.done(&format!("{flags} --quiet")), "");
+    fs::write(place.path("few.csv"), "x,y\n1,10\n3,10\n1,30\n").unwrap();
+    for (line, status, wanted) in [
+        ("--data few.csv -n 2", 1, "give -n 1 or less"),
+        ("--data swissroll3d", 1, "3 values and the model's points 2"),
+        ("--data moons --seeds 0", 2, "--seeds 0 is out of range"),
+        ("--data moons --solver euler-maruyama", 2, "euler-maruyama"),
+        ("--data moons --euler-steps 0", 2, "--steps 0"),
+        ("--data moons --coupling minibatch-ot --batch 100000", 2, "out of range"),
+    ] {
+        let line = format!("evaluate run/model.safetensors {line}");
+        let wrong = complaint(&line, &place.run(&line), status);
+        assert!(wrong.contains(wanted), "{line}: {wrong}");
+    }
+}
+
+#[test]
 fn the_field_of_data_is_what_a_model_of_them_learns() {
     let place = Place::new();
     fs::write(place.path("data.csv"), "x,y\n1,10\n3,10\n1,30\n3,30\n").unwrap();
@@ -1214,6 +1265,46 @@ fn coupled_runs_are_resumed_and_their_batches_written() {
     assert!(coupled < 0.5 * independent, "{coupled} and {independent}");
     let sourced = mean_cost(&format!("{coupling} --source rings:200"));
     assert!(sourced < 0.8 * mean_cost("--batch 32 --source rings:200"), "{sourced}");
+}
+
+#[test]
+fn rounds_of_reflow_are_runs_and_are_resumed() {
+    let place = Place::new();
+    let small = "--batch 32 --no-pictures --schedule constant";
+    place
+        .done(&format!("train --data moons:200 --source rings:100 --hidden 8 {small} --steps 20 --out base"));
+    let reflow = format!("--coupling reflow --from-model base/model.safetensors --reflow-pairs 100 {small}");
+    let summary = place.json(&format!("train {reflow} --rounds 2 --steps 9 --out whole"));
+    assert_eq!(summary["out"], "whole/round-2");
+    place.done(&format!("train {reflow} --rounds 2 --steps 9 --out parts"));
+    fs::remove_dir_all(place.path("parts/round-2")).unwrap();
+    place.done("train --resume parts --no-pictures");
+    let weights = |run: &str| {
+        let bytes = fs::read(place.path(&format!("{run}/round-2/model.safetensors"))).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor("layers.0.weight").unwrap().data().to_vec()
+    };
+    assert!(weights("parts") == weights("whole"));
+    let model = windfield::model::Model::load(place.path("whole/round-2/model.safetensors")).unwrap();
+    assert_eq!(model.source.as_deref(), Some("rings:100"));
+    assert!(model.parent.unwrap().ends_with("round-1/model.safetensors"));
+    place.done("sample whole/round-2/model.safetensors -n 10 --out x.npy");
+    place.done("batch --coupling reflow --from-model base/model.safetensors --reflow-pairs 50 --batch 8 --out b.safetensors");
+    for (line, words) in [
+        (format!("train {reflow} --data moons --out no"), ["--data", "reflow"]),
+        (format!("train {reflow} --rounds 0 --out no"), ["--rounds", "1..=100"]),
+        (format!("train --data moons {small} --coupling reflow --out no"), ["--from-model", "reflow"]),
+        (format!("train --data moons {small} --epsilon 0.1 --out no"), ["--epsilon", "sinkhorn"]),
+        (
+            format!("train --data moons {small} --coupling sinkhorn --epsilon 0 --out no"),
+            ["--epsilon 0", "0.001"],
+        ),
+        (format!("train --data moons {small} --rounds 2 --out no"), ["--rounds", "reflow"]),
+    ] {
+        let message = complaint(&line, &place.run(&line), 2);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+    assert!(!place.path("no").exists());
 }
 
 #[test]

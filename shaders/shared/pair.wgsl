@@ -3,6 +3,9 @@
 //
 //     x_t = b(t)·x0 + a(t)·x1          u_t = b'(t)·x0 + a'(t)·x1
 //
+// Of a pair it is x1's row that is picked; whatever else belongs to x1 follows that row. In the variant PAIRED (with
+// SOURCE) x0 is the source's row of the same number.
+//
 // Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
 // variant COUPLED; `wave` in the variant GATHERED.
 

@@ -98,7 +98,7 @@ impl Tile {
     }
 
     /// Rows of a batch, with those that fill the last tiles.
-    fn padded(self, habits: &Habits, batch: usize) -> usize {
+    pub fn padded(self, habits: &Habits, batch: usize) -> usize {
         self.row_groups(habits, batch) * self.tiles(habits, batch) * self.rows as usize
     }
 

@@ -66,7 +66,11 @@ impl Gather {
                     Binding::whole(3, block),
                     Binding::whole(4, &gathered),
                 ];
-                dispatches.push(device.dispatch(&gather_variant(dim, source), &bindings, [1, 1, 1])?);
+                dispatches.push(device.dispatch(
+                    &gather_variant(dim, source && !data.paired),
+                    &bindings,
+                    [1, 1, 1],
+                )?);
             }
             Ok(gathered)
         };
@@ -175,6 +179,12 @@ impl Waves {
             Self::Gathered { gather, .. } => Some(gather),
             Self::Coupled(coupler) => coupler.gather.as_ref(),
         }
+    }
+
+    /// Of the rows that are gathered.
+    pub fn bytes(&self) -> u64 {
+        self.gather()
+            .map_or(0, |gather| gather.data.bytes() + gather.source.as_ref().map_or(0, Buffer::bytes))
     }
 
     /// Which steps they are made for, where there is anything.
