@@ -6,6 +6,7 @@
 //
 // Variants: COUPLED  x0 is that of another row: of the one that the wave's permutation names, perhaps at another step
 //           SOURCE   x0 is a row of a source data set instead of N(0, I)
+//           NOISY    there is noise around the path
 //           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
 

@@ -14,7 +14,7 @@
 //
 // Variants: SUBGROUPS  a row group is a subgroup: LANES is its size, known beforehand, and GROUPS is 1
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE  as in draw.wgsl
+//           COUPLED, SOURCE, NOISY  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"
