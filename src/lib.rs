@@ -17,6 +17,7 @@
 //! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage`, `combine` |
 //! | every particle takes its own, **adaptive** steps | [`sample`] | `adaptive`, `control`, `shared/controller` |
 //! | the divergence along the way is the **likelihood** of data and samples | [`sample`] | `shared/fused`, `probe`, `trace`, `shared/probe/*` |
+//! | how good the samples are, how **straight** the flow, and how much its paths cross is evaluated | [`measure`] | `pairs`, `marginal`, `assignment` |
 //! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
 //! | how fast it is, and how near to the device's **peak** | [`measure`] | `peak_flops`, `peak_bandwidth` |
 //! | what was learned is **shown** | [`report`] | |

@@ -14,6 +14,7 @@ use crate::flow::{
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
+use crate::measure::evaluate::pairs_variants;
 use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
@@ -63,6 +64,7 @@ pub fn catalogue() -> Vec<Variant> {
         add(noise_variant(dim, 1, false));
         for habits in HABITS {
             marginal_variants(&habits, dim).into_iter().for_each(&mut add);
+            pairs_variants(&habits, dim).into_iter().for_each(&mut add);
             // With its costs made on the way, and with a matrix of them.
             if matches!(dim, 2 | 64) {
                 for points in [17, 512] {

@@ -258,7 +258,7 @@ impl Stream {
     }
 
     /// A random order of `points` (Fisher–Yates).
-    fn shuffle<T>(&mut self, points: &mut [T]) {
+    pub fn shuffle<T>(&mut self, points: &mut [T]) {
         for i in (1..points.len()).rev() {
             points.swap(i, self.below(i + 1));
         }

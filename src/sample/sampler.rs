@@ -414,6 +414,12 @@ impl Sampler {
         &self.options
     }
 
+    /// When the states of a trajectory are, from t0 to t1: `[steps + 1]`.
+    #[must_use]
+    pub fn times(&self) -> Vec<f64> {
+        (0..=self.options.steps).map(|i| self.timetable.time(i)).collect()
+    }
+
     /// Whether the fused integrator is at work.
     #[must_use]
     pub fn is_fused(&self) -> bool {

@@ -6,6 +6,7 @@ use std::mem::{offset_of, size_of};
 use windfield::flow::{Problem, Slices};
 use windfield::gpu::Variant;
 use windfield::measure::bench::Chains;
+use windfield::measure::evaluate::Part;
 use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
 use windfield::sample::{Noise, Particle, Stage, Tableau};
@@ -130,6 +131,11 @@ fn rust_and_wgsl_agree_on_every_struct() {
             Variant::new("marginal_merge"),
             "Slices",
             members!(Slices { first_row, rows, count, queries, begun, first_slice, padding }),
+        ),
+        (
+            Variant::new("pairs"),
+            "Part",
+            members!(Part { first_row, last_row, first_column, last_column, scale, padding }),
         ),
         (Variant::new("peak_flops"), "Chains", members!(Chains { iterations, a, b, padding })),
         (
