@@ -9,6 +9,7 @@ mod devices;
 mod field;
 mod flags;
 mod interrupt;
+mod lab;
 mod likelihood;
 mod sample;
 mod shaders;
@@ -47,6 +48,7 @@ commands! {
     Likelihood => likelihood, "log p(x) in nats of each row of a data set";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
+    Lab => lab, "Compare paths and couplings over a data set: one table, one figure";
     Verify => verify, "Check the theorems of flow matching numerically on this device";
     Bench => bench, "Measure how fast this device is";
     Devices => devices, "List the adapters, and which one is the default";

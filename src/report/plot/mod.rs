@@ -24,6 +24,7 @@ mod colour;
 mod density;
 mod field;
 mod font;
+mod lab;
 mod loss;
 mod pairs;
 mod panel;
@@ -43,6 +44,7 @@ pub use colour::{Colormap, Rgb};
 pub use density::{Histogram2d, Limits, finite_points, robust_range};
 pub use field::{FieldPanel, FieldPlot, FieldStyle, field_2d};
 pub use font::Weight;
+pub use lab::{LabRow, lab};
 pub use loss::{LossCurve, loss_curve};
 pub use pairs::{PairPlot, pair_plot};
 pub use panel::{
