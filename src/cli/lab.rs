@@ -412,9 +412,17 @@ fn say_table(context: &Context, rows: &[Row], plan: &Plan) {
         counted(seeds, "seed", "seeds"),
         count(plan.rows)
     ));
-    let help: Vec<String> =
-        COLUMNS.iter().map(|column| format!("{}: {}", column.heading, column.help)).collect();
-    context.say(&help.join("; "));
+    let mut line = String::new();
+    for column in COLUMNS {
+        let help = format!("{}: {}", column.heading, column.help);
+        if !line.is_empty() && line.chars().count() + help.chars().count() > 110 {
+            context.say(&line);
+            line.clear();
+        }
+        line += if line.is_empty() { "" } else { "; " };
+        line += &help;
+    }
+    context.say(&line);
 }
 
 fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[Versus]) {
@@ -441,10 +449,13 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
     say_lines(context, &lines);
     let seeds = published.iter().map(|figure| figure.seeds).min().unwrap_or(0);
     context.say(&format!(
-        "measured: {}; published: {source}, five seeds; ± the standard deviation over seeds; reached: at most the published mean \
-         and its deviation; floor: W₂ of two test sets; 1 step: W₂ after a single Euler step",
+        "measured: {}; published: {source}, five seeds; ± the standard deviation over seeds",
         counted(seeds, "seed", "seeds")
     ));
+    context.say(
+        "reached: at most the published mean and its deviation; floor: W₂ of two test sets; 1 step: W₂ after a single Euler \
+         step",
+    );
 }
 
 /// Lines in columns as wide as they have to be.

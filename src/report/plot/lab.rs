@@ -28,14 +28,14 @@ pub struct LabRow<'a> {
     pub floor: Option<f64>,
 }
 
-/// Okabe and Ito's palette, which is told apart with every common form of colour blindness.
-const COLOURS: [Rgb; 6] = [
+/// Okabe and Ito's palette, which is told apart with every common form of colour blindness, but for the vermilion in which
+/// trajectories end.
+const COLOURS: [Rgb; 5] = [
     Rgb(0x00, 0x72, 0xb2),
-    Rgb(0xd5, 0x5e, 0x00),
     Rgb(0x00, 0x9e, 0x73),
+    Rgb(0xe6, 0x9f, 0x00),
     Rgb(0xcc, 0x79, 0xa7),
     Rgb(0x56, 0xb4, 0xe9),
-    Rgb(0xe6, 0x9f, 0x00),
 ];
 /// Of a panel of trajectories, and the height of all.
 const SIDE: f32 = 92.0;
@@ -77,7 +77,15 @@ pub fn lab(rows: &[LabRow<'_>], couplings: &[String], theme: &Theme) -> Result<R
     if rows.iter().any(|row| row.floor.is_some()) {
         entries.push(Entry::new(Mark::Dashed(theme.line), theme.source, "two test sets"));
     }
-    legend_row(&mut canvas, theme, width - theme.margin, theme.margin + 0.5 * theme.title_size, &entries);
+    let above = theme.margin + 0.5 * theme.title_size;
+    let used = legend_row(&mut canvas, theme, width - theme.margin, above, &entries);
+    if planar && used + 100.0 < width - left {
+        let ends = [
+            Entry::new(Mark::Disc(1.8), theme.source, "t = 0"),
+            Entry::new(Mark::Disc(1.8), theme.samples, "t = 1"),
+        ];
+        legend_row(&mut canvas, theme, width - theme.margin - used - 14.0, above, &ends);
+    }
 
     for (place, row) in rows.iter().enumerate() {
         let y = top + place as f32 * (SIDE + ROW_GAP);
@@ -145,7 +153,7 @@ fn flows(
                 limits: None,
                 title: "",
             };
-            paths(canvas, theme, &panel, &plot, 0.8)?;
+            paths(canvas, theme, &panel, &plot, 0.6)?;
         }
         let title = if headings { name.clone() } else { String::new() };
         panel.axes(canvas, theme, &Axes { title, frame: Frame::Box, ..Axes::default() });
