@@ -6,6 +6,7 @@
 //
 // Variants: COUPLED  x0 is that of another row: of the one that the wave's permutation names, perhaps at another step
 //           SOURCE   x0 is a row of a source data set instead of N(0, I)
+//           GATHERED the rows of the data, and of the source, were gathered for the steps of a wave (gather.wgsl)
 //           NOISY    there is noise around the path
 //           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
@@ -18,7 +19,7 @@ const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> data: array<f32>;                   // [N, DIM]
+@group(0) @binding(2) var<storage, read> data: array<f32>;                   // [N, DIM]; GATHERED: [rows of the wave, DIM]
 //#if TEXTURES
 @group(0) @binding(3) var features: texture_storage_2d<rgba32float, write>;  // [rows padded, WIDTH_IN / 4]
 //#else
@@ -26,7 +27,7 @@ const LANES: u32 = 64u;
 //#end
 @group(0) @binding(4) var<storage, read_write> velocity: array<vec4f>;       // [rows padded, WIDTH_OUT / 4]
 //#if SOURCE
-@group(0) @binding(5) var<storage, read> source: array<f32>;                 // [source rows, DIM]
+@group(0) @binding(5) var<storage, read> source: array<f32>;                 // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
 //#if EXPORT
 @group(0) @binding(6) var<storage, read_write> endpoints: array<vec4f>;      // [rows padded, 2, WIDTH_OUT / 4]: x0, x1
@@ -35,6 +36,10 @@ const LANES: u32 = 64u;
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;
 @group(0) @binding(9) var<storage, read> partners: array<u32>;               // [problems, wave.steps, B]
+//#else
+//#if GATHERED
+@group(0) @binding(8) var<uniform> wave: Wave;
+//#end
 //#end
 
 @compute @workgroup_size(LANES)

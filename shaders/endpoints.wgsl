@@ -3,21 +3,21 @@
 //
 // One invocation makes four columns of one row.
 //
-// Variants: SOURCE  x0 is a row of a source data set instead of N(0, I)
+// Variants: SOURCE    x0 is a row of a source data set instead of N(0, I)
+//           GATHERED  the rows of the data, and of the source, were gathered for the wave (gather.wgsl)
 
 //#include "shared/endpoints.wgsl"
-//#include "shared/wave.wgsl"
 
 const DIM: u32 = 2u;
 const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<uniform> wave: Wave;
-@group(0) @binding(2) var<storage, read> data: array<f32>;           // [N, DIM]
+@group(0) @binding(2) var<storage, read> data: array<f32>;           // [N, DIM]; GATHERED: [wave.rows, DIM]
 @group(0) @binding(3) var<storage, read_write> all_x0: array<f32>;   // [wave.rows, DIM]
 @group(0) @binding(4) var<storage, read_write> all_x1: array<f32>;   // [wave.rows, DIM]
 //#if SOURCE
-@group(0) @binding(5) var<storage, read> source: array<f32>;         // [source rows, DIM]
+@group(0) @binding(5) var<storage, read> source: array<f32>;         // [source rows, DIM]; GATHERED: [wave.rows, DIM]
 //#end
 
 @compute @workgroup_size(LANES)
@@ -33,7 +33,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let address = row % chunk.batch;
     let words = philox4x32(vec4u(address, 0u, step, STREAM_PICK), chunk.seed);
     let x0 = source_columns(address, step, block);
-    let x1 = data_columns(pick_row(words.x, words.y, chunk.data_rows), block);
+    let x1 = data_columns(pick_row(words.x, words.y, chunk.data_rows), address, step, block);
     for (var i = 0u; i < 4u; i++) { //#unroll
         if (4u * block + i < DIM) {
             all_x0[row * DIM + 4u * block + i] = x0[i];

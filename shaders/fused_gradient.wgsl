@@ -14,7 +14,7 @@
 //
 // Variants: SUBGROUPS  a row group is a subgroup: LANES is its size, known beforehand, and GROUPS is 1
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE, NOISY  as in draw.wgsl
+//           COUPLED, SOURCE, GATHERED, NOISY  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"
@@ -51,17 +51,21 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> data: array<f32>;                 // [N, DIM]
+@group(0) @binding(2) var<storage, read> data: array<f32>;                 // [N, DIM]; GATHERED: [rows of the wave, DIM]
 @group(0) @binding(3) var<uniform> network: Network;
 @group(0) @binding(4) var<storage, read> parameters: array<vec4f>;
 //#if SOURCE
-@group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]
+@group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;     // [row groups, parameters]
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>;       // [row groups]: sums of squared errors
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;
 @group(0) @binding(9) var<storage, read> partners: array<u32>;             // [problems, wave.steps, B]
+//#else
+//#if GATHERED
+@group(0) @binding(8) var<uniform> wave: Wave;
+//#end
 //#end
 //#if TEXTURES
 @group(0) @binding(10) var weights: texture_storage_2d<rgba32float, read>; // W of all layers

@@ -18,14 +18,14 @@ struct Noise {
     rows: u32,
     source_rows: u32,
     deviation: f32,    // of the noise
-    padding0: u32,
-    padding1: u32,
+    block_first: u32,  // the first row of the source that is bound
+    block_rows: u32,   // how many are
 }
 
 @group(0) @binding(0) var<uniform> noise: Noise;
 @group(0) @binding(1) var<storage, read_write> points: array<f32>;   // [rows, STATE]
 //#if SOURCE
-@group(0) @binding(2) var<storage, read> source: array<f32>;         // [source rows, DIM]
+@group(0) @binding(2) var<storage, read> source: array<f32>;         // [noise.block_rows, DIM]
 //#end
 
 @compute @workgroup_size(LANES)
@@ -40,7 +40,8 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     let address = noise.first_row + row;
 //#if SOURCE
     let words = philox4x32(vec4u(address, 0u, 0u, STREAM_SAMPLE), noise.seed);
-    let source_row = pick_row(words.x, words.y, noise.source_rows);
+    // Of a source in several blocks, the others' dispatches bring their rows. Rows before this block wrap around.
+    let place = pick_row(words.x, words.y, noise.source_rows) - noise.block_first;
 //#else
     let x0 = normals(philox4x32(vec4u(address, block, 0u, STREAM_SAMPLE), noise.seed));
 //#end
@@ -48,7 +49,9 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         let column = 4u * block + i;
         if (column < DIM) {
 //#if SOURCE
-            points[row * STATE + column] = source[source_row * DIM + column];
+            if (place < noise.block_rows) {
+                points[row * STATE + column] = source[place * DIM + column];
+            }
 //#else
             points[row * STATE + column] = noise.deviation * x0[i];
 //#end

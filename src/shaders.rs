@@ -24,8 +24,8 @@ use crate::sample::{
     stage_variant, tiles, trace_variant,
 };
 use crate::train::{
-    FusedTile, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, loss_variant,
-    reduce_variant, step_variant,
+    FusedTile, Pairs, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, gather_variant,
+    loss_variant, reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -103,7 +103,7 @@ pub fn catalogue() -> Vec<Variant> {
     let noisy = Path::default().with_noise(0.1).into_iter();
     for path in Path::examples().into_iter().chain(noisy) {
         add(path.bake(Variant::new("path")));
-        add(draw_variant(&architecture, &path, false, false, false, false));
+        add(draw_variant(&architecture, &path, Pairs::default(), false, false));
     }
     add(Variant::new("known_answers"));
     for habits in HABITS {
@@ -132,9 +132,14 @@ fn fused_gradients(
                 continue;
             };
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
-            add(fused_gradient_variant(&architecture, &path, tile, false, false, textures));
+            add(fused_gradient_variant(&architecture, &path, tile, Pairs::default(), textures));
             if dim == 3 && time_frequencies > 0 {
-                add(fused_gradient_variant(&architecture, &path, tile, true, true, textures));
+                for gathered in [false, true] {
+                    let pairs = Pairs { coupled: true, source: true, gathered };
+                    add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                }
+                let pairs = Pairs { gathered: true, ..Pairs::default() };
+                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
             }
         }
     }
@@ -150,10 +155,14 @@ const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
 fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
     let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
-        add(endpoints_variant(architecture.dim, source));
-        for coupled in [false, true] {
-            add(draw_variant(architecture, &Path::default(), coupled, source, textures, false));
-            add(draw_variant(architecture, &Path::default(), coupled, source, false, true));
+        add(gather_variant(architecture.dim, source));
+        for gathered in [false, true] {
+            add(endpoints_variant(architecture.dim, source, gathered));
+            for coupled in [false, true] {
+                let pairs = Pairs { coupled, source, gathered };
+                add(draw_variant(architecture, &Path::default(), pairs, textures, false));
+                add(draw_variant(architecture, &Path::default(), pairs, false, true));
+            }
         }
     }
     let last = layout.layers.len() - 1;

@@ -36,7 +36,9 @@ impl Place {
 
     fn run_with(&self, line: &str, environment: &[(&str, &str)]) -> Output {
         let mut command = Command::new(PROGRAM);
-        command.current_dir(&self.0).args(line.split_whitespace()).envs(environment.iter().copied());
+        // The folder of the user who runs the tests is none of theirs.
+        command.current_dir(&self.0).args(line.split_whitespace()).env("WINDFIELD_CACHE", "off");
+        command.envs(environment.iter().copied());
         command.timeout(Duration::from_mins(5)).output().unwrap()
     }
 
@@ -60,7 +62,7 @@ impl Place {
     /// Starts it in the background.
     fn spawn(&self, line: &str) -> Child {
         let mut command = Process::new(PROGRAM);
-        command.current_dir(&self.0).args(line.split_whitespace());
+        command.current_dir(&self.0).args(line.split_whitespace()).env("WINDFIELD_CACHE", "off");
         command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 

@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::ops::ControlFlow;
 
-use common::{Report, device, random, wide};
+use common::{Report, cramped_device, device, random, wide};
 use reference::marginal::{marginal, marginal_standardized};
 use windfield::data::{Dataset, Standardization};
 use windfield::flow::{Field, Marginal, PATHS, Path};
@@ -631,4 +631,20 @@ fn noise_around_the_path_widens_it() {
     let wrong = projections(&clean);
     report.holds(wrong.iter().any(|z| z.abs() > 20.0), || format!("without the noise {wrong:?} as well"));
     report.finish();
+}
+
+/// Data, and points, that are larger than what a kernel can see at once.
+#[test]
+fn what_a_device_sees_at_once_does_not_matter() {
+    for (dim, rows, queries) in [(2, 100_000, 40), (2, 300, 40_000), (20, 10_000, 5000)] {
+        let data = dataset(random(1, rows * dim), dim);
+        let points = random(2, queries * dim);
+        for standardization in [None, Some(data.standardization())] {
+            let of = |device: &Device| {
+                let marginal = Marginal::new(device, &data, standardization.as_ref(), &Path::default());
+                field(&marginal.unwrap_or_else(|error| panic!("{error}")), &points, 0.7)
+            };
+            assert!(of(cramped_device()) == of(device()), "dimension {dim}, {rows} rows, {queries} points");
+        }
+    }
 }

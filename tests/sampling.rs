@@ -12,7 +12,7 @@ mod common;
 mod reference;
 
 use common::models::{affine, carry, decay, engines, fixed_steps, flow, named, network, with};
-use common::{Report, UNIT, device, random, wide};
+use common::{Report, UNIT, cramped_device, device, random, wide};
 use reference::adaptive::{Tolerance as Exactness, adaptive};
 use reference::integrator::{cosine, order, power, solve, uniform};
 use windfield::Error;
@@ -603,4 +603,42 @@ fn data_units_are_those_of_the_standardisation() {
     sampler.to_network_units(&mut points);
     report.equal("and back", &points, &[1.0, 2.0]);
     report.finish();
+}
+
+/// Neither a source in blocks, nor how few particles a device carries at once, shows in the samples or their densities.
+#[test]
+fn samples_do_not_depend_on_what_a_device_sees_at_once() {
+    let values = random(5, 2 * 70_000);
+    let source = Dataset::from_rows("normal", values.clone(), 2).expect("a data set");
+    let mut model = network(2, &[16], 0).0;
+    model.standardization = Some(Standardization { mean: vec![0.5, -1.0], std: vec![2.0, 0.5] });
+    for (name, source) in [("noise", None), ("a source", Some(&source))] {
+        let samples = |device: &Device| {
+            let mut sampler =
+                sampler(device, &model, source, &SampleOptions { steps: 3, ..Default::default() });
+            sampler.sample(0, 1000).unwrap_or_else(|error| panic!("{name}: {error}"))
+        };
+        assert!(samples(cramped_device()) == samples(device()), "{name}");
+    }
+    // More than a device of this limit sees at once, in and out.
+    let likelihoods = |device: &Device| {
+        let options = SampleOptions {
+            t0: 1.0,
+            t1: 0.0,
+            steps: 2,
+            divergence: Some(Divergence::Exact),
+            ..Default::default()
+        };
+        let mut sampler = sampler(device, &model, None, &options);
+        let mut all = vec![];
+        for (index, points) in values.chunks(2 * sampler.chunk_rows()).enumerate() {
+            let first = (index * sampler.chunk_rows()) as u64;
+            let flow = sampler.flow(Start::Points { first, values: points }, false);
+            let densities = flow.and_then(|flow| sampler.log_density(&flow, false));
+            let densities = densities.unwrap_or_else(|error| panic!("{error}"));
+            all.extend(densities.values.iter().map(|density| density.to_bits()));
+        }
+        all
+    };
+    assert!(likelihoods(cramped_device()) == likelihoods(device()));
 }

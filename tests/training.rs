@@ -10,7 +10,7 @@ mod reference;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use common::{Report, device, narrow, random, wide};
+use common::{Report, cramped_device, device, narrow, random, wide};
 use reference::activation::ACTIVATIONS;
 use reference::mlp::Mlp;
 use reference::{adamw, assignment, train};
@@ -117,6 +117,16 @@ fn norm(values: &[f64]) -> f64 {
 
 /// The batch of a step as the command `batch` writes it.
 fn batch(data: &Dataset, source: Option<&Dataset>, options: &TrainOptions, step: u32) -> Batch {
+    batch_on(device(), data, source, options, step).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn batch_on(
+    device: &Device,
+    data: &Dataset,
+    source: Option<&Dataset>,
+    options: &TrainOptions,
+    step: u32,
+) -> windfield::Result<Batch> {
     let asked = BatchOptions {
         path: options.path.clone(),
         coupling: options.coupling,
@@ -125,7 +135,7 @@ fn batch(data: &Dataset, source: Option<&Dataset>, options: &TrainOptions, step:
         standardize: options.standardize,
         step,
     };
-    Batch::draw(device(), data, source, &asked).unwrap_or_else(|error| panic!("{error}"))
+    Batch::draw(device, data, source, &asked)
 }
 
 /// One run on the device beside one of the reference from the same weights over the same batches.
@@ -765,6 +775,105 @@ fn one_device_serves_several_threads() {
         threads.into_iter().map(|thread| thread.join().expect("a thread that does not panic")).collect()
     });
     assert!(alone == together, "other bits beside other runs");
+}
+
+/// A data set, a source, or both that are larger than what a kernel can see at once: a batch is the same.
+#[test]
+fn batches_of_data_in_blocks_are_those_of_the_whole() {
+    let mut report = Report::new();
+    let couplings = [0, 90].map(|ot_batch| Coupling::MinibatchOt { ot_batch });
+    for dim in [1, 3, 70] {
+        // Nearly four blocks, and less than one.
+        let (large, small) = (points(260_000 / dim, dim), points(50, dim));
+        let sources =
+            [(&large, None), (&large, Some(&small)), (&small, Some(&large)), (&large, Some(&large))];
+        for (which, (data, source)) in sources.into_iter().enumerate() {
+            for coupling in [Coupling::Independent, couplings[0], couplings[1]] {
+                for step in [0, 7, 1_000_000] {
+                    let options = TrainOptions { coupling, batch: 30, standardize: step > 0, ..plain() };
+                    let name = format!("dimension {dim}, sources {which}, {coupling:?}, step {step}");
+                    let whole = batch(data, source, &options, step);
+                    match batch_on(cramped_device(), data, source, &options, step) {
+                        Ok(blocks) => report.holds(blocks == whole, || name),
+                        Err(error) => report.holds(false, || format!("{name}: {error}")),
+                    }
+                }
+            }
+        }
+    }
+    report.finish();
+}
+
+/// So is a run, however it is cut into waves and submissions, and wherever it is resumed.
+#[test]
+fn runs_on_data_in_blocks_are_those_on_the_whole() {
+    let (data, source) = (points(100_000, 2), points(80_000, 2));
+    let coupling = Coupling::MinibatchOt { ot_batch: 16 };
+    let cases = [
+        ("fused", TrainOptions { kernels: Kernels::Fused, standardize: true, ..short(120) }, None),
+        ("layer by layer", TrainOptions { kernels: Kernels::Layered, ema: 0.9, ..short(120) }, None),
+        ("from a source", TrainOptions { standardize: true, ..short(120) }, Some(&source)),
+        ("coupled", TrainOptions { coupling, standardize: true, ..short(60) }, None),
+        (
+            "coupled, from a source",
+            TrainOptions { coupling, kernels: Kernels::Fused, ..short(60) },
+            Some(&source),
+        ),
+        // Waves of ten steps.
+        ("in large batches", TrainOptions { batch: 3000, ..short(25) }, None),
+    ];
+    for (name, options, source) in cases {
+        let whole = result(trainer(device(), &data, source, &options));
+        let blocks = result(trainer(cramped_device(), &data, source, &options));
+        assert!(blocks == whole, "{name}");
+        let mut cut = trainer(cramped_device(), &data, source, &options);
+        cut.limit_submission(7);
+        let outcome = cut.run(|progress| match progress.step {
+            0..11 => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        });
+        let outcome = outcome.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let checkpoint = cut.checkpoint().unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(outcome == Outcome::Interrupted, "{name}");
+        let resumed = Trainer::resume(cramped_device(), &data, source, &checkpoint, options.steps);
+        let resumed = result(resumed.unwrap_or_else(|error| panic!("{name}: {error}")));
+        assert!((&resumed.1, &resumed.2) == (&whole.1, &whole.2), "{name}, resumed");
+    }
+}
+
+/// The exact loss, and the loss of a model, see the same data.
+#[test]
+fn losses_over_data_in_blocks_are_those_over_the_whole() {
+    let data = points(70_000, 2);
+    let options = TrainOptions { exact_every: 10, exact_rows: 64, standardize: true, ..short(20) };
+    let losses = |device: &Device| {
+        let mut trainer = trainer(device, &data, None, &options);
+        let mut exact = vec![];
+        let outcome = trainer.run(|progress| {
+            exact.extend(progress.exact.map(|loss| [loss.fm, loss.cfm].map(f64::to_bits)));
+            ControlFlow::Continue(())
+        });
+        assert_eq!(outcome.unwrap_or_else(|error| panic!("{error}")), Outcome::Finished);
+        let mean = mean_loss(device, &model(&trainer), &data, None, 100, 5, 3);
+        let floor = trainer.floor().expect("a floor").crossing_energy.to_bits();
+        (exact, floor, mean.unwrap_or_else(|error| panic!("{error}")))
+    };
+    assert_eq!(losses(cramped_device()), losses(device()));
+}
+
+#[test]
+fn a_batch_whose_rows_cannot_be_gathered_is_refused() {
+    let data = points(100_000, 2);
+    let options = TrainOptions { batch: 40_000, ..short(5) };
+    let error = Trainer::new(cramped_device(), &data, None, options.clone()).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("the rows of the data set that a batch picks")
+            && error.contains("--batch")
+            && !error.contains('\n'),
+        "{error}"
+    );
+    assert!(Trainer::new(device(), &data, None, options).is_ok());
 }
 
 /// Rows beyond what drivers loop over in one go, and beyond what 16 bits count.

@@ -7,7 +7,7 @@
 // (Tong et al. 2023, eq. 12 and 14).
 //
 // Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
-// variant COUPLED.
+// variant COUPLED; `wave` in the variant GATHERED.
 
 //#include "shared/endpoints.wgsl"
 //#include "shared/features.wgsl"
@@ -45,7 +45,7 @@ fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Colu
     var x0 = vec4f(0.0);
     var x1 = vec4f(0.0);
     if (column < DIM) {
-        x1 = data_columns(picked.row, block);
+        x1 = data_columns(picked.row, address, state.step, block);
 //#if COUPLED
         let offset = state.step - wave.first_step;
         let partner = partners[offset * chunk.batch + address];

@@ -3,20 +3,20 @@
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 use windfield::Error;
-use windfield::gpu::AdapterChoice;
+use windfield::gpu::{AdapterChoice, CacheFile, CachePurpose, Device};
 use windfield::measure::bench::{
     Bench, Comparison, MemoryUse, Peak, Refusal, Report, Roofline, SIZES, Scaling, ScalingPoint, Shape,
     Spread, StartTimes, host_peak,
 };
-use windfield::model::Kernels;
-use windfield::report::{approximately, duration, pictures, plot};
+use windfield::model::{Kernels, Task as Work, Tuning};
+use windfield::report::{approximately, bytes, duration, pictures, plot};
 
 use super::{Context, Usage, flags, interrupt, terminal};
 
@@ -38,6 +38,8 @@ const SAMPLING: &[&str] = &["2:3x64:100000"];
 const LIKELIHOOD: &[&str] = &["2:3x64:10000"];
 /// Points and their dimension.
 const COUPLING: &[(usize, usize)] = &[(512, 2), (2048, 2)];
+/// Length of a measurement of --tune.
+const TUNING_SECONDS: f64 = 0.2;
 /// What switches the drivers' caches of shaders off: Mesa's, NVIDIA's. Metal and DX12 have no variable for that.
 const COLD: &[(&str, &str)] = &[("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SHADER_DISK_CACHE", "0")];
 
@@ -48,6 +50,7 @@ const COLD: &[(&str, &str)] = &[("MESA_SHADER_CACHE_DISABLE", "true"), ("__GL_SH
 /// starts. Machines are shared and noisy: trust ratios within a run, and look at the spread.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct Args {
     /// Measure these alone
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', value_parser = names(), help_heading = "Bench")]
@@ -86,6 +89,16 @@ pub struct Args {
         requires = "scaling"
     )]
     out: PathBuf,
+    /// Find the fastest kernels for the usual shapes, or for --shape, and have `--kernels auto` take them from then on
+    ///
+    /// What is found is kept in the cache folder, for this adapter and driver, and counts for the same network with up to
+    /// twice or half the rows. It is never needed: without it, `auto` goes by rules. All else is left out, unless --only
+    /// asks for it. A measurement takes 0.2 s here, unless --seconds says otherwise. `bench` itself keeps to the rules.
+    #[arg(long, help_heading = "Bench", conflicts_with_all = ["scaling", "kernels"])]
+    tune: bool,
+    /// With --tune: forget what was found for this adapter instead
+    #[arg(long, help_heading = "Bench", requires = "tune")]
+    clear: bool,
     /// One training step, and no more: the process that `start` times
     #[arg(long, hide = true)]
     first_step: bool,
@@ -107,10 +120,19 @@ struct Printed<'a> {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let task = Task::new(args)?;
+    if args.tune && context.cache().is_none() {
+        return Err(
+            Usage("--tune has nowhere to keep what it finds: give a folder with --cache".into()).into()
+        );
+    }
     let before = args.compare.as_ref().map(Report::load).transpose()?;
     let device = context.device()?;
-    let time = Duration::try_from_secs_f64(args.seconds).map_err(|_| {
-        Usage(format!("--seconds {} is out of range; it takes a number that is not negative", args.seconds))
+    if let Some(folder) = context.cache().filter(|_| args.clear) {
+        return forget(context, &device, folder);
+    }
+    let seconds = if args.tune && !context.typed("seconds") { TUNING_SECONDS } else { args.seconds };
+    let time = Duration::try_from_secs_f64(seconds).map_err(|_| {
+        Usage(format!("--seconds {seconds} is out of range; it takes a number that is not negative"))
     })?;
     let mut bench = Bench::new(&device, context.seed(), args.rounds, time).map_err(Usage::of)?;
     bench.stop_when(interrupt::requested);
@@ -118,7 +140,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         bench.first_step(&task.training[0], task.kernels[0])?;
         return terminal::print("done\n");
     }
-    let mut run = Run { context, args, bench: &bench, report: bench.report() };
+    let mut run = Run { context, args, device: &device, bench: &bench, report: bench.report() };
     run.everything(&task).map_err(|error| interrupt::explain(error, "not everything was measured"))?;
     let mut report = run.report;
     if task.wanted("memory") {
@@ -136,10 +158,29 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     context.object(&Printed { report: &report, comparison: comparison.as_deref() })
 }
 
+/// `--tune --clear`.
+fn forget(context: &Context, device: &Device, folder: &Path) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Forgotten<'a> {
+        schema: u32,
+        /// Whether there was anything.
+        cleared: bool,
+        file: &'a Path,
+    }
+    let file = CacheFile::new(folder, CachePurpose::Tuning, device.info());
+    let cleared = file.remove()?;
+    let word = if cleared { "removed" } else { "there is no" };
+    context.say(&format!("tuning    {word} {}", file.path().display()));
+    context.object(&Forgotten { schema: 1, cleared, file: file.path() })
+}
+
 /// What is to be measured.
 struct Task {
     only: Vec<String>,
+    /// Whether the rest is to be measured only where `only` says so.
+    special: bool,
     scaling: bool,
+    tune: bool,
     training: Vec<Shape>,
     sampling: Vec<Shape>,
     likelihood: Vec<Shape>,
@@ -165,7 +206,9 @@ impl Task {
         let kernels = args.kernels.iter().map(|name| name.parse()).collect::<Result<_, Error>>();
         Ok(Self {
             only: args.only.clone(),
+            special: args.scaling || args.tune,
             scaling: args.scaling,
+            tune: args.tune,
             training: or(TRAINING)?,
             sampling: or(SAMPLING)?,
             likelihood: or(LIKELIHOOD)?,
@@ -175,7 +218,7 @@ impl Task {
     }
 
     fn wanted(&self, name: &str) -> bool {
-        (self.only.is_empty() && !self.scaling) || self.only.iter().any(|only| only == name)
+        (self.only.is_empty() && !self.special) || self.only.iter().any(|only| only == name)
     }
 }
 
@@ -183,6 +226,7 @@ impl Task {
 struct Run<'a> {
     context: &'a Context,
     args: &'a Args,
+    device: &'a Device,
     bench: &'a Bench,
     report: Report,
 }
@@ -197,6 +241,9 @@ impl Run<'_> {
         self.rates(task)?;
         if let Some(peak) = self.report.peak.filter(|_| task.wanted("kernels")) {
             self.kernels(task, &peak)?;
+        }
+        if let Some(folder) = self.context.cache().filter(|_| task.tune) {
+            self.tune(task, folder)?;
         }
         if task.scaling {
             self.scaling(task.kernels[0])?;
@@ -276,6 +323,45 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Finds the fastest kernels, and keeps what it has after each network.
+    fn tune(&mut self, task: &Task, folder: &Path) -> anyhow::Result<()> {
+        let info = self.device.info();
+        let mut tuning = Tuning::load(folder, info);
+        self.context.say("\ntuning      dim:network:rows      auto      fastest         gain  all, a second");
+        for (name, work, shapes) in [
+            ("training", Work::Training, &task.training),
+            ("sampling", Work::Sampling, &task.sampling),
+            ("likelihood", Work::Likelihood, &task.likelihood),
+        ] {
+            for shape in shapes {
+                let result = self.bench.tune(work, shape);
+                let Some(trial) = self.fitting(format!("{name} {shape}"), result)? else { continue };
+                let fastest = match trial.tuned.kernels {
+                    Kernels::Auto => "the same",
+                    kernels => kernels.name(),
+                };
+                let rates: Vec<String> = trial
+                    .rates
+                    .iter()
+                    .map(|(name, rate)| format!("{name} {}", approximately(rate.median)))
+                    .collect();
+                self.context.say(&format!(
+                    "{name:<10}  {:<22}{:<10}{fastest:<14}{:>6.2}  {}",
+                    shape.to_string(),
+                    trial.auto,
+                    trial.tuned.gain,
+                    rates.join(", ")
+                ));
+                tuning.insert(trial.tuned.clone());
+                tuning.save(folder, info)?;
+                self.report.tuning.push(trial);
+            }
+        }
+        let file = CacheFile::new(folder, CachePurpose::Tuning, info);
+        self.context.say(&format!("wrote       {}", file.path().display()));
+        Ok(())
+    }
+
     fn scaling(&mut self, kernels: Kernels) -> anyhow::Result<()> {
         for size in SIZES {
             self.context.say(&format!(
@@ -294,7 +380,7 @@ impl Run<'_> {
                     let factor = *value as f64 / last.value as f64;
                     format!("{:.2}", (median / last.seconds.median).ln() / factor.ln())
                 });
-                let (range, memory) = (format!("{min} to {max}"), binary(point.device_bytes));
+                let (range, memory) = (format!("{min} to {max}"), bytes(point.device_bytes));
                 let line = format!("{:<12}{value:<12}{median_ms:>14}  {range:<22}{slope:>8}  {memory}", "");
                 self.context.say(&line);
                 points.push(point);
@@ -327,9 +413,9 @@ impl Run<'_> {
         self.context.say(&format!("\n{name:<10}  {shape:<22}{kernels:<10}{unit:>10}  {range:<18}  {memory}"));
     }
 
-    fn rate(&self, shape: &impl std::fmt::Display, kernels: &str, rate: Spread, bytes: Option<u64>) {
+    fn rate(&self, shape: &impl std::fmt::Display, kernels: &str, rate: Spread, taken: Option<u64>) {
         let [median, min, max] = [rate.median, rate.min, rate.max].map(approximately);
-        let memory = bytes.map_or_else(String::new, binary);
+        let memory = taken.map_or_else(String::new, bytes);
         let (shape, range) = (shape.to_string(), format!("{min} to {max}"));
         let line = format!("{:<10}  {shape:<22}{kernels:<10}{median:>10}  {range:<18}  {memory}", "");
         self.context.say(line.trim_end());
@@ -338,17 +424,17 @@ impl Run<'_> {
     /// Times processes of this very program, cold and warm in turn.
     fn start(&self, shape: &Shape, kernels: Kernels) -> anyhow::Result<StartTimes> {
         // Fills the caches.
-        self.process(shape, kernels, &[])?;
+        self.process(shape, kernels, false)?;
         let (mut cold, mut warm) = (vec![], vec![]);
         for _ in 0..self.args.rounds {
-            cold.push(self.process(shape, kernels, COLD)?);
-            warm.push(self.process(shape, kernels, &[])?);
+            cold.push(self.process(shape, kernels, true)?);
+            warm.push(self.process(shape, kernels, false)?);
         }
         Ok(StartTimes { shape: *shape, cold_s: Spread::of(cold), warm_s: Spread::of(warm) })
     }
 
-    /// Seconds from the start of a process to the end of its first step.
-    fn process(&self, shape: &Shape, kernels: Kernels, environment: &[(&str, &str)]) -> anyhow::Result<f64> {
+    /// Seconds from the start of a process to the end of its first step, with or without caches.
+    fn process(&self, shape: &Shape, kernels: Kernels, cold: bool) -> anyhow::Result<f64> {
         let shape = shape.to_string();
         let mut words: Vec<OsString> =
             ["bench", "--first-step", "--quiet", "--shape", &shape, "--kernels", kernels.name()]
@@ -359,12 +445,14 @@ impl Run<'_> {
             AdapterChoice::Index(index) => words.extend(["--adapter".into(), index.to_string().into()]),
             AdapterChoice::Name(name) => words.extend(["--adapter".into(), name.into()]),
         }
+        let folder = self.context.cache().filter(|_| !cold).map_or("off".into(), PathBuf::from);
+        words.extend(["--cache".into(), folder.into()]);
         let failed = |reason: &str| anyhow::anyhow!("a first step in a process of its own failed: {reason}");
         let program = std::env::current_exe().map_err(|error| failed(&error.to_string()))?;
         let begun = Instant::now();
         let mut child = Command::new(program)
             .args(words)
-            .envs(environment.iter().copied())
+            .envs(COLD.iter().copied().filter(|_| cold))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -436,7 +524,7 @@ fn say_start(context: &Context, times: &StartTimes) {
         format!("{median} ({min} to {max})")
     };
     context.say(&format!(
-        "\nstart       {} to the first step without the driver's cache of shaders, {} with it: {}",
+        "\nstart       {} to the first step without any cache of kernels, {} with them: {}",
         time(times.cold_s),
         time(times.warm_s),
         times.shape
@@ -444,8 +532,8 @@ fn say_start(context: &Context, times: &StartTimes) {
 }
 
 fn say_memory(context: &Context, memory: &MemoryUse) {
-    let host = memory.host_bytes.map_or_else(|| "unknown".to_owned(), binary);
-    let device = binary(memory.device_bytes);
+    let host = memory.host_bytes.map_or_else(|| "unknown".to_owned(), bytes);
+    let device = bytes(memory.device_bytes);
     context.say(&format!("\nmemory      of the host {host}, of the device {device}, at the most"));
 }
 
@@ -484,13 +572,4 @@ fn percent(share: f64) -> String {
 /// A number in a column: two decimals at the most.
 fn brief(value: f64) -> String {
     if value < 99.95 { format!("{value:.2}") } else { approximately(value) }
-}
-
-/// Bytes in binary units.
-fn binary(bytes: u64) -> String {
-    #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-    let bytes = bytes as f64;
-    let units = [(1024f64.powi(3), "GiB"), (1024f64.powi(2), "MiB"), (1024.0, "KiB")];
-    let (size, unit) = units.into_iter().find(|(size, _)| bytes >= *size).unwrap_or((1.0, "bytes"));
-    format!("{} {unit}", approximately(bytes / size))
 }

@@ -7,9 +7,9 @@ use serde::Serialize;
 use windfield::Error;
 use windfield::data::{ArrayWriter, Dataset};
 use windfield::flow::Divergence;
-use windfield::model::Model;
+use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, count, duration};
-use windfield::sample::{Sampler, Start};
+use windfield::sample::{SampleOptions, Sampler, Start};
 
 use super::flags::{self, DivergenceArgs, SolverArgs};
 use super::sample::Evaluations;
@@ -71,6 +71,8 @@ struct Summary<'a> {
     seconds: f64,
     adapter: Adapter,
     kernels: &'static str,
+    /// Whether they were measured to be the fastest.
+    tuned: bool,
 }
 
 /// Sums over the rows.
@@ -129,7 +131,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let device = context.device()?;
     let solver = options.solver;
     let steps = options.steps;
-    let mut sampler = Sampler::new(&device, &model, None, options)?;
+    let work = (Task::of(solver, options.divergence), &model.architecture, data.rows());
+    let (mut sampler, tuned) = context.tuned(&device, options.kernels, work, |kernels| {
+        Sampler::new(&device, &model, None, SampleOptions { kernels, ..options.clone() })
+    })?;
     sampler.stop_when(interrupt::requested);
     let begun = Instant::now();
     let mut evaluations = Evaluations::default();
@@ -177,6 +182,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         seconds,
         adapter: Adapter::of(&device),
         kernels: sampler.kernels().name(),
+        tuned,
     })
 }
 

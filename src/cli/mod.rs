@@ -6,6 +6,7 @@ mod batch;
 mod bench;
 mod completions;
 mod devices;
+mod evaluate;
 mod field;
 mod flags;
 mod interrupt;
@@ -17,9 +18,13 @@ mod terminal;
 mod train;
 mod verify;
 
+use std::path::{Path, PathBuf};
+
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use windfield::gpu::{AdapterChoice, Device, DeviceOptions};
+use windfield::Error;
+use windfield::gpu::{AdapterChoice, Device, DeviceOptions, cache_folder};
+use windfield::model::{Architecture, Kernels, Task, Tuning};
 
 pub use interrupt::Interrupted;
 pub use windfield::gpu::AdapterRecord as Adapter;
@@ -46,6 +51,7 @@ commands! {
     Train => train, "Train a model";
     Sample => sample, "Draw samples from a model, or carry given points along its flow";
     Likelihood => likelihood, "log p(x) in nats of each row of a data set";
+    Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
     Lab => lab, "Compare paths and couplings over a data set: one table, one figure";
@@ -81,6 +87,18 @@ struct Global {
     /// Which adapter: its index or a part of its name, see `windfield devices` [default: the fastest]
     #[arg(long, global = true, value_name = "INDEX|NAME", help_heading = "Device")]
     adapter: Option<String>,
+    /// Where compiled kernels and tunings are kept between runs, or `off` [default: the user's cache folder]
+    ///
+    /// There is one file for each adapter and purpose; `windfield devices` names them. They may be deleted at any time.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR|off",
+        env = "WINDFIELD_CACHE",
+        hide_env_values = true,
+        help_heading = "Device"
+    )]
+    cache: Option<PathBuf>,
     /// Seed of all random numbers [default: 0]
     #[arg(long, global = true, value_name = "SEED", help_heading = "General")]
     seed: Option<u64>,
@@ -96,6 +114,7 @@ struct Global {
 pub struct Context {
     seed: Option<u64>,
     choice: Option<AdapterChoice>,
+    cache: Option<PathBuf>,
     quiet: bool,
     json: bool,
     /// The flags of the command that were typed, by their names.
@@ -113,6 +132,11 @@ impl Context {
         self.choice.clone().unwrap_or_default()
     }
 
+    /// The folder of caches, if there is to be one.
+    pub fn cache(&self) -> Option<&Path> {
+        self.cache.as_deref()
+    }
+
     /// Whether `--name` was typed.
     pub fn typed(&self, name: &str) -> bool {
         self.typed.iter().any(|typed| typed == name)
@@ -123,9 +147,41 @@ impl Context {
         &self.typed
     }
 
+    /// Builds something with the kernels that were asked for. In the place of `auto` come those that were measured to be
+    /// faster, if there are any and they fit; then the answer to whether they did is yes.
+    pub fn tuned<T>(
+        &self,
+        device: &Device,
+        asked: Kernels,
+        (task, network, rows): (Option<Task>, &Architecture, usize),
+        mut build: impl FnMut(Kernels) -> windfield::Result<T>,
+    ) -> windfield::Result<(T, bool)> {
+        let task = task.filter(|_| asked == Kernels::Auto);
+        let found = task.zip(self.cache()).and_then(|(task, folder)| {
+            Tuning::load(folder, device.info()).choose(task, network, task.rows(rows, device))
+        });
+        if let Some(kernels) = found {
+            match build(kernels) {
+                // They were measured in other settings.
+                Err(Error::Config { .. }) => {}
+                result => {
+                    let built = result?;
+                    self.say(&format!(
+                        "kernels   {}: measured to be faster here than the rules' choice",
+                        kernels.name()
+                    ));
+                    return Ok((built, true));
+                }
+            }
+        }
+        Ok((build(asked)?, false))
+    }
+
     /// Opens the device and says which.
     pub fn device(&self) -> anyhow::Result<Device> {
-        let device = Device::open(&DeviceOptions { adapter: self.adapter(), ..DeviceOptions::default() })?;
+        let options =
+            DeviceOptions { adapter: self.adapter(), cache: self.cache.clone(), ..DeviceOptions::default() };
+        let device = Device::open(&options)?;
         self.say(&format!("device    {}", device.describe()));
         if device.habits().software && self.adapter() == AdapterChoice::Fastest {
             self.say("          no GPU was found: this is a software driver, the processor does the work");
@@ -162,10 +218,14 @@ pub fn run() -> anyhow::Result<()> {
         let flag = |id: &&clap::Id| id.as_str().starts_with(|c: char| c.is_ascii_lowercase());
         matches.ids().filter(flag).filter(command_line).map(|id| id.as_str().replace('_', "-")).collect()
     });
-    let Global { adapter, seed, quiet, json } = cli.global;
+    let Global { adapter, cache, seed, quiet, json } = cli.global;
     // Any text is a choice: what is no index is a part of a name.
     let choice = adapter.and_then(|text| text.parse().ok());
-    cli.command.run(&Context { seed, choice, quiet, json, typed })
+    let cache = match cache.filter(|folder| !folder.as_os_str().is_empty()) {
+        Some(folder) => Some(folder).filter(|folder| folder.as_os_str() != "off"),
+        None => cache_folder(),
+    };
+    cli.command.run(&Context { seed, choice, cache, quiet, json, typed })
 }
 
 /// What clap has to say: help and version as they are, errors in one line.

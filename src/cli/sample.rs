@@ -7,7 +7,7 @@ use serde::Serialize;
 use windfield::Error;
 use windfield::data::{Array, ArrayWriter, Dataset, default_columns, read_array};
 use windfield::flow::{Diffusion, Expression, Grid, Method, Solver};
-use windfield::model::Model;
+use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, counted, duration};
 use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
@@ -110,6 +110,8 @@ struct Summary<'a> {
     samples_per_second: f64,
     adapter: Adapter,
     kernels: &'static str,
+    /// Whether they were measured to be the fastest.
+    tuned: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -154,7 +156,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         flags::note(context, path);
     }
     note_steep_schedule(&options, context);
-    let mut ready = Sampler::new(&device, &model, source.as_ref(), options)?;
+    let work = (Task::of(solver, options.divergence), &model.architecture, number);
+    let (mut ready, tuned) = context.tuned(&device, options.kernels, work, |kernels| {
+        Sampler::new(&device, &model, source.as_ref(), SampleOptions { kernels, ..options.clone() })
+    })?;
     ready.stop_when(interrupt::requested);
     // Whether noise is at t = 0.
     let gaussian = args.source.is_none() && model.source.is_none();
@@ -203,6 +208,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         samples_per_second: speed,
         adapter: Adapter::of(&device),
         kernels: flow.sampler.kernels().name(),
+        tuned,
     })
 }
 
@@ -275,7 +281,8 @@ pub fn columns(model: &Model) -> Vec<String> {
     if model.columns.len() == dim { model.columns.clone() } else { default_columns(dim) }
 }
 
-fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
+/// Opens the data set that a model starts from.
+pub fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
     Dataset::open(name).map_err(|error| {
         if given {
             error.into()

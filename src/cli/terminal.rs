@@ -110,3 +110,14 @@ pub fn typed(path: &std::path::Path) -> String {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
+
+/// A number of five digits, or three and its power of ten.
+pub fn number(value: f64) -> String {
+    if value == 0.0 || (0.01..1000.0).contains(&value.abs()) {
+        let digits = format!("{value:.4}");
+        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
+    } else {
+        let digits = format!("{value:.2e}");
+        digits.replacen(".00e", "e", 1)
+    }
+}

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use windfield::data::Dataset;
 use windfield::gpu::{Device, Dispatch, Work};
-use windfield::model::{Activation, Kernels, Model};
+use windfield::model::{Activation, Architecture, Kernels, Model, Task};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
     duration, pictures,
@@ -193,9 +193,12 @@ impl std::fmt::Display for Widths {
 struct Run<'a> {
     context: &'a Context,
     device: Device,
+    /// What the pictures show of the data: the rest is on the device, and needs no room here.
     data: Dataset,
     source: Option<Dataset>,
     trainer: Trainer,
+    /// Whether its kernels were measured to be the fastest.
+    tuned: bool,
     folder: RunFolder,
     metrics: Metrics,
     /// Seconds of training before this call.
@@ -241,27 +244,39 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         context
             .say(&format!("exact     the marginal field of {} held-out points", count(options.exact_rows)));
     }
-    let trainer = match &init {
-        Some(model) => Trainer::from_model(&device, &data, source.as_ref(), options, model)?,
-        None => Trainer::new(&device, &data, source.as_ref(), options)?,
+    let network = Architecture {
+        dim: data.dim(),
+        hidden: options.hidden.clone(),
+        activation: options.activation,
+        time_frequencies: options.time_frequencies,
     };
+    let work = (Some(Task::Training), &network, options.batch);
+    let (trainer, tuned) = context.tuned(&device, options.kernels, work, |kernels| {
+        let options = TrainOptions { kernels, ..options.clone() };
+        match &init {
+            Some(model) => Trainer::from_model(&device, &data, source.as_ref(), options, model),
+            None => Trainer::new(&device, &data, source.as_ref(), options),
+        }
+    })?;
     introduce(context, &data, source.as_ref(), &trainer);
     if args.explain {
-        return explain(context, &device, &trainer);
+        return explain(context, &device, &trainer, tuned);
     }
     interrupt::check("nothing was begun")?;
     if args.overwrite {
         folder.clear()?;
     }
-    config(&device, &data, source.as_ref(), &trainer, args.log_every).save(folder.config())?;
+    let config = config(&device, &data, source.as_ref(), &trainer, args.log_every);
+    RunConfig { tuned, ..config }.save(folder.config())?;
     let exact_every = trainer.options().exact_every;
     let metrics = Metrics::new(folder.metrics(), args.log_every).with_exact(exact_every);
     Run {
         context,
         device,
-        data,
+        data: shown(data),
         source,
         trainer,
+        tuned,
         folder,
         metrics,
         before: 0.0,
@@ -275,7 +290,9 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
 
 /// A run that goes on.
 fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<()> {
-    let foreign = |name: &&String| !WITH_RESUME.contains(&name.as_str()) && name.as_str() != "adapter";
+    let foreign = |name: &&String| {
+        !WITH_RESUME.contains(&name.as_str()) && !["adapter", "cache"].contains(&name.as_str())
+    };
     if let Some(name) = context.all_typed().iter().find(foreign) {
         return Err(Usage(format!(
             "--{name} cannot be given with --resume, which goes on with the run's own settings; leave it out, or begin \
@@ -296,12 +313,16 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         )
         .into());
     }
-    let log_every = match RunConfig::load(folder.config()) {
-        Ok(config) => config.log_every,
+    let (log_every, tuned) = match RunConfig::load(folder.config()) {
+        Ok(config) => (config.log_every, config.tuned),
         // It may have been removed; everything that counts is in the checkpoint.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => args.log_every,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            (args.log_every, false)
+        }
         Err(error) => return Err(error.into()),
     };
+    // A run keeps the kernels that it began with, whatever was measured since.
+    let tuned = tuned && !context.typed("kernels");
     let moved = |error: Error| {
         anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
     };
@@ -312,7 +333,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);
     if args.explain {
-        return explain(context, &device, &trainer);
+        return explain(context, &device, &trainer, tuned);
     }
     folder.sweep()?;
     let (metrics, before) = Metrics::resume(folder.metrics(), log_every, checkpoint.step())?;
@@ -320,13 +341,15 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
     let exact = metrics.last().and_then(|row| row.exact);
     interrupt::check("the run is as it was")?;
     context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
-    config(&device, &data, source.as_ref(), &trainer, log_every).save(folder.config())?;
+    let config = config(&device, &data, source.as_ref(), &trainer, log_every);
+    RunConfig { tuned, ..config }.save(folder.config())?;
     Run {
         context,
         device,
-        data,
+        data: shown(data),
         source,
         trainer,
+        tuned,
         folder: folder.clone(),
         metrics,
         before,
@@ -336,6 +359,12 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         exact,
     }
     .go()
+}
+
+/// The part of the data that the pictures show.
+fn shown(data: Dataset) -> Dataset {
+    let rows = pictures::Portrait::rows(data.dim(), data.image().is_some());
+    if rows < data.rows() { data.spread(rows) } else { data }
 }
 
 /// The settings that the flags ask for.
@@ -421,6 +450,7 @@ fn config(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         adapter: device.describe(),
         kernels: trainer.kernels().name().to_owned(),
+        tuned: false,
         log_every,
         data: DataRecord::of(data),
         source: source.map(DataRecord::of),
@@ -454,7 +484,7 @@ fn introduce(context: &Context, data: &Dataset, source: Option<&Dataset>, traine
 }
 
 /// `--explain`.
-fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Result<()> {
+fn explain(context: &Context, device: &Device, trainer: &Trainer, tuned: bool) -> anyhow::Result<()> {
     #[derive(Serialize)]
     struct Item {
         kernel: &'static str,
@@ -467,6 +497,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         schema: u32,
         adapter: Adapter,
         kernels: &'static str,
+        tuned: bool,
         batch: usize,
         parameters: usize,
         /// Of one step.
@@ -479,6 +510,7 @@ fn explain(context: &Context, device: &Device, trainer: &Trainer) -> anyhow::Res
         schema: 1,
         adapter: Adapter::of(device),
         kernels: trainer.kernels().name(),
+        tuned,
         batch: trainer.options().batch,
         parameters: trainer.architecture().parameters(),
         flops: work.flops,
@@ -527,6 +559,8 @@ struct Summary<'a> {
     steps_per_second: Option<f64>,
     adapter: Adapter,
     kernels: &'static str,
+    /// Whether they were measured to be the fastest.
+    tuned: bool,
     data: &'a str,
     parameters: usize,
     seed: u64,
@@ -734,6 +768,7 @@ impl Run<'_> {
             steps_per_second: speed,
             adapter: Adapter::of(&self.device),
             kernels: self.trainer.kernels().name(),
+            tuned: self.tuned,
             data: self.data.name(),
             parameters: self.trainer.architecture().parameters(),
             seed: self.trainer.options().seed,

@@ -8,6 +8,7 @@ use windfield::Error;
 use windfield::measure::verify::{CHECKS, CONFIDENCE, Check, Criterion, Outcome, Verifier};
 use windfield::report::duration;
 
+use super::terminal::number;
 use super::{Adapter, Context, interrupt};
 
 /// Check the theorems of flow matching numerically on this device
@@ -140,15 +141,4 @@ fn cells(line: &Line) -> [String; 7] {
         tolerance,
         if line.passed { "pass" } else { "FAIL" }.to_owned(),
     ]
-}
-
-/// A number of five digits, or three and its power of ten.
-fn number(value: f64) -> String {
-    if value == 0.0 || (0.01..1000.0).contains(&value.abs()) {
-        let digits = format!("{value:.4}");
-        digits.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        let digits = format!("{value:.2e}");
-        digits.replacen(".00e", "e", 1)
-    }
 }

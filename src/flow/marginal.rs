@@ -39,6 +39,8 @@ const LANES: u32 = 64;
 const SCRATCH: u64 = 64 << 20;
 /// Slices of one dispatch, at most: `marginal_merge` has a loop over them.
 const MOST_SLICES: usize = 4096;
+/// Numbers of the data that are brought to the device at once.
+const PIECE: usize = 1 << 22;
 /// Sums that `marginal_merge` keeps.
 const LEVELS: usize = 3;
 /// Where b(t) is below this, the density is that of points.
@@ -353,10 +355,20 @@ impl Marginal {
                 part.iter().zip(units).map(|(&x, unit)| (f64::from(x) * unit) as f32).collect();
             marginal.kernels.padded(&values, dim)
         };
+        // In pieces, so that no second copy of the data is made on the way.
+        let piece = (PIECE / dim).max(1) * dim;
+        let upload = |part: &[f32]| -> Result<Buffer> {
+            let width = marginal.kernels.width(dim);
+            let buffer = device.buffer(4 * (part.len() / dim * width) as u64, purpose)?;
+            for (index, values) in part.chunks(piece).enumerate() {
+                device.write_at(&buffer, 4 * (index * piece / dim * width) as u64, &place(values))?;
+            }
+            Ok(buffer)
+        };
         let mut blocks: Vec<Block> = vec![];
         for (index, part) in parts.iter().enumerate() {
             let uploaded = if index < most {
-                device.upload(&place(part), purpose)
+                upload(part)
             } else {
                 Err(Error::OutOfMemory { what: String::new(), bytes: 0, flag: String::new() })
             };
@@ -680,7 +692,7 @@ impl Work {
         let pairs = habits.dispatch_flops / kernels.flops(dim);
         let queries = habits
             .particles
-            .min(count(room / largest))
+            .min(count(room / largest.max(LEVELS as u64 * moments)))
             .min(count(pairs / SLICE_ROWS as u64))
             .min(rows.next_multiple_of(TILE_QUERIES));
         let queries = (queries / TILE_QUERIES).max(1) * TILE_QUERIES;

@@ -16,10 +16,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use include_dir::{Dir, include_dir};
+use twox_hash::XxHash3_128;
 
 use crate::{Error, Result};
 
 static SHADERS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/shaders");
+
+/// A hash of all files, names included: of what all kernels of this program are made of.
+pub(super) fn fingerprint() -> u128 {
+    fn add(folder: &Dir<'_>, hasher: &mut XxHash3_128) {
+        for file in folder.files() {
+            hasher.write(file.path().to_string_lossy().as_bytes());
+            hasher.write(file.contents());
+        }
+        folder.dirs().for_each(|folder| add(folder, hasher));
+    }
+    let mut hasher = XxHash3_128::new();
+    add(&SHADERS, &mut hasher);
+    hasher.finish_128()
+}
 
 /// The value of a constant in a variant.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -104,7 +119,7 @@ impl Variant {
     #[must_use]
     pub fn text(mut self, slot: &'static str, name: &str, source: impl Into<String>) -> Self {
         let source = source.into();
-        let hash = twox_hash::XxHash3_128::oneshot(source.as_bytes()) >> 64;
+        let hash = XxHash3_128::oneshot(source.as_bytes()) >> 64;
         self.parts.insert(slot, Part::Text(format!("{name}{hash:016x}"), source));
         self
     }

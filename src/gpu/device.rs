@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use bytemuck::Pod;
 use wgpu::{BufferUsages, PollType};
 
 use super::adapter::{AdapterChoice, Adapters};
+use super::cache::Pipelines;
 use super::compose::Variant;
 use super::habits::Habits;
 use super::matrix::{self, Texture};
@@ -28,6 +30,13 @@ pub struct DeviceOptions {
     /// Keep the shader compiler's bounds checks and loop bounds. Slow; the tests use it, since kernels that are
     /// right with checks and without touch nothing beyond their buffers.
     pub checked: bool,
+    /// See no more than so many bytes of a buffer at once, where the adapter allows more: what does not fit is laid out
+    /// as on an adapter of that limit.
+    pub largest_binding: Option<u64>,
+    /// A folder in which compiled kernels are kept from one process to the next, such as
+    /// [`cache_folder`](super::cache_folder); made when there is something to keep. Only Vulkan's drivers hand them out.
+    /// Opening a device never fails for what this folder holds.
+    pub cache: Option<PathBuf>,
 }
 
 /// An open device. Clones share it.
@@ -46,6 +55,7 @@ pub(super) struct Inner {
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
+    pipelines: Option<Pipelines>,
     /// Held by the one thread that hands work over or asks how far it is: wgpu 30.0 panics when a wait that runs
     /// into its time limit meets another thread there (gfx-rs/wgpu, pull request 9958).
     turn: Mutex<()>,
@@ -82,6 +92,14 @@ pub struct Purpose<'a> {
     pub flag: &'a str,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(pipelines) = self.pipelines.as_ref().filter(|_| lock(&self.faults).lost.is_none()) {
+            pipelines.keep();
+        }
+    }
+}
+
 impl Device {
     /// Opens an adapter.
     ///
@@ -90,12 +108,17 @@ impl Device {
     pub fn open(options: &DeviceOptions) -> Result<Self> {
         let adapter = Adapters::find().choose(&options.adapter)?;
         let info = adapter.get_info();
-        let limits = adapter.limits();
+        let mut limits = adapter.limits();
+        if let Some(most) = options.largest_binding {
+            limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
+        }
+        let mut optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        optional.set(wgpu::Features::PIPELINE_CACHE, options.cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("windfield"),
-            // Where the adapter has them: nothing needs subgroups, and `Device::profile` does without timestamps.
-            required_features: adapter.features()
-                & (wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY),
+            // Where the adapter has them: nothing needs subgroups or a cache, and `Device::profile` does without
+            // timestamps.
+            required_features: adapter.features() & optional,
             // The kernels check against what the adapter really offers, not against WebGPU's defaults.
             required_limits: limits.clone(),
             experimental_features: wgpu::ExperimentalFeatures::disabled(),
@@ -117,6 +140,9 @@ impl Device {
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
             lock(&on_error).uncaptured.get_or_insert(one_line(&error.to_string()));
         }));
+        let keeps = device.features().contains(wgpu::Features::PIPELINE_CACHE);
+        let folder = options.cache.as_deref().filter(|_| keeps);
+        let pipelines = folder.and_then(|folder| Pipelines::open(&device, &info, folder));
         let habits = Habits::of(&info, device.features().contains(wgpu::Features::SUBGROUP));
         Ok(Self {
             inner: Arc::new(Inner {
@@ -127,6 +153,7 @@ impl Device {
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
+                pipelines,
                 turn: Mutex::default(),
                 memory: Arc::default(),
             }),
@@ -331,19 +358,28 @@ impl Device {
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
     pub fn write<T: Pod>(&self, buffer: &Buffer, values: &[T]) -> Result<()> {
+        self.write_at(buffer, 0, values)
+    }
+
+    /// Overwrites a part of a buffer, from byte `at`, a multiple of 4, on. The copy happens before the next submission's
+    /// work.
+    ///
+    /// # Errors
+    /// [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn write_at<T: Pod>(&self, buffer: &Buffer, at: u64, values: &[T]) -> Result<()> {
         // wgpu stages writes in memory of their own: bounded pieces keep that flat for large data sets.
         const PIECE: usize = 16 << 20;
         let bytes: &[u8] = bytemuck::cast_slice(values);
         for (index, piece) in bytes.chunks(PIECE).enumerate() {
             let whole = piece.len() / 4 * 4;
-            let at = (index * PIECE) as u64;
+            let at = at + (index * PIECE) as u64;
             self.inner.queue.write_buffer(&buffer.raw, at, &piece[..whole]);
             if whole < piece.len() {
                 let mut last = [0; 4];
                 last[..piece.len() - whole].copy_from_slice(&piece[whole..]);
                 self.inner.queue.write_buffer(&buffer.raw, at + whole as u64, &last);
             }
-            if bytes.len() > PIECE {
+            if bytes.len() >= PIECE {
                 self.submit([], &[])?;
                 self.wait(None)?;
             }
@@ -378,7 +414,7 @@ impl Device {
                 // Every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
-            cache: None,
+            cache: self.inner.pipelines.as_ref().map(|pipelines| &pipelines.raw),
         });
         if let Some(error) = pollster::block_on(scope.pop()) {
             return Err(Error::Device {

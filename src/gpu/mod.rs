@@ -1,6 +1,7 @@
 //! The device layer: adapters, buffers, kernels, submissions. It knows nothing of flows or networks.
 
 mod adapter;
+mod cache;
 mod compose;
 mod device;
 mod habits;
@@ -10,6 +11,7 @@ mod plan;
 mod profile;
 
 pub use adapter::{AdapterChoice, AdapterRecord, Adapters, INSTALL_HINT};
+pub use cache::{CacheFile, CachePurpose, CacheState, cache_folder};
 pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::{Habits, Matrices};

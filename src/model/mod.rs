@@ -5,7 +5,9 @@ mod architecture;
 mod file;
 mod kernels;
 mod network;
+mod table;
 mod tiled;
+mod tuning;
 
 pub use activation::{ACTIVATIONS, Activation};
 pub use architecture::{Architecture, Atlas, LayerWeights};
@@ -18,4 +20,6 @@ pub(crate) use network::{
     largest_rows, tangent_variant, to_u32,
 };
 pub use network::{NetworkTable, Rows};
+pub(crate) use table::Table;
 pub(crate) use tiled::TILES;
+pub use tuning::{Task, Tuned, Tuning};

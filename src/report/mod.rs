@@ -1,12 +1,13 @@
 //! What a run leaves for people to look at: its folder, its history, its pictures, its progress in numbers.
 //!
-//! Nothing here prints. [`RunFolder`] and [`Metrics`] write files; [`pictures`] asks a trained model for what
+//! Nothing here prints. [`RunFolder`], [`Metrics`] and [`evaluation`] write files; [`pictures`] asks a trained model for what
 //! [`plot`] draws; [`Smoothed`] and [`Rate`] turn a stream of losses into what a progress bar shows.
 
+pub mod evaluation;
 pub mod pictures;
 pub mod plot;
 mod progress;
 mod run;
 
-pub use progress::{Rate, Smoothed, approximately, count, counted, duration};
+pub use progress::{Rate, Smoothed, approximately, bytes, count, counted, duration};
 pub use run::{CONFIG_FORMAT, DataRecord, Metrics, Row, RunConfig, RunFolder};

@@ -189,6 +189,12 @@ pub struct Portrait<'a> {
 }
 
 impl<'a> Portrait<'a> {
+    /// Rows of the data that are shown, at most: [`Dataset::spread`] leaves as many, and the pictures are the same.
+    #[must_use]
+    pub fn rows(dim: usize, images: bool) -> usize {
+        if images { IMAGES } else { SAMPLES.min(VALUES / dim).max(IMAGES) }
+    }
+
     /// Draws samples for as long as `patience` lasts, and paths where there are two dimensions. `go_on` is asked
     /// between chunks, with the samples drawn and those wanted; if it says no, there is no portrait.
     ///
@@ -204,7 +210,7 @@ impl<'a> Portrait<'a> {
     ) -> Result<Option<Self>> {
         let begun = Instant::now();
         let dim = model.architecture.dim;
-        let most = if model.image.is_some() { IMAGES } else { SAMPLES.min(VALUES / dim).max(IMAGES) };
+        let most = Self::rows(dim, model.image.is_some());
         // Twenty steps of the midpoint method are as good as fifty to the eye.
         let options = SampleOptions { seed: model.seed, steps: 20, ..SampleOptions::default() };
         let mut sampler = Sampler::new(device, model, source, options.clone())?;
@@ -309,7 +315,8 @@ impl<'a> Portrait<'a> {
             trajectories: &self.paths[..floats.min(self.paths.len())],
             steps: PATH_STEPS as usize,
             t: (0.0, 1.0),
-            limits: Some(self.limits()),
+            // That of all ends, and not of the data: no path is cut where it begins.
+            limits: None,
             title: "Trajectories",
         };
         trajectories_2d(&plot, &Theme::default()).map(Some)

@@ -129,9 +129,41 @@ pub fn approximately(number: f64) -> String {
     format!("{number:.decimals$}")
 }
 
+/// Bytes in binary units: whole numbers as they are, others with three digits.
+#[must_use]
+pub fn bytes(number: u64) -> String {
+    let units = [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)]
+        .map(|(name, shift)| (name, 1u64 << shift));
+    // A little less than one of a unit would be rounded to one.
+    let large = |(_, size): &(&str, u64)| number as f64 / *size as f64 >= 0.9995;
+    let Some((name, size)) = units.into_iter().find(large) else { return format!("{} bytes", count(number)) };
+    if number.is_multiple_of(size) {
+        return format!("{} {name}", count(number / size));
+    }
+    format!("{} {name}", approximately(number as f64 / size as f64))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_in_the_largest_unit() {
+        for (number, text) in [
+            (0, "0 bytes"),
+            (1000, "1 000 bytes"),
+            (1024, "1 KiB"),
+            (1536, "1.50 KiB"),
+            (32 << 10, "32 KiB"),
+            (128 << 20, "128 MiB"),
+            ((1 << 20) - 1, "1.00 MiB"),
+            ((1 << 31) - 1, "2.00 GiB"),
+            (1023 << 20, "1 023 MiB"),
+            (u64::MAX, "16.0 EiB"),
+        ] {
+            assert_eq!(bytes(number), text);
+        }
+    }
 
     #[test]
     fn the_average_of_equal_values_is_the_value() {

@@ -166,6 +166,9 @@ pub struct RunConfig {
     /// The kernels at work, as [`Trainer::kernels`](crate::train::Trainer::kernels) tells.
     #[serde(default)]
     pub kernels: String,
+    /// Whether `auto` found them in a [`Tuning`](crate::model::Tuning). The options name them then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tuned: bool,
     /// Every so many steps there is a row of metrics.
     pub log_every: u64,
     /// The data.
@@ -602,6 +605,7 @@ mod tests {
         let data = Dataset::open("moons:10").unwrap();
         let config = RunConfig {
             kernels: "buffers".into(),
+            tuned: false,
             format: CONFIG_FORMAT,
             version: "0".into(),
             adapter: "none".into(),

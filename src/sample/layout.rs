@@ -90,8 +90,10 @@ pub struct Noise {
     pub source_rows: u32,
     /// The standard deviation of the noise.
     pub deviation: f32,
-    /// Zero.
-    pub padding: [u32; 2],
+    /// The first row of the source that is at hand.
+    pub block_first: u32,
+    /// How many are.
+    pub block_rows: u32,
 }
 
 /// `Stage` of shaders/shared/stage.wgsl.

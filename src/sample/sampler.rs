@@ -11,7 +11,9 @@ use super::timetable::Timetable;
 use crate::data::Dataset;
 use crate::flow::{Diffusion, Divergence, Evaluation, Grid, Method, Path, Quantity, SOLVERS, Solver};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Variant};
-use crate::model::{Architecture, Kernels, Layout, Model, Parameters, TILE_ROWS, largest_rows, to_u32};
+use crate::model::{
+    Architecture, Kernels, Layout, Model, Parameters, TILE_ROWS, Table, largest_rows, to_u32,
+};
 use crate::{Error, Result};
 
 const LANES: u32 = 64;
@@ -235,7 +237,7 @@ pub struct Sampler {
     /// Particles of a chunk.
     rows: usize,
     points: Buffer,
-    source: Option<(Buffer, usize)>,
+    source: Option<Table>,
     engine: Engine,
     /// The times at which the engine gives states, where it has to be told beforehand.
     outputs: Vec<f32>,
@@ -349,12 +351,7 @@ impl Sampler {
         let engine = Engine::new(&particles, tiles)?;
         let source = source
             .map(|source| {
-                let mut values = source.values().to_vec();
-                if let Some(standardization) = &model.standardization {
-                    standardization.apply(&mut values);
-                }
-                let purpose = Purpose { what: "the source data set", flag: "the rows of --source" };
-                device.upload(&values, purpose).map(|buffer| (buffer, source.rows()))
+                Table::upload(device, source, model.standardization.as_ref(), "the rows of --source")
             })
             .transpose()?;
         Ok(Self {
@@ -672,19 +669,24 @@ impl Sampler {
     }
 
     fn draw(&mut self, (seed, first_row): ([u32; 2], u32), rows: usize) -> Result<()> {
-        let source_rows = to_u32(self.source.as_ref().map_or(0, |source| source.1));
+        let source_rows = to_u32(self.source.as_ref().map_or(0, |source| source.rows));
         let deviation = self.source_std();
         let constants =
             Noise { seed, first_row, rows: to_u32(rows), source_rows, deviation, ..Noise::zeroed() };
-        let uniform = self.device.uniform(&constants)?;
-        let mut bindings = vec![Binding::whole(0, &uniform), Binding::whole(1, &self.points)];
-        if let Some((source, _)) = &self.source {
-            bindings.push(Binding::whole(2, source));
-        }
         let variant = noise_variant(self.load.dim, self.load.extra, self.source.is_some());
         let groups = self.device.groups((rows * self.load.quads()) as u64, LANES);
-        let dispatch = self.device.dispatch(&variant, &bindings, groups)?;
-        self.device.submit([&dispatch], &[])?;
+        let draw = |constants: &Noise, source: Option<&Buffer>| -> Result<()> {
+            let uniform = self.device.uniform(constants)?;
+            let mut bindings = vec![Binding::whole(0, &uniform), Binding::whole(1, &self.points)];
+            bindings.extend(source.map(|source| Binding::whole(2, source)));
+            self.device.submit([&self.device.dispatch(&variant, &bindings, groups)?], &[])?;
+            Ok(())
+        };
+        let Some(source) = &self.source else { return draw(&constants, None) };
+        for (block, first, rows) in source.blocks() {
+            let here = Noise { block_first: to_u32(first), block_rows: to_u32(rows), ..constants };
+            draw(&here, Some(block))?;
+        }
         Ok(())
     }
 

@@ -1,21 +1,20 @@
 //! The data on the device, and the kernel that draws batches from it.
 
-use super::coupling::Coupler;
 use super::layout::{Chunk, State};
+use super::wave::{Gather, Waves};
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant, Work};
-use crate::model::{Architecture, PAD};
+use crate::model::{Architecture, PAD, Table};
 use crate::{Error, Result};
 
 const LANES: u32 = 64;
 
-/// The data set, and the one that replaces the Gaussian if there is one, in the network's coordinates on the device.
+/// The data set, and the one that replaces the Gaussian if there is one.
 #[derive(Debug)]
 pub(crate) struct DeviceData {
-    pub data: Buffer,
-    pub data_rows: usize,
-    pub source: Option<(Buffer, usize)>,
+    pub data: Table,
+    pub source: Option<Table>,
 }
 
 impl DeviceData {
@@ -37,25 +36,29 @@ impl DeviceData {
                 "both ends of a flow have the same dimension",
             ));
         }
-        let rows = |set: &Dataset, flag: &str| -> Result<Buffer> {
-            let purpose = Purpose { what: "the data set", flag };
-            device.fits(4 * set.values().len() as u64, purpose)?;
-            match standardization {
-                Some(standardization) => {
-                    let mut values = set.values().to_vec();
-                    standardization.apply(&mut values);
-                    device.upload(&values, purpose)
-                }
-                None => device.upload(set.values(), purpose),
-            }
-        };
+        let table = |set: &Dataset, flag: &str| Table::upload(device, set, standardization, flag);
         Ok(Self {
-            data: rows(data, "the rows of --data")?,
-            data_rows: data.rows(),
-            source: source
-                .map(|set| rows(set, "the rows of --source").map(|buffer| (buffer, set.rows())))
-                .transpose()?,
+            data: table(data, "the rows of --data")?,
+            source: source.map(|set| table(set, "the rows of --source")).transpose()?,
         })
+    }
+
+    /// Both data sets.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        std::iter::once(&self.data).chain(&self.source)
+    }
+
+    /// What stands for the data and the source in a kernel that draws from them: the rows that were gathered, or all.
+    pub fn rows<'a>(&'a self, gather: Option<&'a Gather>) -> (&'a Buffer, Option<&'a Buffer>) {
+        match gather {
+            Some(gather) => (&gather.data, gather.source.as_ref()),
+            None => (&self.data.blocks[0], self.source.as_ref().map(|table| &table.blocks[0])),
+        }
+    }
+
+    /// Whether a kernel can see all of it: nothing has to be gathered.
+    pub fn is_whole(&self) -> bool {
+        self.tables().all(|table| table.blocks.len() == 1)
     }
 
     pub fn chunk(&self, seed: u64, batch: usize, first_row: usize, rows: usize) -> Chunk {
@@ -66,25 +69,34 @@ impl DeviceData {
             seed,
             first_row: word(first_row),
             rows: word(rows),
-            data_rows: word(self.data_rows),
-            source_rows: word(self.source.as_ref().map_or(0, |source| source.1)),
+            data_rows: word(self.data.rows),
+            source_rows: word(self.source.as_ref().map_or(0, |source| source.rows)),
             batch: word(batch),
             first_partial: word(first_row.div_ceil(super::trainer::LOSS_LANES as usize)),
         }
     }
 }
 
+/// Which pairs the kernels that draw a batch make of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pairs {
+    /// x0 is that of another row.
+    pub coupled: bool,
+    /// x0 is a row of a source.
+    pub source: bool,
+    /// The rows were gathered for a wave of steps.
+    pub gathered: bool,
+}
+
 /// The variant of `draw` for a network and a path.
-#[allow(clippy::fn_params_excessive_bools, reason = "the variants of the kernel")]
 pub(crate) fn draw_variant(
     architecture: &Architecture,
     path: &Path,
-    coupled: bool,
-    source: bool,
+    pairs: Pairs,
     textures: bool,
     export: bool,
 ) -> Variant {
-    pair_variant("draw", architecture, path, coupled, source)
+    pair_variant("draw", architecture, path, pairs)
         .with("LANES", LANES)
         .flag("TEXTURES", textures)
         .flag("EXPORT", export)
@@ -95,8 +107,7 @@ pub(crate) fn pair_variant(
     kernel: &'static str,
     architecture: &Architecture,
     path: &Path,
-    coupled: bool,
-    source: bool,
+    pairs: Pairs,
 ) -> Variant {
     let word = crate::model::to_u32;
     let noisy = path.noise() > 0.0;
@@ -108,8 +119,9 @@ pub(crate) fn pair_variant(
         .with("FREQUENCIES", word(architecture.time_frequencies))
         .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))
         .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
-        .flag("COUPLED", coupled)
-        .flag("SOURCE", source)
+        .flag("COUPLED", pairs.coupled)
+        .flag("SOURCE", pairs.source)
+        .flag("GATHERED", pairs.gathered)
 }
 
 /// Where a drawn batch goes.
@@ -123,19 +135,30 @@ pub(crate) struct DrawTargets<'a> {
 /// Where a batch comes from.
 pub(crate) struct DrawSources<'a> {
     pub data: &'a DeviceData,
-    pub coupler: Option<&'a Coupler>,
+    pub waves: &'a Waves,
 }
 
 impl<'a> DrawSources<'a> {
+    /// What its pairs are.
+    pub fn pairs(&self) -> Pairs {
+        Pairs {
+            coupled: self.waves.coupler().is_some(),
+            source: self.data.source.is_some(),
+            gathered: self.waves.gather().is_some(),
+        }
+    }
+
     /// What shaders/shared/pair.wgsl reads, at the places that all kernels with it have.
     pub fn bindings(&self, chunk: &'a Buffer, state: &'a Buffer) -> Vec<Binding<'a>> {
-        let mut bindings =
-            vec![Binding::whole(0, chunk), Binding::whole(1, state), Binding::whole(2, &self.data.data)];
-        if let Some((source, _)) = &self.data.source {
+        let (data, source) = self.data.rows(self.waves.gather());
+        let mut bindings = vec![Binding::whole(0, chunk), Binding::whole(1, state), Binding::whole(2, data)];
+        if let Some(source) = source {
             bindings.push(Binding::whole(5, source));
         }
-        if let Some(coupler) = self.coupler {
-            bindings.push(Binding::whole(8, &coupler.wave));
+        if let Some(wave) = self.waves.wave() {
+            bindings.push(Binding::whole(8, wave));
+        }
+        if let Some(coupler) = self.waves.coupler() {
             bindings.push(Binding::whole(9, coupler.partners()));
         }
         bindings
@@ -153,8 +176,8 @@ pub(crate) fn draw(
     targets: &DrawTargets<'_>,
 ) -> Result<Dispatch> {
     let textures = matches!(targets.features, Matrix::Texture(_));
-    let (source, coupled) = (from.data.source.is_some(), from.coupler.is_some());
-    let variant = draw_variant(architecture, path, coupled, source, textures, targets.export.is_some());
+    let pairs = from.pairs();
+    let variant = draw_variant(architecture, path, pairs, textures, targets.export.is_some());
     let mut bindings = from.bindings(chunk.0, state);
     bindings.push(Binding::matrix(3, targets.features));
     bindings.push(Binding::whole(4, targets.velocity));
@@ -168,8 +191,8 @@ pub(crate) fn draw(
     // Of a coordinate: its normal by Box and Muller's formula, and the two sums of the path.
     let normals = if path.noise() > 0.0 { 2 } else { 1 };
     let flops = rows * (16 * normals * dim + 2 * architecture.time_frequencies);
-    let ends = if source { 2 } else { 1 } + if targets.export.is_some() { 2 } else { 0 };
-    let numbers = rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(coupled));
+    let ends = if pairs.source { 2 } else { 1 } + if targets.export.is_some() { 2 } else { 0 };
+    let numbers = rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(pairs.coupled));
     Ok(device.dispatch(&variant, &bindings, groups)?.with_work(Work::new(flops, numbers)))
 }
 
@@ -258,12 +281,10 @@ impl Batch {
         let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
         let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
-        let mut coupler = Coupler::new(device, options.coupling, &device_data, dim, options.seed, batch, 1)?;
-        if let Some(coupler) = &mut coupler {
-            let step = u64::from(options.step);
-            coupler.cover(step, step + 1)?;
-        }
-        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
+        let mut waves = Waves::new(device, options.coupling, &device_data, dim, (options.seed, batch), 1)?;
+        let step = u64::from(options.step);
+        waves.cover(step, step + 1)?;
+        let from = DrawSources { data: &device_data, waves: &waves };
         let reserve = |floats: usize| device.buffer(4 * (chunk_rows * floats) as u64, purpose);
         let features = reserve(width_in)?;
         let as_matrix = Matrix::Buffer(features.clone());

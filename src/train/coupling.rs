@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::batch::DeviceData;
 use super::layout::Wave;
+use super::wave::Gather;
 use crate::Result;
 use crate::flow::{Assigner, Coupling};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
@@ -18,8 +19,12 @@ const ROOM: usize = 1 << 24;
 const SUBMISSIONS: u64 = 3;
 
 /// The variant of `endpoints`.
-pub(crate) fn endpoints_variant(dim: usize, source: bool) -> Variant {
-    Variant::new("endpoints").with("DIM", to_u32(dim)).with("LANES", LANES).flag("SOURCE", source)
+pub(crate) fn endpoints_variant(dim: usize, source: bool, gathered: bool) -> Variant {
+    Variant::new("endpoints")
+        .with("DIM", to_u32(dim))
+        .with("LANES", LANES)
+        .flag("SOURCE", source)
+        .flag("GATHERED", gathered)
 }
 
 /// What rearranges the pairs of steps to come.
@@ -28,6 +33,8 @@ pub(crate) struct Coupler {
     device: Device,
     assigner: Assigner,
     endpoints: Dispatch,
+    /// The rows of the data, where a kernel cannot see all of them.
+    pub gather: Option<Gather>,
     /// What `draw` is told.
     pub wave: Buffer,
     batch: usize,
@@ -57,24 +64,27 @@ impl Coupler {
         let assigner = Assigner::new(device, points, dim, most, flag)?;
         let chunk = device.uniform(&data.chunk(seed, batch, 0, batch))?;
         let wave = device.uniform(&Wave::default())?;
+        let gather = Gather::new(device, data, dim, (seed, batch), steps * assigner.problems, &wave)?;
+        let (rows, source) = data.rows(gather.as_ref());
         let mut bindings = vec![
             Binding::whole(0, &chunk),
             Binding::whole(1, &wave),
-            Binding::whole(2, &data.data),
+            Binding::whole(2, rows),
             Binding::whole(3, &assigner.x0),
             Binding::whole(4, &assigner.x1),
         ];
-        if let Some((source, _)) = &data.source {
+        if let Some(source) = source {
             bindings.push(Binding::whole(5, source));
         }
-        let endpoints =
-            device.dispatch(&endpoints_variant(dim, data.source.is_some()), &bindings, [1, 1, 1])?;
+        let variant = endpoints_variant(dim, source.is_some(), gather.is_some());
+        let endpoints = device.dispatch(&variant, &bindings, [1, 1, 1])?;
         let problems = assigner.problems.min(if device.habits().software { 4 } else { 128 });
         let steps = steps as u64;
         Ok(Some(Self {
             device: device.clone(),
             assigner,
             endpoints,
+            gather,
             wave,
             batch,
             steps,
@@ -112,6 +122,9 @@ impl Coupler {
         };
         // Until the device is through with it, the steps before this wave read the old one.
         self.device.write(&self.wave, &[wave])?;
+        if let Some(gather) = &self.gather {
+            gather.fill(rows)?;
+        }
         let items = rows as u64 * self.assigner.dim().div_ceil(4) as u64;
         self.device.submit([&self.endpoints.clone().with_groups(self.device.groups(items, LANES))], &[])?;
         self.device.wait(None)?;

@@ -9,6 +9,7 @@ use super::batch::{DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::{Chunk, State};
 use super::options::TrainOptions;
 use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
+use super::wave::Waves;
 use crate::data::{Dataset, Standardization};
 use crate::flow::{Coupling, Marginal};
 use crate::gpu::{
@@ -101,7 +102,9 @@ impl Exact {
         };
         let path = &options.path;
         // The marginal field is that of independent pairs: `defined`.
-        let from = DrawSources { data: on_device, coupler: None };
+        let mut waves = Waves::new(device, Coupling::Independent, on_device, dim, (options.seed, rows), 1)?;
+        waves.cover(HELD_OUT.into(), u64::from(HELD_OUT) + 1)?;
+        let from = DrawSources { data: on_device, waves: &waves };
         device.submit([&draw(device, architecture, path, &from, (&chunk, rows), &state, &targets)?], &[])?;
         let read = |buffer: &Buffer, width: usize| -> Result<Vec<f32>> {
             let values: Vec<f32> = device.read(buffer, 0..4 * (rows * width) as u64)?;

@@ -1,6 +1,6 @@
 //! The gradient of a step in one dispatch, for narrow networks.
 
-use super::batch::{DrawSources, pair_variant};
+use super::batch::{DrawSources, Pairs, pair_variant};
 use crate::flow::Path;
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
 use crate::model::{Architecture, Layout, NetworkTable, PAD, Parameters, to_u32};
@@ -78,13 +78,12 @@ pub(crate) fn fused_gradient_variant(
     architecture: &Architecture,
     path: &Path,
     tile: Tile,
-    coupled: bool,
-    source: bool,
+    pairs: Pairs,
     textures: bool,
 ) -> Variant {
     let columns = 4 * (tile.lanes * tile.quads) as usize;
     let whole = architecture.hidden.iter().all(|width| width.next_multiple_of(PAD) == columns);
-    pair_variant("fused_gradient", architecture, path, coupled, source)
+    pair_variant("fused_gradient", architecture, path, pairs)
         .with("HIDDEN", to_u32(architecture.hidden.len()))
         .with("LANES", tile.lanes)
         .with("QUADS", tile.quads)
@@ -129,8 +128,7 @@ impl FusedGradient {
         let chunk = device.uniform(&from.data.chunk(seed, batch, 0, batch))?;
         let sums = device.buffer(4 * slices as u64, Purpose { what: "the loss", flag: "--batch" })?;
         let textures = parameters.weights.is_some();
-        let (coupled, source) = (from.coupler.is_some(), from.data.source.is_some());
-        let variant = fused_gradient_variant(architecture, path, tile, coupled, source, textures);
+        let variant = fused_gradient_variant(architecture, path, tile, from.pairs(), textures);
         let mut bindings = from.bindings(&chunk, state);
         bindings.push(Binding::whole(3, &network));
         bindings.push(Binding::whole(4, &parameters.buffer));

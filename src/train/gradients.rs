@@ -4,6 +4,7 @@
 use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::State;
 use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
+use super::wave::Waves;
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Work, widened};
@@ -142,7 +143,8 @@ impl Gradients {
         let targets =
             device.buffer(4 * (batch.next_multiple_of(TILE_ROWS as usize) * out) as u64, purpose)?;
         let state = device.upload(&[State::default()], purpose)?;
-        let from = DrawSources { data: &on_device, coupler: None };
+        let waves = Waves::None;
+        let from = DrawSources { data: &on_device, waves: &waves };
         let pass = Pass::new(device, architecture, path, (seed, batch), &from, &network)?;
         let plan = |targets: Option<&Buffer>| -> Result<Vec<Dispatch>> {
             let gradient = Some((&optimiser.gradient, optimiser.slices));

@@ -37,6 +37,20 @@ pub struct Wave {
     pub padding: u32,
 }
 
+/// `Block` of shaders/gather.wgsl: a part of a data set that lies on the device in several.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub struct Block {
+    /// In the data set.
+    pub first_row: u32,
+    /// Its rows.
+    pub rows: u32,
+    /// Zero.
+    pub padding0: u32,
+    /// Zero.
+    pub padding1: u32,
+}
+
 /// `State` of shaders/shared/state.wgsl: what the device remembers between steps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
 #[repr(C)]

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
-use super::coupling::Coupler;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
+use super::wave::Waves;
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
@@ -64,7 +64,7 @@ pub struct Trainer {
     buffers: Buffers,
     plan: Vec<Dispatch>,
     kernels: Kernels,
-    coupler: Option<Coupler>,
+    waves: Waves,
     /// Steps handed over.
     step: u64,
     pace: Pace,
@@ -239,7 +239,7 @@ impl Trainer {
             data,
             source,
             options,
-            &Start { packed: &packed, checkpoint: None, frozen: false },
+            &Start { packed: &packed, checkpoint: None, standardization: None, frozen: false },
         )
     }
 
@@ -261,7 +261,12 @@ impl Trainer {
             data,
             source,
             options,
-            &Start { packed: &checkpoint.parameters, checkpoint: Some(checkpoint), frozen: false },
+            &Start {
+                packed: &checkpoint.parameters,
+                checkpoint: Some(checkpoint),
+                standardization: checkpoint.facts.standardization.as_ref(),
+                frozen: false,
+            },
         )
     }
 
@@ -285,9 +290,10 @@ impl Trainer {
         let device = &options.kernels.lay_out(device, &layout)?;
         let tile = if start.frozen { None } else { fused_tile(device, &architecture, &layout, &options)? };
         let kernels = if tile.is_some() { Kernels::Fused } else { Kernels::of_layers(device, &layout) };
-        let standardization = match start.checkpoint {
-            Some(checkpoint) => checkpoint.facts.standardization.clone(),
-            None => options.standardize.then(|| data.standardization()),
+        let standardization = match (start.standardization, start.checkpoint) {
+            (Some(known), _) => Some(known.clone()),
+            (None, Some(_)) => None,
+            (None, None) => options.standardize.then(|| data.standardization()),
         };
         let facts = DataFacts {
             data: data.name().to_owned(),
@@ -328,9 +334,9 @@ impl Trainer {
         }
         let most = usize::try_from(options.steps - step).unwrap_or(usize::MAX);
         let (seed, batch) = (options.seed, options.batch);
-        let coupler =
-            Coupler::new(device, options.coupling, &device_data, architecture.dim, seed, batch, most)?;
-        let from = DrawSources { data: &device_data, coupler: coupler.as_ref() };
+        let waves =
+            Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
+        let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
@@ -355,7 +361,7 @@ impl Trainer {
             buffers,
             plan,
             kernels,
-            coupler,
+            waves,
             step,
             pace,
             landings,
@@ -499,13 +505,12 @@ impl Trainer {
 
     /// Steps up to the one whose pairs are not known yet.
     fn until_uncovered(&mut self) -> Result<u64> {
-        let Some(coupler) = &mut self.coupler else { return Ok(u64::MAX) };
-        if coupler.covers(self.step) {
-            return Ok(coupler.cover(self.step, self.options.steps)? - self.step);
+        let known = self.waves.covers(self.step);
+        let end = self.waves.cover(self.step, self.options.steps)?;
+        if !known {
+            // The next steps began no earlier.
+            self.pace.last_done = Some(Instant::now());
         }
-        let end = coupler.cover(self.step, self.options.steps)?;
-        // The next steps began no earlier.
-        self.pace.last_done = Some(Instant::now());
         Ok(end - self.step)
     }
 
@@ -612,6 +617,8 @@ pub(crate) fn non_finite(what: &'static str, step: u64) -> Error {
 struct Start<'a> {
     packed: &'a Vec<f32>,
     checkpoint: Option<&'a Checkpoint>,
+    /// The one that is known beforehand; otherwise it is that of the data, if the options want one.
+    standardization: Option<&'a Standardization>,
     /// The loss alone: nothing is learned.
     frozen: bool,
 }
@@ -641,21 +648,9 @@ pub fn mean_loss(
         standardize: false,
         ..TrainOptions::default()
     };
-    let standardized = model.standardization.as_ref().map(|standardization| {
-        let apply = |set: &Dataset| {
-            let mut values = set.values().to_vec();
-            standardization.apply(&mut values);
-            Dataset::from_rows(set.name(), values, set.dim())
-        };
-        Ok::<_, Error>((apply(data)?, source.map(apply).transpose()?))
-    });
-    let standardized = standardized.transpose()?;
-    let (data, source) = match &standardized {
-        Some((data, source)) => (data, source.as_ref()),
-        None => (data, source),
-    };
     let packed = model.packed();
-    let start = Start { packed: &packed, checkpoint: None, frozen: true };
+    let standardization = model.standardization.as_ref();
+    let start = Start { packed: &packed, checkpoint: None, standardization, frozen: true };
     let mut trainer = Trainer::build(device, data, source, options, &start)?;
     let mut losses: Vec<f64> = Vec::new();
     trainer.run(|progress| {

@@ -51,6 +51,11 @@ impl Launch {
         Self { variant, uniforms: vec![], storage: vec![], textures: vec![], repeats: 1 }
     }
 
+    /// What is launched.
+    pub fn variant(&self) -> &Variant {
+        &self.variant
+    }
+
     /// `var<uniform>` at a binding.
     pub fn uniform<T: Pod>(mut self, slot: u32, value: &T) -> Self {
         let value = *value;

@@ -36,6 +36,15 @@ pub fn checked_device() -> &'static Device {
     DEVICE.get_or_init(|| open(true))
 }
 
+/// The same as if the adapter let a kernel see no more than 256 KiB of a buffer.
+pub fn cramped_device() -> &'static Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| {
+        let options = DeviceOptions { largest_binding: Some(256 << 10), ..DeviceOptions::default() };
+        Device::open(&options).unwrap_or_else(|error| panic!("these tests need a device: {error}"))
+    })
+}
+
 /// As the reference computes.
 pub fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()

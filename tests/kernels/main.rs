@@ -23,6 +23,7 @@ mod assignment;
 mod draw;
 mod fused;
 mod fused_gradient;
+mod gather;
 mod integrator;
 mod linear;
 mod loss;

@@ -104,6 +104,7 @@ fn noise_is_the_twins() {
                     rows,
                     source_rows: 23,
                     deviation: std,
+                    block_rows: 23,
                     ..Noise::zeroed()
                 };
                 let variant = Variant::new("noise")
@@ -121,6 +122,22 @@ fn noise_is_the_twins() {
                 // Once in a line, and once folded into two dimensions with groups to spare.
                 let points = launch.run(&mut report, [groups, 1, 1]);
                 let folded = launch.run(&mut report, [groups.div_ceil(3), 4, 1]);
+                // The source in two blocks, one after the other.
+                if from_source {
+                    let mut blocks = vec![0.0f32; rows * state];
+                    for (first, here) in [(0, 9), (9, 14)] {
+                        let constants =
+                            Noise { block_first: word(first), block_rows: word(here), ..constants };
+                        let variant = launch.variant().clone();
+                        let block = Launch::new(variant)
+                            .uniform(0, &constants)
+                            .output(1, &blocks)
+                            .input(2, &source[first * dim..][..here * dim])
+                            .run(&mut report, [groups, 1, 1]);
+                        blocks = block.get(1);
+                    }
+                    report.same_bits(&format!("{rows} rows in blocks"), &blocks, &points.get(1));
+                }
                 let name = format!(
                     "{} rows {first_row}..+{rows} of dimension {dim} + {extra}",
                     if from_source { "source" } else { "noise" }

@@ -10,7 +10,7 @@ use windfield::measure::evaluate::Part;
 use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
 use windfield::sample::{Noise, Particle, Stage, Tableau};
-use windfield::train::{Chunk, Record, ScheduleConstants, State, Wave};
+use windfield::train::{Block, Chunk, Record, ScheduleConstants, State, Wave};
 
 use crate::common::Report;
 
@@ -104,6 +104,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         ),
         (Variant::new("step"), "Record", members!(Record { loss, learning_rate, gradient_norm, halted })),
         (Variant::new("endpoints"), "Wave", members!(Wave { first_step, steps, rows, padding })),
+        (Variant::new("gather"), "Block", members!(Block { first_row, rows, padding0, padding1 })),
         (
             Variant::new("assignment"),
             "Problem",
@@ -141,7 +142,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("noise"),
             "Noise",
-            members!(Noise { seed, first_row, rows, source_rows, deviation, padding }),
+            members!(Noise { seed, first_row, rows, source_rows, deviation, block_first, block_rows }),
         ),
         (
             Variant::new("stage"),

@@ -26,6 +26,7 @@ pub mod assignment;
 pub mod conversions;
 pub mod divergence;
 pub mod draw;
+pub mod gather;
 #[rustfmt::skip]
 pub mod golden;
 pub mod gradient_norm;

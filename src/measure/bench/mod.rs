@@ -31,6 +31,7 @@ mod scaling;
 mod shape;
 mod spread;
 mod throughput;
+mod tune;
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -50,6 +51,7 @@ pub use scaling::{SIZES, Scaling, ScalingPoint, Size};
 pub use shape::Shape;
 pub use spread::Spread;
 pub use throughput::{Coupling, Likelihood, Sampling, Training};
+pub use tune::Trial;
 
 /// The version of [`Report`].
 pub const SCHEMA: u32 = 1;
@@ -90,6 +92,9 @@ pub struct Report {
     /// From the start of a process to its first step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<StartTimes>,
+    /// Which kernels are the fastest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tuning: Vec<Trial>,
     /// Of this very process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<MemoryUse>,
@@ -113,6 +118,7 @@ impl Default for Report {
             kernels: vec![],
             scaling: vec![],
             start: None,
+            tuning: vec![],
             memory: None,
             refused: vec![],
         }
@@ -133,7 +139,8 @@ impl Report {
 pub struct StartTimes {
     /// The network and the batch.
     pub shape: Shape,
-    /// With the driver's cache of shaders switched off, as far as a variable does that: Mesa's and NVIDIA's.
+    /// Without a cache of compiled kernels: this program's, and the driver's as far as a variable does that, which is
+    /// Mesa's and NVIDIA's.
     pub cold_s: Spread,
     /// With all caches as they are after an earlier start.
     pub warm_s: Spread,

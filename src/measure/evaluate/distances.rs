@@ -104,7 +104,9 @@ pub fn sliced_wasserstein2(a: &[f32], b: &[f32], dim: usize, projections: usize,
         let mut direction: Vec<f64> = (0..dim).map(|_| stream.normal()).collect();
         let length = direction.iter().map(|d| d * d).sum::<f64>().sqrt();
         // Of length 0 with a chance of none.
-        direction.iter_mut().for_each(|d| *d /= length.max(f64::MIN_POSITIVE));
+        for d in &mut direction {
+            *d /= length.max(f64::MIN_POSITIVE);
+        }
         let (a, b) = (project(a, &direction), project(b, &direction));
         sum += a.iter().zip(&b).map(|(a, b)| (a - b).powi(2)).sum::<f64>() / n as f64;
     }

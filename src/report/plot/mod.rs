@@ -21,6 +21,7 @@
 mod axis;
 mod canvas;
 mod colour;
+mod curves;
 mod density;
 mod field;
 mod font;
@@ -41,6 +42,7 @@ use image::{ExtendedColorType, ImageEncoder, RgbImage, codecs::png};
 pub use axis::{Format, Scale, Spread, Ticks, short, thousands};
 pub use canvas::{Align, Canvas, LineStyle, Rect, TextStyle};
 pub use colour::{Colormap, Rgb};
+pub use curves::{Curve, CurvePanel, curves};
 pub use density::{Histogram2d, Limits, finite_points, robust_range};
 pub use field::{FieldPanel, FieldPlot, FieldStyle, field_2d};
 pub use font::Weight;
