@@ -24,5 +24,6 @@ pages! {
     paths: "5-paths.md";
     straight: "6-straight.md";
     conversions: "7-conversions.md";
+    lab: "10-lab.md";
     conventions: "conventions.md";
 }

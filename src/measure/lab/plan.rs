@@ -254,7 +254,7 @@ impl Plan {
         }
         let ot_batch = self.couplings.iter().find_map(|coupling| match coupling {
             Coupling::MinibatchOt { ot_batch } => Some(*ot_batch),
-            Coupling::Independent => None,
+            _ => None,
         });
         Ok(serde_json::json!({
             "format": FORMAT,
