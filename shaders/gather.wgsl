@@ -6,7 +6,7 @@
 // One invocation makes SPAN columns of one row of the wave, if the row picked lies in the block, and nothing otherwise:
 // so that a row is picked once for many columns, and many lanes share a wide one.
 //
-// Variants: SOURCE  the rows of a source data set, which stand for x0
+// Variants: SOURCE  the rows of a source data set, which stand for x0; where they are paired with x1's, without it
 
 //#include "shared/philox.wgsl"
 //#include "shared/chunk.wgsl"

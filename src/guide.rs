@@ -24,6 +24,7 @@ pages! {
     paths: "5-paths.md";
     straight: "6-straight.md";
     conversions: "7-conversions.md";
+    couplings: "8-couplings.md";
     lab: "10-lab.md";
     conventions: "conventions.md";
 }

@@ -11,6 +11,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 use crate::flow::{
     Divergence, Path, ProbeDistribution, SOLVERS, Solver, assignment_variants, marginal_variants,
+    sinkhorn_variants,
 };
 use crate::gpu::{Habits, Matrices, Variant};
 use crate::measure::bench::peak_variants;
@@ -69,6 +70,7 @@ pub fn catalogue() -> Vec<Variant> {
             if matches!(dim, 2 | 64) {
                 for points in [17, 512] {
                     assignment_variants(&habits, points, dim).into_iter().for_each(&mut add);
+                    sinkhorn_variants(&habits, points, dim).into_iter().for_each(&mut add);
                 }
             }
         }
@@ -135,9 +137,11 @@ fn fused_gradients(
             add(fused_gradient_variant(&architecture, &path, tile, Pairs::default(), textures));
             if dim == 3 && time_frequencies > 0 {
                 for gathered in [false, true] {
-                    let pairs = Pairs { coupled: true, source: true, gathered };
+                    let pairs = Pairs { coupled: true, source: true, gathered, ..Pairs::default() };
                     add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
                 }
+                let pairs = Pairs { source: true, paired: true, ..Pairs::default() };
+                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
                 let pairs = Pairs { gathered: true, ..Pairs::default() };
                 add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
             }
@@ -156,10 +160,14 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     let textures = habits.matrices == Matrices::Textures;
     for source in [false, true] {
         add(gather_variant(architecture.dim, source));
+        if source {
+            let pairs = Pairs { source, paired: true, ..Pairs::default() };
+            add(draw_variant(architecture, &Path::default(), pairs, textures, false));
+        }
         for gathered in [false, true] {
             add(endpoints_variant(architecture.dim, source, gathered));
             for coupled in [false, true] {
-                let pairs = Pairs { coupled, source, gathered };
+                let pairs = Pairs { coupled, source, gathered, paired: false };
                 add(draw_variant(architecture, &Path::default(), pairs, textures, false));
                 add(draw_variant(architecture, &Path::default(), pairs, false, true));
             }

@@ -1217,6 +1217,46 @@ fn coupled_runs_are_resumed_and_their_batches_written() {
 }
 
 #[test]
+fn rounds_of_reflow_are_runs_and_are_resumed() {
+    let place = Place::new();
+    let small = "--batch 32 --no-pictures --schedule constant";
+    place
+        .done(&format!("train --data moons:200 --source rings:100 --hidden 8 {small} --steps 20 --out base"));
+    let reflow = format!("--coupling reflow --from-model base/model.safetensors --reflow-pairs 100 {small}");
+    let summary = place.json(&format!("train {reflow} --rounds 2 --steps 9 --out whole"));
+    assert_eq!(summary["out"], "whole/round-2");
+    place.done(&format!("train {reflow} --rounds 2 --steps 9 --out parts"));
+    fs::remove_dir_all(place.path("parts/round-2")).unwrap();
+    place.done("train --resume parts --no-pictures");
+    let weights = |run: &str| {
+        let bytes = fs::read(place.path(&format!("{run}/round-2/model.safetensors"))).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        tensors.tensor("layers.0.weight").unwrap().data().to_vec()
+    };
+    assert!(weights("parts") == weights("whole"));
+    let model = windfield::model::Model::load(place.path("whole/round-2/model.safetensors")).unwrap();
+    assert_eq!(model.source.as_deref(), Some("rings:100"));
+    assert!(model.parent.unwrap().ends_with("round-1/model.safetensors"));
+    place.done("sample whole/round-2/model.safetensors -n 10 --out x.npy");
+    place.done("batch --coupling reflow --from-model base/model.safetensors --reflow-pairs 50 --batch 8 --out b.safetensors");
+    for (line, words) in [
+        (format!("train {reflow} --data moons --out no"), ["--data", "reflow"]),
+        (format!("train {reflow} --rounds 0 --out no"), ["--rounds", "1..=100"]),
+        (format!("train --data moons {small} --coupling reflow --out no"), ["--from-model", "reflow"]),
+        (format!("train --data moons {small} --epsilon 0.1 --out no"), ["--epsilon", "sinkhorn"]),
+        (
+            format!("train --data moons {small} --coupling sinkhorn --epsilon 0 --out no"),
+            ["--epsilon 0", "0.001"],
+        ),
+        (format!("train --data moons {small} --rounds 2 --out no"), ["--rounds", "reflow"]),
+    ] {
+        let message = complaint(&line, &place.run(&line), 2);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+    assert!(!place.path("no").exists());
+}
+
+#[test]
 fn bench_measures_and_compares() {
     let place = Place::new();
     let fast = "--shape 2:1x8:16 --rounds 2 --seconds 0.02";

@@ -465,6 +465,80 @@ fn coupled_pairs_are_a_permutation_at_the_least_cost() {
     report.finish();
 }
 
+/// The pairs of an entropic coupling are a permutation of the independent ones too, between them and the optimum.
+#[test]
+fn entropic_pairs_are_a_permutation() {
+    let mut report = Report::new();
+    let (data, source) = (points(100, 3), points(40, 3));
+    for source in [None, Some(&source)] {
+        let independent = TrainOptions { batch: 30, ..short(100) };
+        let drawn = |coupling: Coupling| -> Vec<Batch> {
+            let options = TrainOptions { coupling, ..independent.clone() };
+            (8..12).map(|step| batch(&data, source, &options, step)).collect()
+        };
+        let cost = |batches: &[Batch]| -> f64 {
+            let pairs = batches.iter().flat_map(|batch| batch.x0.iter().zip(&batch.x1));
+            pairs.map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2)).sum()
+        };
+        let sorted = |batches: &[Batch]| {
+            let rows = batches.iter().flat_map(|batch| batch.x0.chunks_exact(3));
+            let mut rows: Vec<Vec<u32>> = rows.map(|row| row.iter().map(|x| x.to_bits()).collect()).collect();
+            rows.sort_unstable();
+            rows
+        };
+        let plain = drawn(Coupling::Independent);
+        let exact = drawn(Coupling::MinibatchOt { ot_batch: 120 });
+        let entropic = drawn(Coupling::Sinkhorn { ot_batch: 120, epsilon: 0.02 });
+        report.equal("x0, sorted", &sorted(&entropic), &sorted(&plain));
+        for (entropic, plain) in entropic.iter().zip(&plain) {
+            report.same_bits("x1", &entropic.x1, &plain.x1);
+            report.same_bits("t", &entropic.t, &plain.t);
+        }
+        let (low, own, high) = (cost(&exact), cost(&entropic), cost(&plain));
+        report.holds(low <= own && own < 0.9 * high, || format!("{low}, {own}, {high}"));
+    }
+    report.finish();
+}
+
+/// Row i of the source meets row i of the data, also where rows are gathered; runs learn these pairs as the model's own.
+#[test]
+fn paired_rows_stay_together() {
+    let mut report = Report::new();
+    let (x1, x0) = (points(100, 2), {
+        let values = random(23, 200);
+        Dataset::from_rows("x0", values, 2).expect("a data set")
+    });
+    let coupling = Coupling::Reflow { pairs: 100, round: 1, rounds: 1 };
+    let options = TrainOptions { coupling, batch: 64, ..short(20) };
+    let drawn = batch(&x1, Some(&x0), &options, 3);
+    for (i, &row) in drawn.index.iter().enumerate() {
+        report.same_bits("x0", &drawn.x0[2 * i..][..2], x0.row(row as usize));
+        report.same_bits("x1", &drawn.x1[2 * i..][..2], x1.row(row as usize));
+    }
+    let few = points(99, 2);
+    let refused = batch_on(device(), &few, Some(&x0), &options, 3).expect_err("99 rows and 100");
+    report.holds(refused.to_string().contains("99 rows of x1 and 100 of x0"), || refused.to_string());
+
+    let parent = model(&trainer(device(), &x1, None, &TrainOptions { standardize: true, ..short(0) }));
+    let reflow = || {
+        Trainer::reflow(device(), (&x0, &x1), options.clone(), ("parent", &parent))
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let want = result(reflow());
+    let child = model(&{
+        let mut trainer = reflow();
+        run(&mut trainer);
+        trainer
+    });
+    report.holds(child.standardization == parent.standardization, || "another standardisation".to_owned());
+    report.holds(child.source.is_none() && child.parent.as_deref() == Some("parent"), || {
+        format!("{:?} from {:?}", child.source, child.parent)
+    });
+    report.holds(child.coupling == coupling, || format!("{:?}", child.coupling));
+    report.holds(result(reflow()) == want, || "the same run gives other bits".to_owned());
+    report.finish();
+}
+
 /// Training learns from the very batches that are written.
 #[test]
 fn coupled_training_is_the_references() {

@@ -1,6 +1,7 @@
 // The ends of a pair, four columns at a time, out of Philox by address: x1 is a row of the data, x0 noise or a row of the
 // source. Whoever includes this declares `chunk`, `data`, and `source` in the variant SOURCE. In the variant GATHERED these
-// two hold the rows that the steps of `wave` pick, in order (gather.wgsl), and `wave` is declared as well.
+// two hold the rows that the steps of `wave` pick, in order (gather.wgsl), and `wave` is declared as well. In the variant
+// PAIRED x0 is the source's row of the same number as x1's.
 
 //#include "shared/philox.wgsl"
 //#include "shared/chunk.wgsl"
@@ -34,8 +35,13 @@ fn source_columns(address: u32, step: u32, block: u32) -> vec4f {
 //#if GATHERED
     let row = gathered_row(address, step);
 //#else
+//#if PAIRED
+    let words = philox4x32(vec4u(address, 0u, step, STREAM_PICK), chunk.seed);
+    let row = pick_row(words.x, words.y, chunk.data_rows);
+//#else
     let words = philox4x32(vec4u(address, 0u, step, STREAM_SOURCE), chunk.seed);
     let row = pick_row(words.x, words.y, chunk.source_rows);
+//#end
 //#end
 //#else
     let noise = normals(philox4x32(vec4u(address, block, step, STREAM_SOURCE), chunk.seed));

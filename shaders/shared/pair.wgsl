@@ -3,6 +3,9 @@
 //
 //     x_t = b(t)·x0 + a(t)·x1          u_t = b'(t)·x0 + a'(t)·x1
 //
+// Of a pair it is x1's row that is picked; whatever else belongs to x1 follows that row. In the variant PAIRED (with
+// SOURCE) x0 is the source's row of the same number.
+//
 // In the variant NOISY there is noise around the path, x_t = b·x0 + a·x1 + σ·ε with ε ~ N(0, I), and u_t is as it was
 // (Tong et al. 2023, eq. 12 and 14).
 //

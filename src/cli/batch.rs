@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windfield::data::Dataset;
+use windfield::flow::Coupling;
+use windfield::model::Model;
 use windfield::report::count;
 use windfield::train::{Batch, BatchOptions, TrainOptions};
 
@@ -13,13 +15,15 @@ use super::{Adapter, Context, Usage};
 /// Write the very batch that a training step draws
 ///
 /// The batch of step N depends on the seed and N alone. The file holds x0, x1, xt and ut [B, d], t [B] and index [B]
-/// (the rows of the data), in the coordinates that the network sees.
+/// (the rows of the data), in the coordinates that the network sees. With --coupling reflow the rows are those of the
+/// pairs that were made.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 pub struct Args {
     /// The data: a built-in name, `name:N`, or a file
-    #[arg(long, value_name = "SOURCE", help_heading = "Data", long_help = flags::source_help("The data"))]
-    data: String,
+    #[arg(long, value_name = "SOURCE", help_heading = "Data", required_unless_present = "from_model",
+        long_help = flags::source_help("The data"))]
+    data: Option<String>,
     /// What stands at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
@@ -69,11 +73,33 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     TrainOptions { coupling: options.coupling, batch: args.batch, ..TrainOptions::default() }
         .validate()
         .map_err(Usage::of)?;
-    let data = Dataset::open(&args.data)?;
-    let source = flags::open_source(args.source.as_deref())?;
-    let device = context.device()?;
     flags::note(context, &options.path);
-    let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
+    let (device, batch) = match (&args.flow.from_model, options.coupling) {
+        (Some(file), Coupling::Reflow { pairs, .. }) => {
+            if args.data.is_some() || context.typed("standardize") || context.typed("no-standardize") {
+                return Err(Usage(
+                    "--coupling reflow learns the pairs of --from-model, standardised as the model does it; leave out \
+                     --data, --standardize and --no-standardize"
+                        .into(),
+                )
+                .into());
+            }
+            let model = Model::load(file)?;
+            let device = context.device()?;
+            let made = (pairs, flags::seed_of_pairs(context.seed(), 1));
+            let pairs = flags::pairs(context, &device, &model, args.source.as_deref(), made)?;
+            let batch =
+                Batch::of_pairs(&device, (&pairs.x0, &pairs.x1), model.standardization.as_ref(), &options)?;
+            (device, batch)
+        }
+        _ => {
+            let data = Dataset::open(args.data.as_deref().unwrap_or_default())?;
+            let source = flags::open_source(args.source.as_deref())?;
+            let device = context.device()?;
+            let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
+            (device, batch)
+        }
+    };
     batch.save(&args.out)?;
     context.say(&format!(
         "wrote     {}: the batch of step {}, {} rows of dimension {}",

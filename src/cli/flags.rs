@@ -381,12 +381,27 @@ pub struct FlowArgs {
     /// Which x0 meets which x1
     #[arg(long, value_name = "COUPLING", help_heading = "Flow", value_parser = couplings(), default_value = COUPLINGS[0].name)]
     coupling: String,
-    /// Rows that `minibatch-ot` rearranges together [default: the batch]
+    /// Rows that `minibatch-ot` or `sinkhorn` rearranges together [default: the batch]
     ///
     /// A multiple of --batch: training batches are slices of it. The larger, the nearer the pairs are to the optimal
     /// transport plan.
     #[arg(long, value_name = "ROWS", help_heading = "Flow")]
     ot_batch: Option<usize>,
+    /// ε of `sinkhorn`, in units of the mean cost of all pairs [default: 0.02]
+    ///
+    /// From 0.001 on. Small ones are near to `minibatch-ot` and take more iterations; large ones are near to
+    /// `independent`.
+    #[arg(long, value_name = "EPSILON", help_heading = "Flow")]
+    epsilon: Option<f32>,
+    /// The model whose flow makes the pairs of `reflow`
+    ///
+    /// Each pair is a point x0 of the model's source and the point x1 that `windfield sample` carries it to. They take the
+    /// place of --data.
+    #[arg(long, value_name = "MODEL", help_heading = "Flow")]
+    pub from_model: Option<std::path::PathBuf>,
+    /// Pairs that `reflow` makes before training [default: 65536]
+    #[arg(long, value_name = "PAIRS", help_heading = "Flow")]
+    reflow_pairs: Option<usize>,
 }
 
 impl FlowArgs {
@@ -397,18 +412,79 @@ impl FlowArgs {
 
     /// The coupling.
     pub fn coupling(&self) -> anyhow::Result<Coupling> {
-        match (self.coupling.parse().map_err(Usage::of)?, self.ot_batch) {
-            (Coupling::MinibatchOt { .. }, Some(0)) => {
-                Err(Usage("--ot-batch 0 is out of range; it takes a multiple of --batch".to_owned()).into())
+        let mut coupling: Coupling = self.coupling.parse().map_err(Usage::of)?;
+        // Each flag with what it goes with.
+        let given = [
+            ("ot-batch", self.ot_batch.map(|rows| rows.to_string()), "minibatch-ot"),
+            ("epsilon", self.epsilon.map(|epsilon| epsilon.to_string()), "sinkhorn"),
+            ("reflow-pairs", self.reflow_pairs.map(|pairs| pairs.to_string()), "reflow"),
+            ("from-model", self.from_model.as_ref().map(|path| path.display().to_string()), "reflow"),
+        ];
+        let name = coupling.entry().name;
+        for (flag, value, wanted) in given {
+            let fits = name == wanted || (flag == "ot-batch" && name == "sinkhorn");
+            if let Some(value) = value.filter(|_| !fits) {
+                let message = format!("--{flag} {value} does not go with --coupling {name}");
+                return Err(Usage(format!("{message}; give --coupling {wanted}")).into());
             }
-            (Coupling::MinibatchOt { .. }, Some(ot_batch)) => Ok(Coupling::MinibatchOt { ot_batch }),
-            (coupling, None) => Ok(coupling),
-            (coupling, Some(ot_batch)) => Err(Usage(format!(
-                "--ot-batch {ot_batch} does not go with --coupling {}; give --coupling minibatch-ot",
-                coupling.entry().name
-            ))
-            .into()),
         }
+        if self.ot_batch == Some(0) {
+            return Err(
+                Usage("--ot-batch 0 is out of range; it takes a multiple of --batch".to_owned()).into()
+            );
+        }
+        match &mut coupling {
+            Coupling::MinibatchOt { ot_batch } => *ot_batch = self.ot_batch.unwrap_or(*ot_batch),
+            Coupling::Sinkhorn { ot_batch, epsilon } => {
+                *ot_batch = self.ot_batch.unwrap_or(*ot_batch);
+                *epsilon = self.epsilon.unwrap_or(*epsilon);
+            }
+            Coupling::Reflow { pairs, .. } => {
+                *pairs = self.reflow_pairs.unwrap_or(*pairs);
+                if self.from_model.is_none() {
+                    return Err(Usage(
+                        "--coupling reflow needs the model whose pairs it learns; give --from-model MODEL"
+                            .to_owned(),
+                    )
+                    .into());
+                }
+            }
+            _ => {}
+        }
+        Ok(coupling)
+    }
+}
+
+/// The seed of the pairs of a round: those of the next round begin elsewhere.
+pub fn seed_of_pairs(seed: u64, round: u32) -> u64 {
+    seed.wrapping_add(u64::from(round) << 32)
+}
+
+/// Makes the pairs of a model's flow, which begin at its own source unless another one is named.
+pub fn pairs(
+    context: &Context,
+    device: &windfield::gpu::Device,
+    model: &windfield::model::Model,
+    source: Option<&str>,
+    (count, seed): (usize, u64),
+) -> anyhow::Result<windfield::sample::Pairs> {
+    let source = open_source(source.or(model.source.as_deref()))?;
+    let mut progress = context.progress(0, count as u64);
+    let watch = |made: usize| {
+        progress.show(made as u64, || "pairs of the flow".to_owned());
+        if super::interrupt::requested() {
+            std::ops::ControlFlow::Break(())
+        } else {
+            std::ops::ControlFlow::Continue(())
+        }
+    };
+    let pairs = windfield::sample::Pairs::of_model(device, model, source.as_ref(), count, seed, watch);
+    progress.clear();
+    match pairs {
+        Err(Error::Interrupted) => {
+            Err(super::Interrupted("the pairs were not complete; nothing of them is kept".to_owned()).into())
+        }
+        pairs => Ok(pairs?),
     }
 }
 

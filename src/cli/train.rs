@@ -6,14 +6,15 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use windfield::data::Dataset;
+use windfield::data::{Dataset, write_array};
+use windfield::flow::Coupling;
 use windfield::gpu::{Device, Dispatch, Work};
 use windfield::model::{Activation, Architecture, Kernels, Model, Task};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
     duration, pictures,
 };
-use windfield::train::{Checkpoint, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
+use windfield::train::{Checkpoint, CouplingReport, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
 use super::flags::{self, FlowArgs, PathArgs, StandardizeArgs};
@@ -38,7 +39,7 @@ const CHECKPOINT_SHARE: u32 = 20;
 )]
 pub struct Args {
     /// What to learn: a built-in name (checkerboard, moons, digits, …), `name:N`, or a file
-    #[arg(long, value_name = "SOURCE", required_unless_present = "resume", help_heading = "Data",
+    #[arg(long, value_name = "SOURCE", required_unless_present_any = ["resume", "from_model"], help_heading = "Data",
         long_help = flags::source_help("What to learn"))]
     data: Option<String>,
     /// What to begin with at t = 0 instead of the Gaussian
@@ -48,6 +49,12 @@ pub struct Args {
     standardize: StandardizeArgs,
     #[command(flatten)]
     flow: FlowArgs,
+    /// Rounds of `reflow`: each begins with the model of the one before it and learns its pairs [default: 1]
+    ///
+    /// More than one are the runs round-1, round-2, … in --out, each with its pairs. --resume goes on with the last one,
+    /// and with those that follow.
+    #[arg(long, value_name = "ROUNDS", help_heading = "Flow", value_parser = clap::value_parser!(u32).range(1..=100))]
+    rounds: Option<u32>,
 
     /// Widths of the hidden layers; `none` for a linear model
     #[arg(long, value_name = "WIDTHS", help_heading = "Network", default_value_t = Widths(TrainOptions::default().hidden))]
@@ -208,6 +215,8 @@ struct Run<'a> {
     smoothed: Smoothed,
     /// The last measurement of the exact loss.
     exact: Option<ExactLoss>,
+    /// Whether another round of `reflow` follows, which says what comes out in the end.
+    followed: bool,
 }
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
@@ -219,7 +228,12 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     interrupt::watch()?;
     match &args.resume {
-        Some(path) => resume(args, &RunFolder::at(path), context),
+        Some(path) if !RunFolder::at(path).is_taken() && round_folder(path, 1).is_taken() => {
+            resume_rounds(args, path, context)
+        }
+        Some(path) => resume(args, &RunFolder::at(path), context, false),
+        None if args.flow.coupling()?.is_paired() => begin_rounds(args, context),
+        None if args.rounds.is_some() => Err(Usage("--rounds goes with --coupling reflow".to_owned()).into()),
         None => begin(args, context),
     }
 }
@@ -284,12 +298,159 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
         exact: None,
+        followed: false,
     }
     .go()
 }
 
-/// A run that goes on.
-fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<()> {
+fn round_folder(out: &Path, round: u32) -> RunFolder {
+    RunFolder::at(out.join(format!("round-{round}")))
+}
+
+/// The rounds of rectified flow, from the first one.
+fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
+    for (given, name) in [
+        (args.data.is_some(), "--data"),
+        (args.init.is_some(), "--init"),
+        (args.exact_every > 0, "--exact-every"),
+        (context.typed("standardize"), "--standardize"),
+        (context.typed("no-standardize"), "--no-standardize"),
+    ] {
+        if given {
+            return Err(Usage(format!(
+                "{name} does not go with --coupling reflow, which goes on from --from-model and learns its pairs; leave \
+                 it out"
+            ))
+            .into());
+        }
+    }
+    let parent = args.flow.from_model.clone().unwrap_or_default();
+    let mut options = options(args, context, Some(&Model::load(&parent)?))?;
+    let last = args.rounds.unwrap_or(1);
+    if let Coupling::Reflow { rounds, .. } = &mut options.coupling {
+        *rounds = last;
+    }
+    let name = "reflow";
+    let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
+    let device = context.device()?;
+    rounds(args, context, &device, (folder.path(), 1, last), parent, &options)
+}
+
+/// The rounds from `first` to `last`, each from the model of the one before it.
+fn rounds(
+    args: &Args,
+    context: &Context,
+    device: &Device,
+    (out, first, last): (&Path, u32, u32),
+    mut parent: PathBuf,
+    options: &TrainOptions,
+) -> anyhow::Result<()> {
+    for number in first..=last {
+        let folder = if last == 1 { RunFolder::at(out) } else { round_folder(out, number) };
+        if folder.is_taken() && !args.overwrite && !args.explain {
+            let path = typed(folder.path());
+            return Err(Error::config(
+                format!("{path} already holds a run"),
+                "give another --out, or replace it with --overwrite",
+            )
+            .into());
+        }
+        let model = Model::load(&parent)?;
+        let mut options = options.clone();
+        let mut count = 0;
+        if let Coupling::Reflow { pairs, round, .. } = &mut options.coupling {
+            *round = number;
+            count = *pairs;
+        }
+        if last > 1 {
+            context.say(&format!("\nround     {number} of {last}, from {}", parent.display()));
+        }
+        // A later round's model has the first one's source.
+        let source = args.source.as_deref().filter(|_| number == 1);
+        let made = (count, flags::seed_of_pairs(options.seed, number));
+        let pairs = flags::pairs(context, device, &model, source, made)?;
+        let mut model = model;
+        if let Some(source) = source {
+            model.source = Some(source.to_owned());
+        }
+        let (x0, x1) = if args.explain {
+            (pairs.x0, pairs.x1)
+        } else {
+            if args.overwrite {
+                folder.clear()?;
+            }
+            let write = |name: &str, set: &Dataset| -> anyhow::Result<Dataset> {
+                let file = folder.file(name);
+                write_array(&file, &[set.rows(), set.dim()], set.columns(), set.values())?;
+                Ok(Dataset::open(&file.display().to_string())?)
+            };
+            (write("pairs-x0.npy", &pairs.x0)?, write("pairs-x1.npy", &pairs.x1)?)
+        };
+        let network = model.architecture.clone();
+        let work = (Some(Task::Training), &network, options.batch);
+        let name = parent.display().to_string();
+        let (trainer, tuned) = context.tuned(device, options.kernels, work, |kernels| {
+            let options = TrainOptions { kernels, ..options.clone() };
+            Trainer::reflow(device, (&x0, &x1), options, (&name, &model))
+        })?;
+        introduce(context, &x1, Some(&x0), &trainer);
+        if args.explain {
+            return explain(context, device, &trainer, tuned);
+        }
+        let config = config(device, &x1, Some(&x0), &trainer, args.log_every);
+        RunConfig { tuned, ..config }.save(folder.config())?;
+        parent = folder.model();
+        Run {
+            context,
+            device: device.clone(),
+            data: shown(x1),
+            source: flags::open_source(model.source.as_deref())?,
+            trainer,
+            tuned,
+            metrics: Metrics::new(folder.metrics(), args.log_every),
+            folder,
+            before: 0.0,
+            every: every(args),
+            pictures: !args.no_pictures,
+            smoothed: Smoothed::default(),
+            exact: None,
+            followed: number < last,
+        }
+        .go()?;
+    }
+    Ok(())
+}
+
+/// Goes on with the last round that was begun, and with those that follow it.
+fn resume_rounds(args: &Args, out: &Path, context: &Context) -> anyhow::Result<()> {
+    let begun = |round: u32| round_folder(out, round).checkpoint().exists();
+    let number = (1..=100).take_while(|&round| begun(round)).last().unwrap_or(1);
+    let folder = round_folder(out, number);
+    let options = Checkpoint::load(folder.checkpoint())?.options;
+    let Coupling::Reflow { rounds: last, .. } = options.coupling else {
+        return Err(Error::input(
+            folder.path().display().to_string(),
+            "no round of `reflow`",
+            "resume the run itself",
+        )
+        .into());
+    };
+    resume(args, &folder, context, number < last)?;
+    if number == last {
+        return Ok(());
+    }
+    let next = round_folder(out, number + 1);
+    if next.is_taken() {
+        next.clear()?;
+    }
+    let device = context.device()?;
+    let steps = if context.typed("steps") { args.steps } else { options.steps };
+    let options = TrainOptions { steps, ..options };
+    rounds(args, context, &device, (out, number + 1, last), folder.model(), &options)
+}
+
+/// A run that goes on; `followed` by another round, or not.
+fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) -> anyhow::Result<()> {
     let foreign = |name: &&String| {
         !WITH_RESUME.contains(&name.as_str()) && !["adapter", "cache"].contains(&name.as_str())
     };
@@ -357,6 +518,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context) -> anyhow::Result<
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
         exact,
+        followed,
     }
     .go()
 }
@@ -554,6 +716,8 @@ struct Summary<'a> {
     loss: Loss,
     /// With --exact-every.
     exact: Option<Exact>,
+    /// Where a coupling solves problems.
+    coupling: Option<CouplingReport>,
     /// Of training, by this call.
     seconds: f64,
     steps_per_second: Option<f64>,
@@ -764,6 +928,7 @@ impl Run<'_> {
                 crossing_energy_error: floor.error,
                 rows: floor.rows,
             }),
+            coupling: self.trainer.coupling(),
             seconds,
             steps_per_second: speed,
             adapter: Adapter::of(&self.device),
@@ -791,7 +956,28 @@ impl Run<'_> {
                 count(floor.rows)
             ));
         }
+        if let Some(CouplingReport {
+            problems,
+            missed,
+            worst_error: Some(error),
+            most_iterations: Some(most),
+        }) = summary.coupling
+        {
+            context.say(&format!(
+                "coupling  {} solved, marginals within {error:.1e}, {most} iterations at most",
+                counted(problems, "problem", "problems")
+            ));
+            if missed > 0 {
+                warn(&format!(
+                    "the marginals of {missed} of {problems} entropic couplings were not within 1e-4 when their \
+                     iterations ended; their pairs are permutations all the same: give a larger --epsilon"
+                ));
+            }
+        }
         context.say(&format!("wrote     {}: {}", self.folder.path().display(), summary.files.join(", ")));
+        if self.followed {
+            return Ok(());
+        }
         context.say("\nNext:");
         context.say(&format!("  windfield sample {} -n 100000 --out samples.npy", typed(&model)));
         context.say(&format!(

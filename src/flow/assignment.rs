@@ -118,29 +118,7 @@ impl Assignment {
     /// # Errors
     /// As of [`solve`](Self::solve).
     pub fn solve_many(device: &Device, x0: &[f32], x1: &[f32], n: usize, dim: usize) -> Result<Vec<Self>> {
-        if n == 0 || dim == 0 || x0.is_empty() || !x0.len().is_multiple_of(n * dim) || x0.len() != x1.len() {
-            return Err(Error::config(
-                format!(
-                    "an assignment of {} numbers to {}, in batches of {n} points of dimension {dim}",
-                    x0.len(),
-                    x1.len()
-                ),
-                "give as many points x0 as x1, at least one",
-            ));
-        }
-        for (name, points) in [("x0", x0), ("x1", x1)] {
-            if let Some(place) = points.iter().position(|x| !x.is_finite()) {
-                return Err(Error::config(
-                    format!(
-                        "coordinate {} of point {} of {name} is {}",
-                        place % dim,
-                        place / dim,
-                        points[place]
-                    ),
-                    "give finite points",
-                ));
-            }
-        }
+        check_points(x0, x1, n, dim)?;
         let all = x0.len() / (n * dim);
         let mut assigner = Assigner::new(device, n, dim, all, "the number of points")?;
         let at_once = assigner.problems * n * dim;
@@ -170,8 +148,34 @@ impl Assignment {
     }
 }
 
+/// Whether these are problems of n points on either side, all finite.
+///
+/// # Errors
+/// [`Error::Config`] if not.
+pub(super) fn check_points(x0: &[f32], x1: &[f32], n: usize, dim: usize) -> Result<()> {
+    if n == 0 || dim == 0 || x0.is_empty() || !x0.len().is_multiple_of(n * dim) || x0.len() != x1.len() {
+        return Err(Error::config(
+            format!(
+                "a coupling of {} numbers to {}, in batches of {n} points of dimension {dim}",
+                x0.len(),
+                x1.len()
+            ),
+            "give as many points x0 as x1, at least one",
+        ));
+    }
+    for (name, points) in [("x0", x0), ("x1", x1)] {
+        if let Some(place) = points.iter().position(|x| !x.is_finite()) {
+            return Err(Error::config(
+                format!("coordinate {} of point {} of {name} is {}", place % dim, place / dim, points[place]),
+                "give finite points",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Σ ‖x1_i − x0_π(i)‖².
-fn pair_cost(x0: &[f32], x1: &[f32], partners: &[u32], dim: usize) -> f64 {
+pub(super) fn pair_cost(x0: &[f32], x1: &[f32], partners: &[u32], dim: usize) -> f64 {
     let pairs = partners.iter().zip(x1.chunks_exact(dim));
     pairs
         .map(|(&partner, x1)| {

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::assignment::MOST_POINTS;
+use super::sinkhorn::{DEFAULT_EPSILON, MOST_ENTROPIC_POINTS, SinkhornOptions};
 use crate::{Error, Result};
 
 /// A coupling of source and data.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Coupling {
@@ -20,7 +21,26 @@ pub enum Coupling {
         /// 0: the training batch.
         ot_batch: usize,
     },
+    /// The same with a permutation that is drawn from the entropic plan ([`Sinkhorn`](super::Sinkhorn)).
+    Sinkhorn {
+        /// As of [`MinibatchOt`](Self::MinibatchOt).
+        ot_batch: usize,
+        /// ε in units of the mean cost of all pairs: 0.001 or more.
+        epsilon: f32,
+    },
+    /// Row i of the source belongs to row i of the data, which a trained model has carried it to.
+    Reflow {
+        /// Pairs that were made before training.
+        pairs: usize,
+        /// The number of this rectification, from 1.
+        round: u32,
+        /// How many there will be.
+        rounds: u32,
+    },
 }
+
+/// Pairs that are made for `reflow`, where nobody says otherwise.
+pub const DEFAULT_PAIRS: usize = 65_536;
 
 /// An entry of [`COUPLINGS`].
 #[derive(Debug)]
@@ -49,6 +69,18 @@ pub static COUPLINGS: &[CouplingEntry] = &[
         help: "the pairs of a batch are rearranged by exact optimal transport",
         source: "Tong et al. 2023; Pooladian et al. 2023",
     },
+    CouplingEntry {
+        name: "sinkhorn",
+        coupling: Coupling::Sinkhorn { ot_batch: 0, epsilon: DEFAULT_EPSILON },
+        help: "the pairs of a batch are a permutation drawn from its entropic optimal transport plan",
+        source: "Cuturi 2013; Tong et al. 2023",
+    },
+    CouplingEntry {
+        name: "reflow",
+        coupling: Coupling::Reflow { pairs: DEFAULT_PAIRS, round: 1, rounds: 1 },
+        help: "x1 is where the model of --from-model carries x0",
+        source: "Liu et al. 2022",
+    },
 ];
 
 impl Coupling {
@@ -60,22 +92,47 @@ impl Coupling {
         COUPLINGS.iter().find(same).unwrap_or(&COUPLINGS[0])
     }
 
+    /// Whether row i of the source belongs to row i of the data.
+    #[must_use]
+    pub fn is_paired(&self) -> bool {
+        matches!(self, Self::Reflow { .. })
+    }
+
     /// How many steps' batches are rearranged together: 1, or more where the batch of the coupling is larger than the
     /// training batch of `batch` rows. None where rows keep what they drew.
     ///
     /// # Errors
     /// [`Error::Config`] if the one is no multiple of the other, or too large.
     pub fn steps(&self, batch: usize) -> Result<Option<usize>> {
-        let ot_batch = match *self {
+        let (ot_batch, most) = match *self {
             Self::Independent => return Ok(None),
-            Self::MinibatchOt { ot_batch: 0 } => batch,
-            Self::MinibatchOt { ot_batch } => ot_batch,
+            Self::MinibatchOt { ot_batch } => (ot_batch, MOST_POINTS),
+            Self::Sinkhorn { ot_batch, epsilon } => {
+                SinkhornOptions { epsilon, ..SinkhornOptions::default() }.validate()?;
+                (ot_batch, MOST_ENTROPIC_POINTS)
+            }
+            Self::Reflow { pairs, round, rounds } => {
+                if pairs == 0 || pairs > 1 << 30 {
+                    return Err(Error::config(
+                        format!("--reflow-pairs {pairs} is out of range"),
+                        "it takes a number from 1 to 2^30",
+                    ));
+                }
+                if round == 0 || round > rounds || rounds > 100 {
+                    return Err(Error::config(
+                        format!("round {round} of --rounds {rounds} is out of range"),
+                        "it takes 1 to 100 rounds",
+                    ));
+                }
+                return Ok(None);
+            }
         };
-        if ot_batch > MOST_POINTS {
+        let ot_batch = if ot_batch == 0 { batch } else { ot_batch };
+        if ot_batch > most {
             let flag = if ot_batch == batch { "--batch" } else { "--ot-batch" };
             return Err(Error::config(
                 format!("{flag} {ot_batch} is out of range for --coupling {}", self.entry().name),
-                format!("it takes up to {MOST_POINTS} rows"),
+                format!("it takes up to {most} rows"),
             ));
         }
         if batch == 0 || !ot_batch.is_multiple_of(batch) {

@@ -10,11 +10,12 @@ mod expression;
 mod grid;
 mod marginal;
 mod path;
+mod sinkhorn;
 mod solver;
 
 pub(crate) use assignment::{Assigner, assignment_variants};
 pub use assignment::{Assignment, MOST_POINTS, Problem};
-pub use coupling::{COUPLINGS, Coupling, CouplingEntry};
+pub use coupling::{COUPLINGS, Coupling, CouplingEntry, DEFAULT_PAIRS};
 pub use diffusion::Diffusion;
 pub use divergence::{DIVERGENCES, Divergence, PROBE_DISTRIBUTIONS, ProbeDistribution};
 pub use evaluation::{Evaluation, QUANTITIES, Quantity};
@@ -23,4 +24,8 @@ pub use grid::{GRIDS, Grid};
 pub(crate) use marginal::marginal_variants;
 pub use marginal::{Field, Marginal, SLICE_ROWS, Slices};
 pub use path::{PATHS, Path, PathFamily, PathParameter};
+pub use sinkhorn::{
+    DEFAULT_EPSILON, Drawing, Entropic, LEAST_EPSILON, MOST_ENTROPIC_POINTS, Sinkhorn, SinkhornOptions,
+};
+pub(crate) use sinkhorn::{SinkhornSolver, sinkhorn_variants};
 pub use solver::{Method, SOLVERS, Solver};

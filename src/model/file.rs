@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, LayerWeights, Layout};
 use crate::data::{ImageShape, Standardization};
-use crate::flow::Path;
+use crate::flow::{Coupling, Path};
 use crate::{Error, Result, files};
 
 /// The version of the model file that this program writes, and the newest that it reads.
@@ -28,6 +28,10 @@ pub struct Model {
     pub standardization: Option<Standardization>,
     /// The data set that replaced the Gaussian at t = 0, if one did: a built-in name or a file.
     pub source: Option<String>,
+    /// Which x0 met which x1 in its training.
+    pub coupling: Coupling,
+    /// The file of the model whose pairs it learned, if it did.
+    pub parent: Option<String>,
     /// The seed of its training.
     pub seed: u64,
     /// The number of updates made.
@@ -50,6 +54,10 @@ struct Record {
     standardize: Option<Standardization>,
     #[serde(default)]
     source: Option<String>,
+    #[serde(default)]
+    coupling: Coupling,
+    #[serde(default)]
+    parent: Option<String>,
     #[serde(default)]
     seed: u64,
     #[serde(default)]
@@ -76,6 +84,8 @@ impl Model {
             path: Path::default(),
             standardization: None,
             source: None,
+            coupling: Coupling::default(),
+            parent: None,
             seed: 0,
             steps: 0,
             columns: vec![],
@@ -158,6 +168,8 @@ impl Model {
             path: record.path,
             standardization: record.standardize,
             source: record.source,
+            coupling: record.coupling,
+            parent: record.parent,
             seed: record.seed,
             steps: record.steps,
             columns: record.columns,
@@ -177,6 +189,8 @@ impl Model {
             path: self.path.clone(),
             standardize: self.standardization.clone(),
             source: self.source.clone(),
+            coupling: self.coupling,
+            parent: self.parent.clone(),
             seed: self.seed,
             steps: self.steps,
             columns: self.columns.clone(),

@@ -6,6 +6,7 @@ mod fused;
 mod layered;
 mod layout;
 mod likelihood;
+mod pairs;
 mod sampler;
 mod timetable;
 
@@ -17,5 +18,6 @@ pub(crate) use layered::{
 };
 pub use layout::{Noise, Particle, Stage, Tableau};
 pub use likelihood::LogDensity;
+pub use pairs::Pairs;
 pub(crate) use sampler::noise_variant;
 pub use sampler::{Flow, SampleOptions, Sampler, Start};

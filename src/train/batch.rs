@@ -15,6 +15,8 @@ const LANES: u32 = 64;
 pub(crate) struct DeviceData {
     pub data: Table,
     pub source: Option<Table>,
+    /// Row i of the source belongs to row i of the data.
+    pub paired: bool,
 }
 
 impl DeviceData {
@@ -40,7 +42,27 @@ impl DeviceData {
         Ok(Self {
             data: table(data, "the rows of --data")?,
             source: source.map(|set| table(set, "the rows of --source")).transpose()?,
+            paired: false,
         })
+    }
+
+    /// With the pairs that a coupling by rows has.
+    ///
+    /// # Errors
+    /// [`Error::Config`] where it is one, and data and source are not as many.
+    pub fn paired_by(self, coupling: Coupling) -> Result<Self> {
+        let source_rows = self.source.as_ref().map_or(0, |source| source.rows);
+        if coupling.is_paired() && source_rows != self.data.rows {
+            return Err(Error::config(
+                format!(
+                    "--coupling {} has {} rows of x1 and {source_rows} of x0",
+                    coupling.entry().name,
+                    self.data.rows
+                ),
+                "make the pairs anew with --from-model",
+            ));
+        }
+        Ok(Self { paired: coupling.is_paired(), ..self })
     }
 
     /// Both data sets.
@@ -86,6 +108,8 @@ pub(crate) struct Pairs {
     pub source: bool,
     /// The rows were gathered for a wave of steps.
     pub gathered: bool,
+    /// x0 is the row of the source with the number of x1's.
+    pub paired: bool,
 }
 
 /// The variant of `draw` for a network and a path.
@@ -122,6 +146,7 @@ pub(crate) fn pair_variant(
         .flag("COUPLED", pairs.coupled)
         .flag("SOURCE", pairs.source)
         .flag("GATHERED", pairs.gathered)
+        .flag("PAIRED", pairs.paired)
 }
 
 /// Where a drawn batch goes.
@@ -145,6 +170,7 @@ impl<'a> DrawSources<'a> {
             coupled: self.waves.coupler().is_some(),
             source: self.data.source.is_some(),
             gathered: self.waves.gather().is_some(),
+            paired: self.data.paired,
         }
     }
 
@@ -264,6 +290,33 @@ impl Batch {
         options: &BatchOptions,
     ) -> Result<Self> {
         let standardization = options.standardize.then(|| data.standardization());
+        Self::of(device, data, source, standardization.as_ref(), options)
+    }
+
+    /// Draws the batch of a round of rectified flow: of pairs (x0, x1) in data units, standardised as their model does it.
+    /// `index` is the row of the pair.
+    ///
+    /// # Errors
+    /// As of [`draw`](Self::draw), and [`Error::Config`] if the coupling is none by rows.
+    pub fn of_pairs(
+        device: &Device,
+        (x0, x1): (&Dataset, &Dataset),
+        standardization: Option<&Standardization>,
+        options: &BatchOptions,
+    ) -> Result<Self> {
+        if !options.coupling.is_paired() {
+            return Err(Error::config("pairs of a model need --coupling reflow", "use that coupling"));
+        }
+        Self::of(device, x1, Some(x0), standardization, options)
+    }
+
+    fn of(
+        device: &Device,
+        data: &Dataset,
+        source: Option<&Dataset>,
+        standardization: Option<&Standardization>,
+        options: &BatchOptions,
+    ) -> Result<Self> {
         let architecture = Architecture {
             dim: data.dim(),
             hidden: vec![],
@@ -280,7 +333,8 @@ impl Batch {
         // What is written at once; the rows do not depend on it.
         let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
-        let device_data = DeviceData::upload(device, data, source, standardization.as_ref())?;
+        let device_data =
+            DeviceData::upload(device, data, source, standardization)?.paired_by(options.coupling)?;
         let mut waves = Waves::new(device, options.coupling, &device_data, dim, (options.seed, batch), 1)?;
         let step = u64::from(options.step);
         waves.cover(step, step + 1)?;

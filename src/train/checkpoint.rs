@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::State;
 use super::options::TrainOptions;
-use super::trainer::DataFacts;
+use super::trainer::{DataFacts, Parent};
 use crate::data::{Dataset, ImageShape, Standardization};
 use crate::model::{Architecture, LayerWeights, Layout, save_tensors, tensor};
 use crate::{Error, Result};
@@ -41,6 +41,8 @@ struct Record {
     standardize: Option<Standardization>,
     columns: Vec<String>,
     image: Option<ImageShape>,
+    #[serde(default)]
+    parent: Option<Parent>,
     /// The words of the device's state: floats by their bits.
     state: [u32; 8],
 }
@@ -109,6 +111,7 @@ impl Checkpoint {
             standardize: self.facts.standardization.clone(),
             columns: self.facts.columns.clone(),
             image: self.facts.image,
+            parent: self.facts.parent.clone(),
             state: bytemuck::cast(self.state),
         };
         save_tensors(path.as_ref(), &tensors, &record)
@@ -181,6 +184,7 @@ impl Checkpoint {
                 standardization: record.standardize,
                 columns: record.columns,
                 image: record.image,
+                parent: record.parent,
             },
             options: record.options,
             architecture: record.architecture,

@@ -8,7 +8,7 @@ use super::batch::DeviceData;
 use super::layout::Wave;
 use super::wave::Gather;
 use crate::Result;
-use crate::flow::{Assigner, Coupling};
+use crate::flow::{Assigner, Coupling, SinkhornOptions, SinkhornSolver};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
 use crate::model::to_u32;
 
@@ -27,11 +27,85 @@ pub(crate) fn endpoints_variant(dim: usize, source: bool, gathered: bool) -> Var
         .flag("GATHERED", gathered)
 }
 
+/// What finds the permutations.
+#[derive(Debug)]
+enum Solver {
+    Assignment(Box<Assigner>),
+    Sinkhorn(Box<SinkhornSolver>),
+}
+
+impl Solver {
+    /// How many problems there is room for.
+    fn problems(&self) -> usize {
+        match self {
+            Self::Assignment(solver) => solver.problems,
+            Self::Sinkhorn(solver) => solver.problems,
+        }
+    }
+
+    fn dim(&self) -> usize {
+        match self {
+            Self::Assignment(solver) => solver.dim(),
+            Self::Sinkhorn(solver) => solver.dim(),
+        }
+    }
+
+    /// x0 and x1: [problems, n, d].
+    fn points(&self) -> [&Buffer; 2] {
+        match self {
+            Self::Assignment(solver) => [&solver.x0, &solver.x1],
+            Self::Sinkhorn(solver) => [&solver.x0, &solver.x1],
+        }
+    }
+
+    fn partners(&self) -> &Buffer {
+        match self {
+            Self::Assignment(solver) => &solver.partners,
+            Self::Sinkhorn(solver) => &solver.partners,
+        }
+    }
+
+    /// Finds `count` permutations, the first of which is of the problem that begins at step `first`.
+    fn solve(&mut self, count: usize, first: u64, steps: u64, news: &mut CouplingReport) -> Result<()> {
+        match self {
+            Self::Assignment(solver) => {
+                solver.solve(count, || false)?;
+            }
+            Self::Sinkhorn(solver) => {
+                let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+                for problem in solver.solve(count, narrow(first), narrow(steps), || false)? {
+                    news.missed += u64::from(problem.missed);
+                    news.worst_error = Some(news.worst_error.unwrap_or(0.0).max(problem.error.into()));
+                    news.most_iterations = Some(news.most_iterations.unwrap_or(0).max(problem.iterations));
+                }
+            }
+        }
+        news.problems += count as u64;
+        Ok(())
+    }
+}
+
+/// What became of the coupling's problems.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct CouplingReport {
+    /// Solved by this call.
+    pub problems: u64,
+    /// Entropic ones whose marginals were not within the tolerance when their iterations ended. Their pairs are
+    /// permutations all the same.
+    pub missed: u64,
+    /// The largest L1 error of an entropic plan's marginals.
+    pub worst_error: Option<f64>,
+    /// Of an entropic problem.
+    pub most_iterations: Option<u32>,
+}
+
 /// What rearranges the pairs of steps to come.
 #[derive(Debug)]
 pub(crate) struct Coupler {
     device: Device,
-    assigner: Assigner,
+    solver: Solver,
+    /// Of the problems solved so far.
+    pub report: CouplingReport,
     endpoints: Dispatch,
     /// The rows of the data, where a kernel cannot see all of them.
     pub gather: Option<Gather>,
@@ -61,28 +135,37 @@ impl Coupler {
         let points = steps * batch;
         let most = most.min(device.habits().assignments).min(ROOM / (points * dim)).max(1);
         let flag = if steps == 1 { "--batch" } else { "--ot-batch" };
-        let assigner = Assigner::new(device, points, dim, most, flag)?;
+        let solver = match coupling {
+            Coupling::Sinkhorn { epsilon, .. } => {
+                let options = SinkhornOptions { epsilon, seed, ..SinkhornOptions::default() };
+                let solver = SinkhornSolver::new(device, points, dim, most, flag, options)?;
+                Solver::Sinkhorn(Box::new(solver))
+            }
+            _ => Solver::Assignment(Box::new(Assigner::new(device, points, dim, most, flag)?)),
+        };
+        let [x0, x1] = solver.points();
         let chunk = device.uniform(&data.chunk(seed, batch, 0, batch))?;
         let wave = device.uniform(&Wave::default())?;
-        let gather = Gather::new(device, data, dim, (seed, batch), steps * assigner.problems, &wave)?;
+        let gather = Gather::new(device, data, dim, (seed, batch), steps * solver.problems(), &wave)?;
         let (rows, source) = data.rows(gather.as_ref());
         let mut bindings = vec![
             Binding::whole(0, &chunk),
             Binding::whole(1, &wave),
             Binding::whole(2, rows),
-            Binding::whole(3, &assigner.x0),
-            Binding::whole(4, &assigner.x1),
+            Binding::whole(3, x0),
+            Binding::whole(4, x1),
         ];
         if let Some(source) = source {
             bindings.push(Binding::whole(5, source));
         }
         let variant = endpoints_variant(dim, source.is_some(), gather.is_some());
         let endpoints = device.dispatch(&variant, &bindings, [1, 1, 1])?;
-        let problems = assigner.problems.min(if device.habits().software { 4 } else { 128 });
+        let problems = solver.problems().min(if device.habits().software { 4 } else { 128 });
         let steps = steps as u64;
         Ok(Some(Self {
             device: device.clone(),
-            assigner,
+            solver,
+            report: CouplingReport::default(),
             endpoints,
             gather,
             wave,
@@ -95,7 +178,7 @@ impl Coupler {
 
     /// π of the wave's problems, `[problems, steps, B]`.
     pub fn partners(&self) -> &Buffer {
-        &self.assigner.partners
+        self.solver.partners()
     }
 
     /// Whether the permutation of `step` is on the device.
@@ -125,17 +208,17 @@ impl Coupler {
         if let Some(gather) = &self.gather {
             gather.fill(rows)?;
         }
-        let items = rows as u64 * self.assigner.dim().div_ceil(4) as u64;
+        let items = rows as u64 * self.solver.dim().div_ceil(4) as u64;
         self.device.submit([&self.endpoints.clone().with_groups(self.device.groups(items, LANES))], &[])?;
         self.device.wait(None)?;
         let begun = Instant::now();
-        self.assigner.solve(problems, || false)?;
+        self.solver.solve(problems, first, self.steps, &mut self.report)?;
         let taken = begun.elapsed().as_secs_f64();
         let target = (SUBMISSIONS * self.device.habits().submission_ms) as f64 / 1e3;
         if taken > target * 1.5 {
             self.problems = (problems / 2).max(1);
         } else if taken < target / 2.0 && problems == self.problems {
-            self.problems = (problems * 2).min(self.assigner.problems);
+            self.problems = (problems * 2).min(self.solver.problems());
         }
         self.covered = first..first + self.steps * problems as u64;
         Ok(self.covered.end)

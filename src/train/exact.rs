@@ -195,7 +195,7 @@ impl Exact {
 
 /// Whether the marginal field is that of [`Marginal`].
 pub(crate) fn defined(options: &TrainOptions, source: Option<&Dataset>) -> Result<()> {
-    if let Some(source) = source {
+    if let Some(source) = source.filter(|_| !options.coupling.is_paired()) {
         return Err(Error::config(
             format!(
                 "--exact-every cannot be given with --source {}: the exact field is known from a Gaussian source alone",
@@ -206,7 +206,7 @@ pub(crate) fn defined(options: &TrainOptions, source: Option<&Dataset>) -> Resul
     }
     match options.coupling {
         Coupling::Independent => Ok(()),
-        coupling @ Coupling::MinibatchOt { .. } => Err(Error::config(
+        coupling => Err(Error::config(
             format!(
                 "--exact-every cannot be given with --coupling {}: the exact field is known for independent pairs alone",
                 coupling.entry().name

@@ -14,6 +14,7 @@ mod wave;
 pub use batch::{Batch, BatchOptions};
 pub(crate) use batch::{Pairs, draw_variant};
 pub use checkpoint::Checkpoint;
+pub use coupling::CouplingReport;
 pub(crate) use coupling::endpoints_variant;
 pub use exact::{ExactLoss, Floor};
 pub(crate) use fused::{Tile as FusedTile, fused_gradient_variant};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
+use super::coupling::CouplingReport;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
@@ -83,6 +84,17 @@ pub(crate) struct DataFacts {
     pub standardization: Option<Standardization>,
     pub columns: Vec<String>,
     pub image: Option<ImageShape>,
+    /// The model whose pairs these are, where they are.
+    pub parent: Option<Parent>,
+}
+
+/// The model that a run of rectified flow begins with.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Parent {
+    /// Its file.
+    pub model: String,
+    /// What its own source was, if no Gaussian.
+    pub source: Option<String>,
 }
 
 /// The state of a run on the device. All but `state` and `ring` are laid out by [`Layout`].
@@ -212,17 +224,7 @@ impl Trainer {
         options: TrainOptions,
         model: &Model,
     ) -> Result<Self> {
-        let wanted = architecture(data, &options);
-        if model.architecture != wanted {
-            return Err(Error::config(
-                format!(
-                    "the model to begin with is {}, the run asks for {}",
-                    describe(&model.architecture),
-                    describe(&wanted)
-                ),
-                "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
-            ));
-        }
+        same_network(model, data, &options)?;
         Self::with_weights(device, data, source, options, &model.weights)
     }
 
@@ -239,7 +241,45 @@ impl Trainer {
             data,
             source,
             options,
-            &Start { packed: &packed, checkpoint: None, standardization: None, frozen: false },
+            &Start { packed: &packed, checkpoint: None, standardization: None, parent: None, frozen: false },
+        )
+    }
+
+    /// Prepares a round of rectified flow (Liu et al. 2022): the weights of `model` go on to learn the pairs (x0, x1) that
+    /// its flow has made ([`Pairs`](crate::sample::Pairs)), in data units, row by row. Data are standardised as the model
+    /// does it. `name` is what the new model remembers of it. The options' coupling is
+    /// [`Coupling::Reflow`](crate::flow::Coupling::Reflow).
+    ///
+    /// # Errors
+    /// As [`Trainer::from_model`], and [`Error::Config`] if the pairs are not as many on both sides, or the coupling is
+    /// another one.
+    pub fn reflow(
+        device: &Device,
+        (x0, x1): (&Dataset, &Dataset),
+        options: TrainOptions,
+        (name, model): (&str, &Model),
+    ) -> Result<Self> {
+        if !options.coupling.is_paired() {
+            return Err(Error::config(
+                format!("pairs of a model do not go with --coupling {}", options.coupling.entry().name),
+                "use --coupling reflow",
+            ));
+        }
+        same_network(model, x1, &options)?;
+        let options = TrainOptions { standardize: model.standardization.is_some(), ..options };
+        let packed = Layout::new(&model.architecture).pack(&model.weights);
+        Self::build(
+            device,
+            x1,
+            Some(x0),
+            options,
+            &Start {
+                packed: &packed,
+                checkpoint: None,
+                standardization: model.standardization.as_ref(),
+                parent: Some((name, model)),
+                frozen: false,
+            },
         )
     }
 
@@ -265,6 +305,7 @@ impl Trainer {
                 packed: &checkpoint.parameters,
                 checkpoint: Some(checkpoint),
                 standardization: checkpoint.facts.standardization.as_ref(),
+                parent: None,
                 frozen: false,
             },
         )
@@ -295,18 +336,31 @@ impl Trainer {
             (None, Some(_)) => None,
             (None, None) => options.standardize.then(|| data.standardization()),
         };
+        let saved =
+            start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
+        // Of pairs, columns and shape are what their model says.
+        let (columns, image, parent) = match (start.parent, saved) {
+            (Some((name, model)), _) => {
+                let parent = Parent { model: name.to_owned(), source: model.source.clone() };
+                (model.columns.clone(), model.image, Some(parent))
+            }
+            (None, Some(facts)) => (facts.columns.clone(), facts.image, facts.parent.clone()),
+            (None, None) => (data.columns().to_vec(), data.image(), None),
+        };
         let facts = DataFacts {
             data: data.name().to_owned(),
             fingerprint: data.fingerprint(),
             source: source.map(|source| source.name().to_owned()),
             source_fingerprint: source.map(Dataset::fingerprint),
             standardization,
-            columns: data.columns().to_vec(),
-            image: data.image(),
+            columns,
+            image,
+            parent,
         };
         let weights = Purpose { what: "the network's weights", flag: "--hidden" };
         device.fits(4 * layout.len as u64, weights)?;
-        let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?;
+        let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?
+            .paired_by(options.coupling)?;
         let or_zeros = |values: Option<&Vec<f32>>| match values {
             Some(values) => device.upload(values, weights),
             None => device.buffer(4 * layout.len as u64, weights),
@@ -398,6 +452,12 @@ impl Trainer {
     #[must_use]
     pub fn kernels(&self) -> Kernels {
         self.kernels
+    }
+
+    /// What has become of the coupling's problems, where it solves any.
+    #[must_use]
+    pub fn coupling(&self) -> Option<CouplingReport> {
+        self.waves.coupler().map(|coupler| coupler.report)
     }
 
     /// The loss that no field can fall below, where the exact loss is measured.
@@ -567,7 +627,12 @@ impl Trainer {
             weights: self.layout.unpack(&self.read(weights)?),
             path: self.options.path.clone(),
             standardization: self.facts.standardization.clone(),
-            source: self.facts.source.clone(),
+            source: match &self.facts.parent {
+                Some(parent) => parent.source.clone(),
+                None => self.facts.source.clone(),
+            },
+            coupling: self.options.coupling,
+            parent: self.facts.parent.as_ref().map(|parent| parent.model.clone()),
             seed: self.options.seed,
             steps: self.step,
             columns: self.facts.columns.clone(),
@@ -619,6 +684,8 @@ struct Start<'a> {
     checkpoint: Option<&'a Checkpoint>,
     /// The one that is known beforehand; otherwise it is that of the data, if the options want one.
     standardization: Option<&'a Standardization>,
+    /// The model whose pairs are learned, and its file.
+    parent: Option<(&'a str, &'a Model)>,
     /// The loss alone: nothing is learned.
     frozen: bool,
 }
@@ -650,7 +717,7 @@ pub fn mean_loss(
     };
     let packed = model.packed();
     let standardization = model.standardization.as_ref();
-    let start = Start { packed: &packed, checkpoint: None, standardization, frozen: true };
+    let start = Start { packed: &packed, checkpoint: None, standardization, parent: None, frozen: true };
     let mut trainer = Trainer::build(device, data, source, options, &start)?;
     let mut losses: Vec<f64> = Vec::new();
     trainer.run(|progress| {
@@ -670,6 +737,22 @@ fn architecture(data: &Dataset, options: &TrainOptions) -> Architecture {
         activation: options.activation,
         time_frequencies: options.time_frequencies,
     }
+}
+
+/// Whether a model is of the shape that the options ask for.
+fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result<()> {
+    let wanted = architecture(data, options);
+    if model.architecture != wanted {
+        return Err(Error::config(
+            format!(
+                "the model to begin with is {}, the run asks for {}",
+                describe(&model.architecture),
+                describe(&wanted)
+            ),
+            "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
+        ));
+    }
+    Ok(())
 }
 
 fn describe(architecture: &Architecture) -> String {

@@ -66,7 +66,11 @@ impl Gather {
                     Binding::whole(3, block),
                     Binding::whole(4, &gathered),
                 ];
-                dispatches.push(device.dispatch(&gather_variant(dim, source), &bindings, [1, 1, 1])?);
+                dispatches.push(device.dispatch(
+                    &gather_variant(dim, source && !data.paired),
+                    &bindings,
+                    [1, 1, 1],
+                )?);
             }
             Ok(gathered)
         };

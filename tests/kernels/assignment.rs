@@ -28,7 +28,7 @@ fn allowed(x0: &[f64], x1: &[f64], dim: usize, cost: f64) -> f64 {
 }
 
 /// Points of different kinds: normal, on a coarse grid (ties), few different ones, all equal, far from each other.
-fn points(kind: usize, seed: u64, n: usize, dim: usize) -> [Vec<f32>; 2] {
+pub fn points(kind: usize, seed: u64, n: usize, dim: usize) -> [Vec<f32>; 2] {
     let x0 = random(2 * seed, n * dim);
     let x1 = random(2 * seed + 1, n * dim);
     match kind {
@@ -40,7 +40,7 @@ fn points(kind: usize, seed: u64, n: usize, dim: usize) -> [Vec<f32>; 2] {
     }
 }
 
-fn is_permutation(partners: &[u32]) -> bool {
+pub fn is_permutation(partners: &[u32]) -> bool {
     let mut sorted = partners.to_vec();
     sorted.sort_unstable();
     sorted.into_iter().eq(0..word(partners.len()))

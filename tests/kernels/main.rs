@@ -32,5 +32,6 @@ mod optimizer;
 mod path;
 mod peak;
 mod random;
+mod sinkhorn;
 mod stage;
 mod structs;

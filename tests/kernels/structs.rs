@@ -3,7 +3,7 @@
 
 use std::mem::{offset_of, size_of};
 
-use windfield::flow::{Problem, Slices};
+use windfield::flow::{Drawing, Entropic, Problem, Slices};
 use windfield::gpu::Variant;
 use windfield::measure::bench::Chains;
 use windfield::measure::evaluate::Part;
@@ -128,6 +128,27 @@ fn rust_and_wgsl_agree_on_every_struct() {
                 failed
             }),
         ),
+        (
+            Variant::new("sinkhorn_check"),
+            "Entropic",
+            members!(Entropic {
+                epsilon,
+                wanted,
+                relaxation,
+                error,
+                before,
+                ratio,
+                mean_cost,
+                iterations,
+                since,
+                stage,
+                free,
+                round,
+                missed,
+                failed
+            }),
+        ),
+        (Variant::new("sinkhorn_swap"), "Drawing", members!(Drawing { seed, number, stride })),
         (
             Variant::new("marginal_merge"),
             "Slices",
