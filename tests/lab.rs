@@ -1,9 +1,10 @@
 //! The lab as its users meet it: one table and one figure, cells that survive an interruption, and the published suite.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_windfield");
 /// Models that are trained and measured in no time.
@@ -103,22 +104,15 @@ fn a_cell_depends_on_its_own_settings_alone() {
     assert_eq!(figures("--seeds 2"), figures("--seed 1 --seeds 1 --couplings minibatch-ot"));
 }
 
+/// Runs a line, interrupts it in training, and returns the step of the checkpoint that is left.
 #[cfg(unix)]
-#[test]
-fn an_interrupted_lab_goes_on() {
-    let place = tempfile::tempdir().expect("a folder");
-    let folder = place.path();
-    let line = "lab --data moons:500 --hidden 16 --batch 32 --paths ot --couplings independent -n 50 --seeds 1 --steps 60000 \
-                --no-pictures --out out";
-    let child =
-        command(folder, line).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let begun = Instant::now();
-    // Once it has its folder, it is about to train.
-    while !folder.join("out/settings.json").exists() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "it does not begin");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    std::thread::sleep(Duration::from_secs(3));
+fn interrupted(folder: &Path, line: &str) -> u64 {
+    let mut child =
+        command(folder, line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    // Behind this line is the first cell.
+    let said = BufReader::new(child.stdout.take().expect("its output")).lines();
+    assert!(said.map_while(Result::ok).any(|line| line.starts_with("models")), "it does not begin");
+    std::thread::sleep(Duration::from_secs(2));
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-INT", &id]).status().expect("kill").success());
     let output = child.wait_with_output().expect("an end");
@@ -126,13 +120,40 @@ fn an_interrupted_lab_goes_on() {
     assert_eq!(output.status.code(), Some(130), "{said}");
     assert!(said.contains("0 of 1 models") && said.contains("goes on from there"), "{said}");
     let checkpoint = folder.join("out/cells/moons-ot-independent-0.checkpoint.safetensors");
-    assert!(checkpoint.exists(), "a checkpoint is left");
-    let step = windfield::train::Checkpoint::load(&checkpoint).expect("it loads").step();
-    assert!(step > 0 && step < 60_000, "{step}");
-    // It goes on from there; the whole would take longer than anyone waits for a test.
-    let mut saved = windfield::train::Checkpoint::load(&checkpoint).expect("it loads");
-    saved.options.steps = step + 10;
-    saved.save(&checkpoint).expect("it is saved");
+    windfield::train::Checkpoint::load(&checkpoint).expect("a checkpoint is left").step()
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_lab_goes_on() {
+    let place = tempfile::tempdir().expect("a folder");
+    let line = "lab --data moons:500 --hidden 16 --batch 32 --paths ot --couplings independent -n 50 --seeds 1 \
+                --steps 10000000 --no-pictures --out out";
+    let first = interrupted(place.path(), line);
+    let second = interrupted(place.path(), line);
+    assert!(0 < first && first < second, "{first}, {second}");
+}
+
+#[test]
+fn reflow_goes_on_from_the_independent_model() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path();
+    let line = format!("{SMALL} --seeds 1 --no-pictures --out out");
+    let printed = done(folder, &format!("{line} --couplings reflow,independent --json"));
+    let report: serde_json::Value = serde_json::from_str(&printed).expect("one object");
+    let rows = report["table"].as_array().expect("rows");
+    let of = |name: &str| rows.iter().find(|row| row["coupling"] == name).expect("a row");
+    // Its pairs are those of a flow: their crossing is not that of the data.
+    assert!(
+        of("reflow")["measures"]["L_CFM"].is_null() && of("reflow")["measures"]["W2"]["mean"].is_number()
+    );
+    assert!(of("independent")["measures"]["L_CFM"]["mean"].is_number());
+    let model = windfield::model::Model::load(folder.join("out/cells/moons-ot-reflow-0.safetensors"))
+        .expect("it loads");
+    assert_eq!(model.parent.as_deref(), Some("moons-ot-independent-0.safetensors"));
+    assert!(model.source.is_none());
+    let said = complaint(folder, &format!("{SMALL} --couplings reflow --out other"), 2);
+    assert!(said.contains("independent"), "{said}");
 }
 
 #[test]

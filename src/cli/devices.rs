@@ -237,9 +237,11 @@ fn table(list: &List) -> String {
         let pipelines = item.pipelines.as_ref().and_then(|kept| {
             kept.describe(&format!("compiled ones, {}", bytes(kept.bytes.unwrap_or(0) as u64)))
         });
-        let gains = counted(item.tuned, "shape has", "shapes have");
-        let tuning =
-            item.tuning.as_ref().and_then(|kept| kept.describe(&format!("{gains} others than by the rules")));
+        let gains = counted(item.tuned, "shape", "shapes");
+        let tuning = item
+            .tuning
+            .as_ref()
+            .and_then(|kept| kept.describe(&format!("faster kernels than the rules' for {gains}")));
         for (name, line) in [
             ("matrices", (!kinds.is_empty()).then(|| kinds.join(", "))),
             ("settings", (!settings.is_empty()).then(|| settings.join(", "))),

@@ -51,10 +51,12 @@ pub struct Args {
     #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
     path_noise: Option<f32>,
     /// Couplings to compare
+    ///
+    /// `reflow` goes on from the model of the same path, of `independent` pairs and the same seed, for as many steps.
     #[arg(long, value_name = "COUPLING,…", value_delimiter = ',', help_heading = "Flow",
         value_parser = flags::couplings(), default_values_t = default_couplings())]
     couplings: Vec<String>,
-    /// Rows that `minibatch-ot` rearranges together [default: the batch]
+    /// Rows that `minibatch-ot` and `sinkhorn` rearrange together [default: the batch]
     #[arg(long, value_name = "ROWS", help_heading = "Flow")]
     ot_batch: Option<usize>,
 
@@ -184,6 +186,7 @@ fn plan(args: &Args, context: &Context, suite: Option<&'static Suite>) -> anyhow
     let seeds = |count: usize| (0..count as u64).map(|seed| first.wrapping_add(seed)).collect();
     let coupling = |name: &String| match (name.parse().map_err(Usage::of)?, args.ot_batch) {
         (Coupling::MinibatchOt { .. }, Some(ot_batch)) => Ok(Coupling::MinibatchOt { ot_batch }),
+        (Coupling::Sinkhorn { epsilon, .. }, Some(ot_batch)) => Ok(Coupling::Sinkhorn { ot_batch, epsilon }),
         (coupling, _) => anyhow::Ok(coupling),
     };
     let couplings = args.couplings.iter().map(coupling).collect::<anyhow::Result<Vec<Coupling>>>()?;

@@ -140,7 +140,7 @@ pub fn bytes(number: u64) -> String {
     if number.is_multiple_of(size) {
         return format!("{} {name}", count(number / size));
     }
-    format!("{} {name}", approximately(number as f64 / size as f64))
+    format!("{} {name}", approximately((number as f64 / size as f64).max(1.0)))
 }
 
 #[cfg(test)]

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::FORMAT;
 use super::plan::{CellId, Plan};
 use crate::data::Dataset;
-use crate::flow::Solver;
+use crate::flow::{Coupling, Solver};
 use crate::gpu::Device;
 use crate::measure::evaluate::{self, Evaluation, evaluate};
 use crate::model::Model;
-use crate::sample::{SampleOptions, Sampler};
+use crate::sample::{Pairs, SampleOptions, Sampler};
 use crate::train::{Checkpoint, Outcome, TrainOptions, Trainer};
 use crate::{Error, Result};
 
@@ -22,6 +22,8 @@ use crate::{Error, Result};
 const TRAJECTORIES: usize = 96;
 /// Steps of the midpoint method that they are followed in.
 const TRAJECTORY_STEPS: u32 = 32;
+/// What is measured of pairs of source and data.
+const OF_PAIRS: [&str; 4] = ["crossing energy", "L_CFM", "L_FM", "transport"];
 /// The share of the last steps whose mean is the loss.
 const LAST: f64 = 0.1;
 
@@ -114,11 +116,12 @@ pub struct Trajectories {
     pub points: Vec<f32>,
 }
 
-/// Trains and measures.
+/// Trains and measures. `parent` is the model of independent pairs, from which `reflow` goes on.
 pub(super) fn run(
     device: &Device,
     plan: &Plan,
     id: &CellId,
+    parent: &FilePath,
     checkpoint: &FilePath,
     stop: fn() -> bool,
     mut progress: impl FnMut(Progress),
@@ -132,10 +135,19 @@ pub(super) fn run(
         exact_every: 0,
         ..plan.train.clone()
     };
-    let (model, loss) =
-        train(device, &data, source.as_ref(), &options, checkpoint, stop, |share, steps_per_second| {
-            progress(Progress { what: "training", share: 0.8 * share, steps_per_second });
-        })?;
+    let told = |share: f64, steps_per_second: Option<f64>| {
+        progress(Progress { what: "training", share: 0.8 * share, steps_per_second });
+    };
+    let (mut model, loss) = match id.coupling {
+        Coupling::Reflow { pairs, .. } => {
+            reflow(device, source.as_ref(), &options, (parent, pairs), checkpoint, stop, told)?
+        }
+        _ => {
+            let begin = || Trainer::new(device, &data, source.as_ref(), options.clone());
+            train(device, (&data, source.as_ref()), options.steps, begin, checkpoint, stop, told)?
+        }
+    };
+    model.source = source.as_ref().map(|source| source.name().to_owned());
     let training = begun.elapsed();
     let euler = Solver::named("euler")?;
     let wanted = evaluate::Options {
@@ -144,7 +156,8 @@ pub(super) fn run(
         seed: id.seed,
         sample: SampleOptions { solver: euler, steps: plan.solver_steps, ..SampleOptions::default() },
         steps: plan.quality_steps.clone(),
-        coupling: id.coupling,
+        // The pairs that a flow made are not rows of the data: what is measured of pairs is left out, below.
+        coupling: if id.coupling.is_paired() { Coupling::Independent } else { id.coupling },
         batch: options.batch,
         likelihood: false,
         stop,
@@ -156,30 +169,52 @@ pub(super) fn run(
         ControlFlow::Continue(())
     })?;
     let trajectories = trajectories(device, &model, source.as_ref(), id.seed)?;
-    let cell = Cell::of(device, id, (begun.elapsed(), training), loss, &found, trajectories);
+    let mut cell = Cell::of(device, id, (begun.elapsed(), training), loss, &found, trajectories);
+    if id.coupling.is_paired() {
+        cell.crossing.clear();
+        for name in OF_PAIRS {
+            cell.measures.remove(name);
+        }
+    }
     Ok((cell, model))
+}
+
+/// A round of rectified flow from the model of independent pairs.
+fn reflow(
+    device: &Device,
+    source: Option<&Dataset>,
+    options: &TrainOptions,
+    (parent, count): (&FilePath, usize),
+    checkpoint: &FilePath,
+    stop: fn() -> bool,
+    progress: impl FnMut(f64, Option<f64>),
+) -> Result<(Model, Option<f64>)> {
+    let model = Model::load(parent)?;
+    let watch = |_| if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let pairs = Pairs::of_model(device, &model, source, count, options.seed, watch)?;
+    let name = parent.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+    let begin = || Trainer::reflow(device, (&pairs.x0, &pairs.x1), options.clone(), (name.as_str(), &model));
+    train(device, (&pairs.x1, Some(&pairs.x0)), options.steps, begin, checkpoint, stop, progress)
 }
 
 /// A model, and the mean loss of the last steps. Goes on from the checkpoint, if there is one, and leaves one when it is
 /// stopped.
 fn train(
     device: &Device,
-    data: &Dataset,
-    source: Option<&Dataset>,
-    options: &TrainOptions,
+    (data, source): (&Dataset, Option<&Dataset>),
+    steps: u64,
+    begin: impl FnOnce() -> Result<Trainer>,
     checkpoint: &FilePath,
     stop: fn() -> bool,
     mut progress: impl FnMut(f64, Option<f64>),
 ) -> Result<(Model, Option<f64>)> {
     let mut trainer = match Checkpoint::load(checkpoint) {
-        Ok(saved) => Trainer::resume(device, data, source, &saved, options.steps)?,
-        Err(Error::Io { source: error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
-            Trainer::new(device, data, source, options.clone())?
-        }
+        Ok(saved) => Trainer::resume(device, data, source, &saved, steps)?,
+        Err(Error::Io { source: error, .. }) if error.kind() == std::io::ErrorKind::NotFound => begin()?,
         Err(error) => return Err(error),
     };
     let first = trainer.step();
-    let counted = ((1.0 - LAST) * options.steps as f64).floor();
+    let counted = ((1.0 - LAST) * steps as f64).floor();
     let (mut sum, mut count) = (0.0, 0u64);
     let outcome = trainer.run(|news| {
         for (step, record) in news.records {

@@ -18,6 +18,7 @@ pub use plan::{CellId, Plan, Task};
 pub use suite::{PUBLISHED, Published, SUITES, Suite};
 pub use table::{COLUMNS, Column, CrossingAt, QualityAt, Row, Table, Versus};
 
+use crate::flow::Coupling;
 use crate::gpu::Device;
 use crate::{Error, Result, files};
 
@@ -118,7 +119,8 @@ impl Lab {
         progress: impl FnMut(Progress),
     ) -> Result<()> {
         let checkpoint = self.cell_file(id, "checkpoint.safetensors");
-        let (cell, model) = cell::run(device, &self.plan, id, &checkpoint, stop, progress)?;
+        let parent = self.cell_file(&CellId { coupling: Coupling::Independent, ..id.clone() }, "safetensors");
+        let (cell, model) = cell::run(device, &self.plan, id, &parent, &checkpoint, stop, progress)?;
         model.save(self.cell_file(id, "safetensors"))?;
         let path = self.cell_file(id, "json");
         files::write_bytes(&path, pretty(&cell, &path)?)?;

@@ -179,6 +179,13 @@ impl Plan {
                 "name every path, coupling and seed once",
             ));
         }
+        let alone = !self.couplings.contains(&Coupling::Independent);
+        if let Some(paired) = self.couplings.iter().find(|coupling| coupling.is_paired() && alone) {
+            return Err(Error::config(
+                format!("--couplings {} lacks the models that make its pairs", paired.entry().name),
+                "give independent as well",
+            ));
+        }
         for coupling in &self.couplings {
             TrainOptions { coupling: *coupling, ..self.train.clone() }.validate()?;
         }
@@ -193,14 +200,17 @@ impl Plan {
         Ok(())
     }
 
-    /// All cells, the combinations of a seed before the next seed.
+    /// All cells, the combinations of a seed before the next seed; couplings that go on from another one's models are
+    /// the last.
     #[must_use]
     pub fn cells(&self) -> Vec<CellId> {
+        let mut couplings = self.couplings.clone();
+        couplings.sort_by_key(Coupling::is_paired);
         let mut cells = vec![];
         for &seed in &self.seeds {
             for task in &self.tasks {
                 for path in &self.paths {
-                    for &coupling in &self.couplings {
+                    for &coupling in &couplings {
                         cells.push(CellId { task: task.clone(), path: path.clone(), coupling, seed });
                     }
                 }
@@ -253,7 +263,7 @@ impl Plan {
             }
         }
         let ot_batch = self.couplings.iter().find_map(|coupling| match coupling {
-            Coupling::MinibatchOt { ot_batch } => Some(*ot_batch),
+            Coupling::MinibatchOt { ot_batch } | Coupling::Sinkhorn { ot_batch, .. } => Some(*ot_batch),
             _ => None,
         });
         Ok(serde_json::json!({
