@@ -74,31 +74,29 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         .validate()
         .map_err(Usage::of)?;
     flags::note(context, &options.path);
-    let (device, batch) = match (&args.flow.from_model, options.coupling) {
-        (Some(file), Coupling::Reflow { pairs, .. }) => {
-            if args.data.is_some() || context.typed("standardize") || context.typed("no-standardize") {
-                return Err(Usage(
+    let reflow = (&args.flow.from_model, options.coupling);
+    let (device, batch) = if let (Some(file), Coupling::Reflow { pairs, .. }) = reflow {
+        if args.data.is_some() || context.typed("standardize") || context.typed("no-standardize") {
+            return Err(Usage(
                     "--coupling reflow learns the pairs of --from-model, standardised as the model does it; leave out \
                      --data, --standardize and --no-standardize"
                         .into(),
                 )
                 .into());
-            }
-            let model = Model::load(file)?;
-            let device = context.device()?;
-            let made = (pairs, flags::seed_of_pairs(context.seed(), 1));
-            let pairs = flags::pairs(context, &device, &model, args.source.as_deref(), made)?;
-            let batch =
-                Batch::of_pairs(&device, (&pairs.x0, &pairs.x1), model.standardization.as_ref(), &options)?;
-            (device, batch)
         }
-        _ => {
-            let data = Dataset::open(args.data.as_deref().unwrap_or_default())?;
-            let source = flags::open_source(args.source.as_deref())?;
-            let device = context.device()?;
-            let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
-            (device, batch)
-        }
+        let model = Model::load(file)?;
+        let device = context.device()?;
+        let made = (pairs, flags::seed_of_pairs(context.seed(), 1));
+        let pairs = flags::pairs(context, &device, &model, args.source.as_deref(), made)?;
+        let batch =
+            Batch::of_pairs(&device, (&pairs.x0, &pairs.x1), model.standardization.as_ref(), &options)?;
+        (device, batch)
+    } else {
+        let data = Dataset::open(args.data.as_deref().unwrap_or_default())?;
+        let source = flags::open_source(args.source.as_deref())?;
+        let device = context.device()?;
+        let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
+        (device, batch)
     };
     batch.save(&args.out)?;
     context.say(&format!(

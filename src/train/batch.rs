@@ -101,6 +101,7 @@ impl DeviceData {
 
 /// Which pairs the kernels that draw a batch make of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "the variants of the kernels")]
 pub(crate) struct Pairs {
     /// x0 is that of another row.
     pub coupled: bool,

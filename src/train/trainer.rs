@@ -311,6 +311,7 @@ impl Trainer {
         )
     }
 
+    #[allow(clippy::too_many_lines, reason = "all that a run is made of, in order")]
     fn build(
         device: &Device,
         data: &Dataset,
