@@ -25,6 +25,7 @@ pages! {
     straight: "6-straight.md";
     conversions: "7-conversions.md";
     couplings: "8-couplings.md";
+    measures: "9-measures.md";
     lab: "10-lab.md";
     conventions: "conventions.md";
 }

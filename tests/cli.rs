@@ -129,7 +129,9 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn help_is_made_of_the_tables() {
     let place = Place::new();
-    for command in ["train", "sample", "field", "batch", "verify", "devices", "shaders", "completions"] {
+    for command in
+        ["train", "sample", "field", "batch", "evaluate", "verify", "devices", "shaders", "completions"]
+    {
         assert!(place.done("--help").contains(command));
         for flag in ["-h", "--help"] {
             let help = place.done(&format!("{command} {flag}"));
@@ -1079,6 +1081,55 @@ fn theorems_are_verified() {
     let wrong = complaint(line, &place.run(line), 2);
     assert!(wrong.contains("gravity") && wrong.contains("velocity"), "{wrong}");
     assert!(place.listing().is_empty());
+}
+
+#[test]
+fn a_model_is_evaluated() {
+    let place = Place::new();
+    place.model();
+    let flags = "evaluate run/model.safetensors --data moons:500 -n 64 --seeds 2 --euler-steps 1,8 --tolerances 1e-3 \
+                 --pairs 16 --exact-rows 16 --steps 10";
+    let found = place.json(&format!("{flags} --out out --seed 3"));
+    assert_eq!((&found["rows"], &found["seeds"], &found["seed"]), (&64.into(), &2.into(), &3.into()));
+    let measures = found["measures"].as_array().unwrap();
+    for measure in measures {
+        assert!(measure["value"]["mean"].is_f64() && measure["value"]["half_width"].is_f64(), "{measure}");
+        assert_eq!(measure["value"]["values"].as_array().unwrap().len(), 2);
+    }
+    let w2 = measures.iter().find(|measure| measure["name"] == "W2").unwrap();
+    assert!(w2["floor"]["mean"].as_f64().unwrap() < w2["value"]["mean"].as_f64().unwrap());
+    assert_eq!(found["quality"].as_array().unwrap().len(), 2);
+    assert_eq!(found["crossing"].as_array().unwrap().len(), 32);
+    assert_eq!(found["identity"][0]["flow"], "exact");
+    let files = ["crossing.csv", "evaluation.json", "evaluation.png", "quality.csv"];
+    let listing: BTreeSet<String> = fs::read_dir(place.path("out"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(listing, files.map(str::to_owned).into());
+    let record = fs::read_to_string(place.path("out/evaluation.json")).unwrap();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&record).unwrap(), found);
+    assert_eq!(array(place.path("out/crossing.csv")).0, [32, 7]);
+    assert_eq!(array(place.path("out/quality.csv")).0, [2, 7]);
+    let table = place.done(&format!("{flags} --no-likelihood"));
+    assert!(
+        table.contains("crossing energy") && table.contains("residual") && !table.contains("log p"),
+        "{table}"
+    );
+    assert_eq!(place.done(&format!("{flags} --quiet")), "");
+    fs::write(place.path("few.csv"), "x,y\n1,10\n3,10\n1,30\n").unwrap();
+    for (line, status, wanted) in [
+        ("--data few.csv -n 2", 1, "give -n 1 or less"),
+        ("--data swissroll3d", 1, "3 values and the model's points 2"),
+        ("--data moons --seeds 0", 2, "--seeds 0 is out of range"),
+        ("--data moons --solver euler-maruyama", 2, "euler-maruyama"),
+        ("--data moons --euler-steps 0", 2, "--steps 0"),
+        ("--data moons --coupling minibatch-ot --batch 100000", 2, "out of range"),
+    ] {
+        let line = format!("evaluate run/model.safetensors {line}");
+        let wrong = complaint(&line, &place.run(&line), status);
+        assert!(wrong.contains(wanted), "{line}: {wrong}");
+    }
 }
 
 #[test]

@@ -75,9 +75,10 @@ pub struct Args {
 
 /// The table of measures, as the long help has it.
 fn definitions() -> String {
+    use std::fmt::Write as _;
     let mut text = "Measures:".to_owned();
     for measure in MEASURES {
-        text.push_str(&format!("\n  {}: {} ({})", measure.name, measure.definition, measure.source));
+        let _ = write!(text, "\n  {}: {} ({})", measure.name, measure.definition, measure.source);
     }
     text.push_str(
         "\n\nDistances between samples and densities are in the units of the data; what belongs to the flow is in the \
@@ -194,8 +195,14 @@ fn say(context: &Context, found: &Evaluation) {
     let mut rows = vec![["flow", "E∫‖u‖²dt", "E‖Z1 − Z0‖²", "S", "V", "residual"].map(str::to_owned)];
     rows.extend(found.identity.iter().map(|identity| {
         let Identity { flow, transport, displacement, straightness, crossing, residual } = identity;
-        let [a, b, c, d, e] = [transport, displacement, straightness, crossing, residual].map(interval);
-        [(*flow).to_owned(), a, b, c, d, e]
+        [
+            (*flow).to_owned(),
+            interval(transport),
+            interval(displacement),
+            interval(straightness),
+            interval(crossing),
+            interval(residual),
+        ]
     }));
     context.say("\nE∫‖u_t(x | x1)‖²dt − E‖Z1 − Z0‖² = S + V; V of the model is its L_CFM");
     table(context, &rows);

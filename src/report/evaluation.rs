@@ -85,7 +85,7 @@ pub fn picture(evaluation: &Evaluation) -> Result<RgbImage> {
         .filter_map(|at| at.crossing.as_ref().map(|crossing| point(at.t, crossing)))
         .collect();
     if !exact.is_empty() {
-        losses.push(Curve { name: "crossing energy C", colour: theme.data, points: exact });
+        losses.push(Curve { name: "C of the data", colour: theme.data, points: exact });
     }
     let mut panels = vec![CurvePanel {
         title: "Where paths cross",

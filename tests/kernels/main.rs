@@ -29,6 +29,7 @@ mod linear;
 mod loss;
 mod marginal;
 mod optimizer;
+mod pairs;
 mod path;
 mod peak;
 mod random;

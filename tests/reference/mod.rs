@@ -38,6 +38,7 @@ pub mod loss;
 pub mod marginal;
 pub mod mlp;
 pub mod noise;
+pub mod pairs;
 pub mod path;
 pub mod peak_bandwidth;
 pub mod peak_flops;

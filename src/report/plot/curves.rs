@@ -37,7 +37,7 @@ pub struct CurvePanel<'a> {
     pub logarithmic: bool,
 }
 
-const PANEL: (f32, f32) = (180.0, 128.0);
+const PANEL: (f32, f32) = (190.0, 128.0);
 const GAP: (f32, f32) = (58.0, 62.0);
 const LEFT: f32 = 46.0;
 const BOTTOM: f32 = 30.0;

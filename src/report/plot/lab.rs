@@ -129,11 +129,11 @@ fn flows(
     (left, top): (f32, f32),
     headings: bool,
 ) -> Result<()> {
-    let mut all = vec![];
+    let mut all: Vec<f32> = vec![];
     for (steps, points) in row.trajectories.iter().flatten() {
-        let (first, last) = ends(points, *steps)?;
-        all.extend(first);
-        all.extend(last);
+        ends(points, *steps)?;
+        // Also those on the way: some flows swing out.
+        all.extend(*points);
     }
     let limits = Limits::around(&all, &[]);
     // A square window, so that all rows line up.
