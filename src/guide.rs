@@ -28,4 +28,5 @@ pages! {
     measures: "9-measures.md";
     lab: "10-lab.md";
     conventions: "conventions.md";
+    scale: "scale.md";
 }

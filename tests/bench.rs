@@ -1,12 +1,14 @@
 //! What dispatches take, and how that is told. Times belong to the machine: nothing here expects one.
 
+#![allow(clippy::cast_precision_loss, reason = "sizes of tests are small")]
+
 use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use windfield::Error;
 use windfield::data::Dataset;
-use windfield::flow::{Divergence, Solver};
+use windfield::flow::{Coupling, Divergence, Solver};
 use windfield::gpu::{Clock, Device, DeviceOptions, Dispatch, Habits, Memory, Profile, Purpose, Work};
 use windfield::measure::bench::{Bench, Peak, Shape};
 use windfield::model::Kernels;
@@ -164,6 +166,61 @@ fn memory_is_counted_for_as_long_as_it_is_held() {
     };
     // Inputs, slopes and gradients of two layers of 32 for every row, though the plan alone still knows of them.
     assert!(held(4096) - held(2048) > 2048 * 4 * 2 * 3 * 32);
+}
+
+/// The formula of [`Footprint`](windfield::train::Footprint): nothing grows that is not in it.
+#[test]
+fn memory_follows_the_formula() {
+    // What does not grow, and what rounds sizes up.
+    const REST: u64 = 192 << 10;
+    let whole = open();
+    let blocks = DeviceOptions { largest_binding: Some(8 << 20), ..DeviceOptions::default() };
+    let blocks = Device::open(&blocks).unwrap();
+    let narrow = TrainOptions { hidden: vec![64; 3], ..TrainOptions::default() };
+    let wide = TrainOptions { hidden: vec![256, 384], ema: 0.0, ..TrainOptions::default() };
+    let normal = |rows: usize, dim: usize| {
+        let values = (0..rows * dim).map(|i| (i as f32).sin()).collect();
+        Dataset::from_rows("waves", values, dim).unwrap()
+    };
+    let (small, large, images) = (normal(1000, 2), normal(3_000_000, 2), normal(2000, 784));
+    let hardware = whole.with_habits(Habits::HARDWARE);
+    let mut wrong = vec![];
+    for (name, device, data, source, options) in [
+        ("narrow", &whole, &small, None, narrow.clone()),
+        ("narrow, many rows", &whole, &small, None, TrainOptions { batch: 20_000, ..narrow.clone() }),
+        ("layered", &whole, &small, None, TrainOptions { kernels: Kernels::Layered, ..narrow.clone() }),
+        ("buffers", &whole, &small, None, TrainOptions { kernels: Kernels::Buffers, ..wide.clone() }),
+        ("wide", &whole, &small, None, wide.clone()),
+        ("wide, many rows", &whole, &images, None, TrainOptions { batch: 5000, ..wide.clone() }),
+        ("much data", &whole, &large, None, narrow.clone()),
+        ("much of a source", &whole, &small, Some(&large), narrow.clone()),
+        ("blocks", &blocks, &large, Some(&large), narrow.clone()),
+        ("as on a GPU", &hardware, &small, None, TrainOptions { batch: 5000, ..wide }),
+        ("as on a GPU, narrow", &hardware, &small, None, narrow),
+    ] {
+        let before = device.memory().now;
+        let trainer = Trainer::new(device, data, source, options).unwrap();
+        let (held, formula) = (device.memory().now - before, trainer.footprint().total());
+        if held < formula || held > formula + formula / 100 + REST {
+            wrong.push(format!("{name}: {held} bytes, by formula {formula}: {:?}", trainer.footprint()));
+        }
+    }
+    // The pairs of 8 problems of 512 points, and their costs; and a problem more for each that is solved beside it.
+    let coupled = |assignments: usize, batch: usize| {
+        let device = whole.with_habits(Habits { assignments, ..*whole.habits() });
+        let coupling = Coupling::MinibatchOt { ot_batch: 0 };
+        let options = TrainOptions { coupling, batch, hidden: vec![8], ..TrainOptions::default() };
+        let before = whole.memory().now;
+        let trainer = Trainer::new(&device, &small, None, options).unwrap();
+        let held = whole.memory().now - before;
+        drop(trainer);
+        held
+    };
+    let (each, numbers) = ((coupled(9, 500) - coupled(1, 500)) / 8, 4 * 500 * (2 * 2 + 10));
+    if each < numbers || each > numbers + numbers / 5 {
+        wrong.push(format!("a coupled problem of 500 points: {each} bytes, by formula {numbers}"));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

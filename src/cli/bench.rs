@@ -380,7 +380,9 @@ impl Run<'_> {
                     let factor = *value as f64 / last.value as f64;
                     format!("{:.2}", (median / last.seconds.median).ln() / factor.ln())
                 });
-                let (range, memory) = (format!("{min} to {max}"), bytes(point.device_bytes));
+                let formula = point.formula_bytes.map(|all| format!(" ({} by formula)", bytes(all)));
+                let memory = bytes(point.device_bytes) + &formula.unwrap_or_default();
+                let range = format!("{min} to {max}");
                 let line = format!("{:<12}{value:<12}{median_ms:>14}  {range:<22}{slope:>8}  {memory}", "");
                 self.context.say(&line);
                 points.push(point);

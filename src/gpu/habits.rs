@@ -48,7 +48,8 @@ pub struct Habits {
     pub step_slice_rows: u32,
     /// Slices of it, at most.
     pub step_slices: u32,
-    /// The widest network, and the largest batch, for which the fused gradient beats the layered one.
+    /// The widest layer, features of a point included, and the largest batch, for which the fused gradient beats the
+    /// layered one.
     pub step_width: usize,
     /// See [`step_width`](Self::step_width).
     pub step_batch: usize,

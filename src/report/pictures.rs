@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use image::RgbImage;
 
 use super::plot::{
-    self, ContactSheet, FieldPanel, FieldPlot, FieldStyle, ImageShape, Limits, LossCurve, PairPlot,
+    self, ContactSheet, FieldPanel, FieldPlot, FieldStyle, Ideal, ImageShape, Limits, LossCurve, PairPlot,
     SamplesPlot, ScalingPanel, Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot,
     samples_1d, samples_2d, trajectories_2d,
 };
@@ -142,12 +142,23 @@ pub fn scaling(report: &Report) -> Result<RgbImage> {
     };
     let times = of(|p| [p.seconds.min, p.seconds.median, p.seconds.max].map(|seconds| 1e3 * seconds));
     let bytes = of(|p| [p.device_bytes as f64 / f64::from(1 << 20); 3]);
+    let costs: Vec<String> = report.scaling.iter().map(|scaling| format!("{}, ms", scaling.of)).collect();
     let mut panels = vec![];
     for (scaling, points) in report.scaling.iter().zip(&times) {
-        panels.push(ScalingPanel { size: &scaling.size, cost: "ms", points, slope: slopes(scaling).0 });
+        let ideal = Ideal::Slope(slopes(scaling).0);
+        let cost = &costs[panels.len()];
+        panels.push(ScalingPanel { size: &scaling.size, cost, points, ideal });
     }
-    for (scaling, points) in report.scaling.iter().zip(&bytes) {
-        panels.push(ScalingPanel { size: &scaling.size, cost: "MiB", points, slope: slopes(scaling).1 });
+    let formulas: Vec<Vec<(f64, f64)>> = (report.scaling.iter())
+        .map(|scaling| {
+            let mebibytes = |p: &ScalingPoint| p.formula_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
+            scaling.points.iter().filter_map(|p| Some((p.value as f64, mebibytes(p)?))).collect()
+        })
+        .collect();
+    for ((scaling, points), formula) in report.scaling.iter().zip(&bytes).zip(&formulas) {
+        let slope = Ideal::Slope(slopes(scaling).1);
+        let ideal = if formula.is_empty() { slope } else { Ideal::Formula(formula) };
+        panels.push(ScalingPanel { size: &scaling.size, cost: "device memory, MiB", points, ideal });
     }
     let title = format!("Cost against size: {}", report.adapter.name);
     plot::scaling(&panels, report.scaling.len(), &title, &Theme::default())

@@ -78,6 +78,11 @@ impl DeviceData {
         }
     }
 
+    /// Of both.
+    pub fn bytes(&self) -> u64 {
+        self.tables().flat_map(|table| &table.blocks).map(Buffer::bytes).sum()
+    }
+
     /// Whether a kernel can see all of it: nothing has to be gathered.
     pub fn is_whole(&self) -> bool {
         self.tables().all(|table| table.blocks.len() == 1)

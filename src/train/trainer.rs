@@ -9,6 +9,7 @@ use super::batch::{DeviceData, DrawSources};
 use super::checkpoint::Checkpoint;
 use super::coupling::CouplingReport;
 use super::exact::{self, Exact, ExactLoss, Floor};
+use super::footprint::Footprint;
 use super::fused::{FusedGradient, Tile as FusedTile};
 use super::gradients::Pass;
 use super::layout::{Record, Schedule as DeviceSchedule, State};
@@ -64,6 +65,7 @@ pub struct Trainer {
     layout: Layout,
     buffers: Buffers,
     plan: Vec<Dispatch>,
+    footprint: Footprint,
     kernels: Kernels,
     waves: Waves,
     /// Steps handed over.
@@ -393,6 +395,8 @@ impl Trainer {
             Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
         let from = DrawSources { data: &device_data, waves: &waves };
         let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
+        let footprint = footprint(device, &architecture, &layout, batch, &buffers, start.frozen, tile)?;
+        let footprint = Footprint { data: device_data.bytes(), gathered: waves.bytes(), ..footprint };
         let exact = if options.exact_every > 0 && !start.frozen {
             let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
@@ -415,6 +419,7 @@ impl Trainer {
             layout,
             buffers,
             plan,
+            footprint,
             kernels,
             waves,
             step,
@@ -447,6 +452,12 @@ impl Trainer {
     #[must_use]
     pub fn plan(&self) -> &[Dispatch] {
         &self.plan
+    }
+
+    /// What it keeps in the device's memory, by formula.
+    #[must_use]
+    pub fn footprint(&self) -> Footprint {
+        self.footprint
     }
 
     /// The kernels at work: what `auto` came to.
@@ -883,6 +894,25 @@ fn plan(
     Ok(plan)
 }
 
+/// What a step's buffers take.
+fn footprint(
+    device: &Device,
+    architecture: &Architecture,
+    layout: &Layout,
+    batch: usize,
+    buffers: &Buffers,
+    frozen: bool,
+    tile: Option<FusedTile>,
+) -> Result<Footprint> {
+    let (average, texture) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
+    let with = |slices| Footprint::of_weights(layout, average, texture, slices);
+    if let Some(tile) = tile {
+        return Ok(with(tile.slices(device.habits(), batch)));
+    }
+    let rows = chunk_rows(device, architecture, layout, batch)?;
+    Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows))
+}
+
 /// Slices of a weight gradient over so many rows.
 pub(super) fn slices(device: &Device, layout: &Layout, rows: usize) -> usize {
     let habits = device.habits();
@@ -917,7 +947,8 @@ fn fused_tile(
             "use --kernels auto, or lower --hidden or --batch",
         ));
     }
-    let narrow = architecture.hidden.iter().all(|width| *width <= habits.step_width);
+    // Many features, or outputs, make lanes own more than they have room for as well.
+    let narrow = layout.layers.iter().all(|layer| layer.width_in <= habits.step_width);
     Ok(tile.filter(|_| forced || (narrow && options.batch <= habits.step_batch)))
 }
 

@@ -181,6 +181,12 @@ impl Waves {
         }
     }
 
+    /// Of the rows that are gathered.
+    pub fn bytes(&self) -> u64 {
+        self.gather()
+            .map_or(0, |gather| gather.data.bytes() + gather.source.as_ref().map_or(0, Buffer::bytes))
+    }
+
     /// Which steps they are made for, where there is anything.
     pub fn wave(&self) -> Option<&Buffer> {
         match self {

@@ -91,6 +91,9 @@ pub struct ScalingPoint {
     pub seconds: Spread,
     /// What it keeps in the device's memory.
     pub device_bytes: u64,
+    /// The same by formula ([`crate::train::Footprint`]), of training.
+    #[serde(default)]
+    pub formula_bytes: Option<u64>,
 }
 
 impl Bench {
@@ -100,7 +103,7 @@ impl Bench {
     /// As of [`training`](Self::training).
     pub fn scaling(&self, size: &Size, value: usize, kernels: Kernels) -> Result<ScalingPoint> {
         let shape = (size.shape)(value);
-        let (rate, device_bytes) = if size.particles {
+        let (rate, device_bytes, formula_bytes) = if size.particles {
             let before = self.device.memory().now;
             let mut sampler = self.euler_sampler_of(&shape, kernels, STEPS)?;
             let bytes = self.device.memory().now.saturating_sub(before);
@@ -116,13 +119,14 @@ impl Bench {
                     Ok(())
                 })
             })?;
-            (rate.into_iter().next(), bytes)
+            (rate.into_iter().next(), bytes, None)
         } else {
             let row = self.training(&shape, &[kernels])?.into_iter().next();
             let bytes = row.as_ref().map_or(0, |row| row.device_bytes);
-            (row.map(|row| row.steps_per_s), bytes)
+            let formula = self.trainer(&self.data(shape.dim)?, &shape, kernels)?.footprint().total();
+            (row.map(|row| row.steps_per_s), bytes, Some(formula))
         };
         let rate = rate.unwrap_or_else(|| Spread::of(vec![]));
-        Ok(ScalingPoint { value, shape, seconds: rate.inverse(), device_bytes })
+        Ok(ScalingPoint { value, shape, seconds: rate.inverse(), device_bytes, formula_bytes })
     }
 }

@@ -53,7 +53,7 @@ pub use panel::{
     Axes, Cells, Entry, Frame, Mark, Panel, colour_bar, legend_column, legend_row, y_label_width,
 };
 pub use samples::{SamplesPlot, samples_1d, samples_2d};
-pub use scaling::{ScalingPanel, scaling};
+pub use scaling::{Ideal, ScalingPanel, scaling};
 pub use sheet::{ContactSheet, ImageShape, contact_sheet};
 pub use theme::Theme;
 pub use trajectories::{TrajectoryPlot, trajectories_2d};

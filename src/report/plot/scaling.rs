@@ -9,7 +9,7 @@ use super::theme::Theme;
 use crate::error::{Error, Result};
 
 /// A cost against a size.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ScalingPanel<'a> {
     /// The size's name.
     pub size: &'a str,
@@ -17,8 +17,17 @@ pub struct ScalingPanel<'a> {
     pub cost: &'a str,
     /// Sizes with the smallest, the median and the largest of their costs.
     pub points: &'a [(f64, [f64; 3])],
-    /// The power of the size with which the cost grows in the end.
-    pub slope: f64,
+    /// What it is held against.
+    pub ideal: Ideal<'a>,
+}
+
+/// What a cost is held against.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Ideal<'a> {
+    /// The power of the size with which it grows in the end, through the last point.
+    Slope(f64),
+    /// Sizes with the cost that a formula gives.
+    Formula(&'a [(f64, f64)]),
 }
 
 const PANEL: (f32, f32) = (104.0, 96.0);
@@ -26,7 +35,7 @@ const GAP: (f32, f32) = (50.0, 48.0);
 const LEFT: f32 = 50.0;
 const BOTTOM: f32 = 30.0;
 
-/// Draws panels in rows of `columns`. The ideal slope goes through the last point.
+/// Draws panels in rows of `columns`.
 ///
 /// # Errors
 /// When there are no panels.
@@ -44,7 +53,7 @@ pub fn scaling(panels: &[ScalingPanel<'_>], columns: usize, title: &str, theme: 
     }
     let entries = [
         Entry::new(Mark::Line(theme.line, 1.0), theme.data, "measured"),
-        Entry::new(Mark::Dashed(0.9), theme.reference, "ideal slope"),
+        Entry::new(Mark::Dashed(0.9), theme.reference, "ideal slope, or formula"),
     ];
     let right = cells.origin.0 + width;
     let above = top - 0.8 * theme.title_size;
@@ -83,11 +92,20 @@ fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &ScalingPanel<'_>
     };
     at.grid(canvas, theme, &axes);
     canvas.clipped(at.rect, |layer| {
-        if let Some((size, [_, cost, _])) = points.last() {
-            let ideal = |x: f64| at.place(x, cost * (x / size).powf(panel.slope));
-            let line = [ideal(x.lo()), ideal(x.hi())];
-            layer.polyline(&line, LineStyle::new(0.9, theme.reference).dashed(4.0, 2.5));
+        let line: Vec<(f32, f32)> = match (panel.ideal, points.last()) {
+            (Ideal::Slope(slope), Some((size, [_, cost, _]))) => {
+                [x.lo(), x.hi()].map(|x| at.place(x, cost * (x / size).powf(slope))).to_vec()
+            }
+            (Ideal::Formula(costs), _) => costs.iter().map(|(size, cost)| at.place(*size, *cost)).collect(),
+            _ => vec![],
+        };
+        // Above what was measured, which would cover it where the two agree.
+        let formula = matches!(panel.ideal, Ideal::Formula(_));
+        let dashed = LineStyle::new(0.9, theme.reference).dashed(4.0, 2.5);
+        if !formula {
+            layer.polyline(&line, dashed);
         }
+        let ideal = line;
         let line: Vec<(f32, f32)> = points.iter().map(|(size, costs)| at.place(*size, costs[1])).collect();
         layer.polyline(&line, LineStyle::new(theme.line, theme.data).round());
         for (size, [least, median, most]) in points {
@@ -95,6 +113,9 @@ fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &ScalingPanel<'_>
             layer.polyline(&spread, LineStyle::new(theme.line, theme.data));
             let (x, y) = at.place(*size, *median);
             layer.disc(x, y, 1.8, theme.data, 1.0);
+        }
+        if formula {
+            layer.polyline(&ideal, dashed);
         }
     });
     at.axes(canvas, theme, &axes);
@@ -108,17 +129,22 @@ mod tests {
     fn panels_are_drawn_whatever_they_hold() {
         let theme = Theme::default();
         let points = [(1.0, [1.0, 2.0, 3.0]), (10.0, [9.0, 10.0, 12.0]), (100.0, [f64::NAN, 1.0, 2.0])];
-        let panel = ScalingPanel { size: "batch", cost: "ms", points: &points, slope: 1.0 };
-        let empty = ScalingPanel { size: "width", cost: "ms", points: &[], slope: 2.0 };
+        let panel = ScalingPanel { size: "batch", cost: "ms", points: &points, ideal: Ideal::Slope(1.0) };
+        let empty = ScalingPanel {
+            size: "width",
+            cost: "ms",
+            points: &[],
+            ideal: Ideal::Formula(&[(1.0, 3.0), (50.0, 4.0)]),
+        };
         let one = ScalingPanel { points: &points[..1], ..panel.clone() };
-        let picture = scaling(&[panel.clone(), empty, one], 2, "a title", &theme).unwrap();
+        let picture = scaling(&[panel.clone(), empty.clone(), one], 2, "a title", &theme).unwrap();
         assert!(picture.width() > 300 && picture.height() > 300);
         assert_eq!(
             picture,
             scaling(
                 &[
                     panel.clone(),
-                    ScalingPanel { points: &[], size: "width", cost: "ms", slope: 2.0 },
+                    ScalingPanel { ..empty.clone() },
                     ScalingPanel { points: &points[..1], ..panel }
                 ],
                 2,

@@ -1,0 +1,60 @@
+//! The device memory of a training run, by formula.
+
+use crate::model::{Layout, PAD};
+
+/// What a training run keeps in the device's memory, in bytes, by the sizes alone.
+///
+/// With N rows of d columns in the data, P parameters (with the padding of their matrices), f features of a point, hidden
+/// widths w, and everything of a row padded to multiples of eight, the numbers of four bytes are
+///
+/// | what | numbers |
+/// | --- | --- |
+/// | data | N·d, and as many of a source as it has |
+/// | weights | 3·P: the weights and Adam's two moments; P more with a weight average, and one copy of the matrices in a texture on software drivers |
+/// | gradient | S·P in S slices |
+/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once; none in the fused step |
+/// | gathered | T·B·d where the data lie in blocks, for waves of T steps, and as many of the source |
+///
+/// and what does not grow, some 200 KiB. A coupling needs n·(2·d + 10) numbers for each of the problems of n points that
+/// are solved side by side, and n² more where the costs are kept in a matrix.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Footprint {
+    /// The data set, and the source.
+    pub data: u64,
+    /// Weights, moments, average, and the copy in a texture.
+    pub weights: u64,
+    /// The slices of the gradient.
+    pub gradient: u64,
+    /// What a pass keeps of its rows.
+    pub activations: u64,
+    /// The rows of the data that the steps of a wave pick.
+    pub gathered: u64,
+}
+
+impl Footprint {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.data + self.weights + self.gradient + self.activations + self.gathered
+    }
+
+    /// Of weights and gradient.
+    pub(super) fn of_weights(layout: &Layout, average: bool, texture: bool, slices: usize) -> Self {
+        let texture = if texture { layout.texture_rows * layout.texture_width() } else { 0 };
+        let weights = (3 + usize::from(average)) * layout.len + texture;
+        Self { weights: bytes(weights), gradient: bytes(slices * layout.len), ..Self::default() }
+    }
+
+    /// Of so many rows that go through the network at once.
+    pub(super) fn with_rows(self, layout: &Layout, rows: usize) -> Self {
+        let rows = rows.next_multiple_of(crate::model::TILE_ROWS as usize);
+        let hidden: usize = layout.layers.iter().skip(1).map(|layer| layer.width_in).sum();
+        let last = layout.layers.last().map_or(0, |layer| layer.width_out.next_multiple_of(PAD));
+        let features = layout.layers.first().map_or(0, |layer| layer.width_in);
+        Self { activations: bytes(rows * (features + 3 * hidden + 3 * last)), ..self }
+    }
+}
+
+fn bytes(numbers: usize) -> u64 {
+    4 * numbers as u64
+}
