@@ -138,14 +138,11 @@ pub(super) fn run(
     let told = |share: f64, steps_per_second: Option<f64>| {
         progress(Progress { what: "training", share: 0.8 * share, steps_per_second });
     };
-    let (mut model, loss) = match id.coupling {
-        Coupling::Reflow { pairs, .. } => {
-            reflow(device, source.as_ref(), &options, (parent, pairs), checkpoint, stop, told)?
-        }
-        _ => {
-            let begin = || Trainer::new(device, &data, source.as_ref(), options.clone());
-            train(device, (&data, source.as_ref()), options.steps, begin, checkpoint, stop, told)?
-        }
+    let (mut model, loss) = if let Coupling::Reflow { pairs, .. } = id.coupling {
+        reflow(device, source.as_ref(), &options, (parent, pairs), checkpoint, stop, told)?
+    } else {
+        let begin = || Trainer::new(device, &data, source.as_ref(), options.clone());
+        train(device, (&data, source.as_ref()), options.steps, begin, checkpoint, stop, told)?
     };
     model.source = source.as_ref().map(|source| source.name().to_owned());
     let training = begun.elapsed();

@@ -162,19 +162,17 @@ fn difference(found: &serde_json::Value, wanted: &serde_json::Value) -> Option<S
     use serde_json::Value;
     match (found, wanted) {
         (Value::Object(found), Value::Object(wanted)) => {
-            let names = wanted.keys().chain(found.keys());
-            names
-                .filter_map(|name| {
-                    let (found, wanted) =
-                        (found.get(name).unwrap_or(&Value::Null), wanted.get(name).unwrap_or(&Value::Null));
-                    let nested = found.is_object() && wanted.is_object();
-                    match difference(found, wanted) {
-                        Some(what) if nested => Some(what),
-                        Some(what) => Some(format!("{name} {what}")),
-                        None => None,
-                    }
-                })
-                .next()
+            let mut names = wanted.keys().chain(found.keys());
+            names.find_map(|name| {
+                let (found, wanted) =
+                    (found.get(name).unwrap_or(&Value::Null), wanted.get(name).unwrap_or(&Value::Null));
+                let nested = found.is_object() && wanted.is_object();
+                match difference(found, wanted) {
+                    Some(what) if nested => Some(what),
+                    Some(what) => Some(format!("{name} {what}")),
+                    None => None,
+                }
+            })
         }
         (found, wanted) if found == wanted => None,
         (found, wanted) => Some(format!("is {found} there, not {wanted}")),

@@ -173,9 +173,10 @@ impl Plan {
         }
         let mut names: Vec<String> = self.cells().iter().map(CellId::name).collect();
         names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let twice = names.iter().zip(names.iter().skip(1)).find(|(a, b)| a == b);
+        if let Some((name, _)) = twice {
             return Err(Error::config(
-                format!("{} is asked for twice", pair[0]),
+                format!("{name} is asked for twice"),
                 "name every path, coupling and seed once",
             ));
         }

@@ -254,7 +254,7 @@ impl Table {
         };
         let mut lines = vec!["task,path,coupling,seeds".to_owned()];
         for name in &names {
-            lines[0] += &format!(",{name},{name} ±");
+            lines[0].extend([",", name, ",", name, " ±"]);
         }
         for (row, cells) in rows {
             let mut line =
@@ -262,11 +262,9 @@ impl Table {
             for name in &names {
                 let cell = cells.get(name);
                 let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
-                line += &format!(
-                    ",{},{}",
-                    number(cell.map(|cell| cell.mean)),
-                    number(cell.and_then(|cell| cell.half_width))
-                );
+                let (mean, half_width) =
+                    (number(cell.map(|cell| cell.mean)), number(cell.and_then(|cell| cell.half_width)));
+                line.extend([",", &mean, ",", &half_width]);
             }
             lines.push(line);
         }
