@@ -17,7 +17,7 @@
 //           APART      with SUBGROUPS and TEXTURES: what goes into a layer and dL/dz of it are left for
 //                      weight_gradient.wgsl, instead of adding to a gradient in memory for every tile
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE, GATHERED  as in draw.wgsl
+//           COUPLED, SOURCE, GATHERED, NOISY  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"

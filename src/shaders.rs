@@ -102,7 +102,8 @@ pub fn catalogue() -> Vec<Variant> {
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
-    for path in Path::examples() {
+    let noisy = Path::default().with_noise(0.1).into_iter();
+    for path in Path::examples().into_iter().chain(noisy) {
         add(path.bake(Variant::new("path")));
         add(draw_variant(&architecture, &path, Pairs::default(), false, false));
     }

@@ -156,6 +156,7 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         source: source.then_some(&other),
         path: &path,
         t_max: 1.0,
+        noise: 0.0,
     });
     let mlp = case.mlp();
     let twin = mlp.gradients(&features(&batch.xt, &batch.t, dim, case.frequencies), &batch.ut, rows);
