@@ -8,6 +8,7 @@
 //           SOURCE   x0 is a row of a source data set instead of N(0, I)
 //           PAIRED   it is the row of the same number as x1's
 //           GATHERED the rows of the data, and of the source, were gathered for the steps of a wave (gather.wgsl)
+//           NOISY    there is noise around the path
 //           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
 

@@ -1,6 +1,6 @@
 // A training step up to the gradient in one dispatch, for networks of narrow layers: the batch is drawn (draw.wgsl says
 // how), goes through the network, leaves its loss (loss.wgsl), and its gradient comes back (linear_backward_*.wgsl),
-// without an activation ever leaving the chip.
+// without an activation ever leaving the chip (but see APART).
 //
 // A row group of LANES invocations takes TILE_ROWS rows of the batch at a time. A lane owns QUADS groups of four
 // columns of every layer: for the weight gradient of W [outputs, inputs] these are outputs, on the way back inputs.
@@ -11,10 +11,13 @@
 // one loop over the outputs.
 //
 // Each row group adds its rows up in order, into a slice of its own: gradient_reduce.wgsl adds the slices, in order.
+// With APART there is no slice but the whole batch, in weight_gradient.wgsl.
 //
 // Variants: SUBGROUPS  a row group is a subgroup: LANES is its size, known beforehand, and GROUPS is 1
+//           APART      with SUBGROUPS and TEXTURES: what goes into a layer and dL/dz of it are left for
+//                      weight_gradient.wgsl, instead of adding to a gradient in memory for every tile
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE, GATHERED  as in draw.wgsl
+//           COUPLED, SOURCE, GATHERED, NOISY  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"
@@ -41,7 +44,11 @@ const WHOLE: u32 = 0u;       // 1: the lanes' columns are all layers'
 const TARGETS: u32 = TILE_ROWS * QUADS_IN;
 const ACTIVATIONS: u32 = TARGETS + TILE_ROWS * QUADS_OUT;
 const LAYER: u32 = TILE_ROWS * LANES * QUADS;
+//#if APART
+const SLOPES: u32 = ACTIVATIONS;
+//#else
 const SLOPES: u32 = ACTIVATIONS + HIDDEN * LAYER;
+//#end
 const SUMS: u32 = SLOPES + HIDDEN * LAYER;
 //#if SUBGROUPS
 const SIZE: u32 = SUMS;
@@ -57,7 +64,12 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 //#if SOURCE
 @group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
+//#if APART
+@group(0) @binding(6) var inputs: texture_storage_2d<rgba32float, write>;   // [rows padded, inputs of all layers / 4]
+@group(0) @binding(11) var deltas: texture_storage_2d<rgba32float, write>;  // [rows padded, outputs of all layers / 4]
+//#else
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;     // [row groups, parameters]
+//#end
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>;       // [row groups]: sums of squared errors
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;
@@ -89,7 +101,9 @@ fn main(
     let slice = group.x * GROUPS + index / LANES;
     let tiles = (chunk.rows + groups.x * GROUPS * TILE_ROWS - 1u) / (groups.x * GROUPS * TILE_ROWS);
     let own = lane * QUADS;
+//#if !APART
     let out = slice * (arrayLength(&gradient) / (groups.x * GROUPS));
+//#end
     let scale = 2.0 / f32(chunk.batch);
     let final_shape = network.shape[HIDDEN];
     let final_outputs = network.outputs[HIDDEN];
@@ -106,6 +120,9 @@ fn main(
             for (var block = 0u; block < QUADS_IN; block++) {
                 let columns = pair_columns(address, picked, schedule, block);
                 memory[base + i * QUADS_IN + block] = columns.feature;
+//#if APART
+                textureStore(inputs, vec2u(block, first + i), columns.feature);
+//#end
                 if (block < QUADS_OUT) {
                     memory[base + TARGETS + i * QUADS_OUT + block] = columns.velocity;
                 }
@@ -162,7 +179,13 @@ fn main(
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     let at = base + layer * LAYER + r * LANES * QUADS + own + q;
                     h[r * QUADS + q] = select(vec4f(0.0), activation(z[r * QUADS + q]), inside);
+//#if APART
+                    if (WHOLE > 0u || own + q < shape.y / 4u) {
+                        textureStore(inputs, vec2u(outputs.z + shape.x + own + q, first + r), h[r * QUADS + q]);
+                    }
+//#else
                     memory[ACTIVATIONS + at] = h[r * QUADS + q];
+//#end
                     memory[SLOPES + at] = select(vec4f(0.0), activation_slope(z[r * QUADS + q]), inside);
                 }
             }
@@ -201,8 +224,10 @@ fn main(
             workgroupBarrier();
 //#end
             let bias = parameters[final_shape.w + n / 4u][n % 4u];
+//#if !APART
             var weight_gradient: array<vec4f, QUADS>;
             var bias_gradient = 0.0;
+//#end
             // Sums of sums: rows, outputs, tiles.
             var output_loss = 0.0;
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -211,13 +236,22 @@ fn main(
                 let difference = select(0.0, v - target_velocity, first + r < chunk.rows);
                 output_loss += difference * difference;
                 let delta = scale * difference;
-                bias_gradient += delta;
                 for (var q = 0u; q < QUADS; q++) { //#unroll
                     below[r * QUADS + q] += delta * w[q];
+                }
+//#if APART
+                if (lane == r % LANES) {
+                    memory[base + TARGETS + r * QUADS_OUT + n / 4u][n % 4u] = delta;
+                }
+//#else
+                bias_gradient += delta;
+                for (var q = 0u; q < QUADS; q++) { //#unroll
                     weight_gradient[q] += delta * h[r * QUADS + q];
                 }
+//#end
             }
             tile_loss += output_loss;
+//#if !APART
             for (var q = 0u; q < QUADS; q++) { //#unroll
                 if (own + q < final_shape.x) {
                     let at = out + final_shape.z + n * final_shape.x + own + q;
@@ -234,9 +268,17 @@ fn main(
                 }
                 gradient[at][n % 4u] = bias_gradient;
             }
+//#end
         }
-
         loss += tile_loss;
+//#if APART
+        // The targets have given way to dL/dv.
+        workgroupBarrier();
+        for (var i = lane; i < TILE_ROWS * QUADS_OUT; i += LANES) {
+            let place = vec2u(final_outputs.w + i % QUADS_OUT, first + i / QUADS_OUT);
+            textureStore(deltas, place, memory[base + TARGETS + i]);
+        }
+//#end
 
         // Backward.
         for (var above = HIDDEN; above > 0u; above--) {
@@ -247,6 +289,17 @@ fn main(
             let stride = select(LANES * QUADS, QUADS_IN, layer == 0u);
             let slopes = base + SLOPES + layer * LAYER;
             var delta: array<vec4f, CELLS>;
+//#if APART
+            for (var q = 0u; q < QUADS; q++) { //#unroll
+                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                    let at = slopes + r * LANES * QUADS + own + q;
+                    delta[r * QUADS + q] = below[r * QUADS + q] * memory[at];
+                    if (WHOLE > 0u || own + q < shape.y / 4u) {
+                        textureStore(deltas, vec2u(outputs.w + own + q, first + r), delta[r * QUADS + q]);
+                    }
+                }
+            }
+//#else
             for (var q = 0u; q < QUADS; q++) { //#unroll
                 var bias_gradient = vec4f(0.0);
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -297,6 +350,7 @@ fn main(
                     }
                 }
             }
+//#end
 
             // dX = dZ·W
             for (var i = 0u; i < CELLS; i++) { //#unroll

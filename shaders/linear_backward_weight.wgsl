@@ -2,7 +2,7 @@
 //
 // An invocation computes TILE_OUT × TILE_IN values of dW for one slice of the rows: x of the grid runs over tiles of
 // outputs n, y over tiles of inputs k, z over slices. Slices are summed afterwards, in order (gradient_reduce.wgsl).
-// Rows are added one after the other, in order. Padded rows of dZ are zero.
+// Rows are added four at a time, in order. Padded rows of dZ are zero; slices are whole groups of four rows.
 //
 // Variants: ACCUMULATE  adds to what an earlier part of the batch left
 //           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
@@ -55,17 +55,24 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
 
     var sums: array<vec4f, TILE_OUT * TILE_QUADS>;
     var bias: array<vec4f, TILE_OUT / 4u>;
-    for (var m = first; m < last; m++) {
-        var x: array<vec4f, TILE_QUADS>;
-        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-            x[q] = input_at(m, quad + q);
+    for (var m = first; m < last; m += 4u) {
+        var x: array<vec4f, 4u * TILE_QUADS>;
+        for (var r = 0u; r < 4u; r++) { //#unroll
+            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+                x[r * TILE_QUADS + q] = input_at(m + r, quad + q);
+            }
         }
+        // Four products at once: a sum that does not fit a register is fetched and stored a quarter as often.
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
-            let d = delta_at(m, out / 4u + j);
-            bias[j] += d;
+            let d0 = delta_at(m, out / 4u + j);
+            let d1 = delta_at(m + 1u, out / 4u + j);
+            let d2 = delta_at(m + 2u, out / 4u + j);
+            let d3 = delta_at(m + 3u, out / 4u + j);
+            bias[j] += (d0 + d1) + (d2 + d3);
             for (var i = 0u; i < 4u; i++) { //#unroll
                 for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-                    sums[(4u * j + i) * TILE_QUADS + q] += d[i] * x[q];
+                    sums[(4u * j + i) * TILE_QUADS + q] += (d0[i] * x[q] + d1[i] * x[TILE_QUADS + q])
+                        + (d2[i] * x[2u * TILE_QUADS + q] + d3[i] * x[3u * TILE_QUADS + q]);
                 }
             }
         }

@@ -26,6 +26,7 @@ pages! {
     conversions: "7-conversions.md";
     couplings: "8-couplings.md";
     measures: "9-measures.md";
+    lab: "10-lab.md";
     conventions: "conventions.md";
     scale: "scale.md";
 }

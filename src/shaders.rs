@@ -26,7 +26,7 @@ use crate::sample::{
 };
 use crate::train::{
     FusedTile, Pairs, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, gather_variant,
-    loss_variant, reduce_variant, step_variant,
+    loss_variant, reduce_variant, step_variant, weight_gradient_variant,
 };
 use crate::{Error, Result};
 
@@ -102,7 +102,8 @@ pub fn catalogue() -> Vec<Variant> {
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
     let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
-    for path in Path::examples() {
+    let noisy = Path::default().with_noise(0.1).into_iter();
+    for path in Path::examples().into_iter().chain(noisy) {
         add(path.bake(Variant::new("path")));
         add(draw_variant(&architecture, &path, Pairs::default(), false, false));
     }
@@ -129,20 +130,27 @@ fn fused_gradients(
             let habits = Habits { subgroup: *subgroup, ..habits };
             // What every WebGPU device offers, so that every compiler can take it.
             let limits = wgpu::Limits::default();
-            let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout) else {
-                continue;
-            };
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
-            add(fused_gradient_variant(&architecture, &path, tile, Pairs::default(), textures));
-            if dim == 3 && time_frequencies > 0 {
-                for gathered in [false, true] {
-                    let pairs = Pairs { coupled: true, source: true, gathered, ..Pairs::default() };
+            // The activations of the larger batch do not fit a texture.
+            for batch in [256, 1 << 20] {
+                let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout, batch) else {
+                    continue;
+                };
+                let mut pairs = vec![Pairs::default()];
+                if dim == 3 && time_frequencies > 0 {
+                    pairs.extend([
+                        Pairs { coupled: true, source: true, ..Pairs::default() },
+                        Pairs { coupled: true, source: true, gathered: true, ..Pairs::default() },
+                        Pairs { source: true, paired: true, ..Pairs::default() },
+                        Pairs { gathered: true, ..Pairs::default() },
+                    ]);
+                }
+                for pairs in pairs {
                     add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
                 }
-                let pairs = Pairs { source: true, paired: true, ..Pairs::default() };
-                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
-                let pairs = Pairs { gathered: true, ..Pairs::default() };
-                add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                if tile.apart {
+                    add(weight_gradient_variant(tile));
+                }
             }
         }
     }

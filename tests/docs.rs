@@ -39,7 +39,10 @@ fn pages() -> Vec<Page> {
             text: fs::read_to_string(&path).unwrap(),
         })
         .collect();
-    pages.sort_by(|a, b| a.name.cmp(&b.name));
+    // 10 comes after 9, and what has no number after them.
+    let number =
+        |page: &Page| page.name.split('-').next().and_then(|head| head.parse().ok()).unwrap_or(u32::MAX);
+    pages.sort_by(|a, b| (number(a), &a.name).cmp(&(number(b), &b.name)));
     assert!(pages.len() > 7, "the pages are in docs/");
     pages
 }

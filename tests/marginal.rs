@@ -586,6 +586,53 @@ fn what_has_no_marginal_is_refused_in_words() {
     report.finish();
 }
 
+/// With noise around the path, the mean velocity at a point is that of the Gaussian path with √(b² + σ²): what it leaves
+/// of the pairs' velocities has no projection on it, nor on the point.
+#[test]
+fn noise_around_the_path_widens_it() {
+    let mut report = Report::new();
+    let data = Dataset::open("moons:300").unwrap_or_else(|error| panic!("{error}"));
+    let clean = windfield::flow::Path::default();
+    let noisy = clean.clone().with_noise(0.4).unwrap_or_else(|error| panic!("{error}"));
+    let rows = 20_000;
+    let options = windfield::train::BatchOptions {
+        path: noisy.clone(),
+        coupling: windfield::flow::Coupling::Independent,
+        batch: rows,
+        seed: 7,
+        standardize: false,
+        step: 3,
+    };
+    let batch = windfield::train::Batch::draw(device(), &data, None, &options)
+        .unwrap_or_else(|error| panic!("{error}"));
+    let times: Vec<f64> = batch.t.iter().map(|&t| f64::from(t)).collect();
+    // How many standard errors the mean of (u − v)·v is from zero, and that of (u − v)·x.
+    let projections = |path: &windfield::flow::Path| {
+        let marginal = windfield::flow::Marginal::new(device(), &data, None, path)
+            .unwrap_or_else(|error| panic!("{error}"));
+        let exact = marginal.field_at(&batch.xt, &times).unwrap_or_else(|error| panic!("{error}")).velocities;
+        [&exact, &batch.xt].map(|along| {
+            // Near the end the field without the noise is as steep as 1/b.
+            let terms: Vec<f64> = (0..rows)
+                .filter(|row| batch.t[*row] < 0.8)
+                .map(|row| {
+                    (2 * row..2 * row + 2)
+                        .map(|i| f64::from(batch.ut[i] - exact[i]) * f64::from(along[i]))
+                        .sum()
+                })
+                .collect();
+            let mean = terms.iter().sum::<f64>() / terms.len() as f64;
+            let variance = terms.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / terms.len() as f64;
+            mean / (variance / terms.len() as f64).sqrt()
+        })
+    };
+    let right = projections(&noisy);
+    report.holds(right.iter().all(|z| z.abs() < 4.5), || format!("{right:?} standard errors from zero"));
+    let wrong = projections(&clean);
+    report.holds(wrong.iter().any(|z| z.abs() > 20.0), || format!("without the noise {wrong:?} as well"));
+    report.finish();
+}
+
 /// Data, and points, that are larger than what a kernel can see at once.
 #[test]
 fn what_a_device_sees_at_once_does_not_matter() {

@@ -313,6 +313,7 @@ fn everything_switched_on_is_the_references() {
     let (data, source) = (points(80, 3), points(30, 3));
     // One shape for all of them.
     let some = TrainOptions { hidden: vec![17], batch: 33, steps: 25, ..plain() };
+    let noisy = some.path.clone().with_noise(0.3).unwrap_or_else(|error| panic!("{error}"));
     for (name, options, source) in [
         ("everything", everything.clone(), Some(&source)),
         ("from a Gaussian", everything.clone(), None),
@@ -323,6 +324,8 @@ fn everything_switched_on_is_the_references() {
         ("average", TrainOptions { ema: 0.9, ..some.clone() }, None),
         ("standardised", TrainOptions { standardize: true, ..some.clone() }, None),
         ("source", some.clone(), Some(&source)),
+        ("noise around the path", TrainOptions { path: noisy.clone(), ..some.clone() }, None),
+        ("the same, layered", TrainOptions { path: noisy, kernels: Kernels::Layered, ..some.clone() }, None),
     ] {
         beside_the_reference(&mut report, name, device(), (&data, source), &options);
     }

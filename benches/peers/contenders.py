@@ -1,11 +1,13 @@
 """Who takes part, and how each is asked to do its work.
 
 Every contender can `check` (train from fresh weights; the loss), `train` (for a time; steps/s), `check_sample` (train,
-sample; moments of the samples) and `sample` (for a time; samples/s). One that cannot raises `Missing` with the reason.
+sample; moments of the samples) and `sample` (for a time; samples/s); those of `COUPLERS`, `check_couple` (solve an exact
+assignment; its mean cost) and `couple` (for a time; problems/s). One that cannot raises `Missing` with the reason.
 """
 
 import csv
 import json
+import math
 import os
 import queue
 import subprocess
@@ -26,8 +28,17 @@ PEERS = {
     "jax-loop": ("JAX, jit of a loop of steps", "jax", "jax_peer.py", "loop"),
     "burn-wgpu": ("burn, wgpu", "burn", None, "wgpu"),
     "burn-cpu": ("burn, CPU (flex)", "burn", None, "cpu"),
+    "pot": ("POT, ot.emd", "ot", "ot_peer.py", "pot"),
+    "scipy": ("SciPy, linear_sum_assignment", "ot", "ot_peer.py", "scipy"),
 }
 NAMES = ["windfield", *PEERS]
+# Those that solve assignments, and nothing else.
+COUPLERS = ["pot", "scipy"]
+
+
+def takes_part(name, kind):
+    """Whether a contender does work of this kind: `training`, `sampling` or `coupling`."""
+    return name == "windfield" or (name in COUPLERS) == (kind == "coupling")
 
 
 class Setting:
@@ -136,6 +147,13 @@ class Peer:
         answer = self.ask(timeout, "sample", shape, EULER, seconds)
         return answer["count"] / answer["seconds"]
 
+    def check_couple(self, shape, files, timeout):
+        return self.ask(timeout, "check-couple", shape, *files)["cost"]
+
+    def couple(self, shape, seconds, timeout):
+        answer = self.ask(timeout, "couple", shape, seconds)
+        return answer["count"] / answer["seconds"]
+
     def close(self):
         if self.process is not None:
             self.process.kill()
@@ -225,8 +243,9 @@ class Windfield:
     def bench(self, what, rate, shape, seconds, timeout):
         arguments = ["bench", "--only", what, "--shape", str(shape), "--rounds", "1", "--seconds", str(seconds)]
         measured = json.loads(self.call([*arguments, "--json"], timeout))[what][0]
-        if measured["shape"] != str(shape):
-            raise Missing(f"bench measured {measured['shape']} instead of {shape}")
+        done = measured.get("shape") or str(shape._replace(dim=measured["dim"], rows=measured["points"]))
+        if done != str(shape):
+            raise Missing(f"bench measured {done} instead of {shape}")
         self.kernels = measured.get("kernels")
         return measured[rate]["median"]
 
@@ -235,6 +254,31 @@ class Windfield:
 
     def sample(self, shape, seconds, timeout):
         return self.bench("sampling", "samples_per_s", shape, seconds, timeout)
+
+    def problem(self, shape, timeout):
+        """The points of a batch, in two files: those that `check_couple` pairs."""
+        ends = self.ends(shape, "independent", timeout)
+        files = [self.runs / f"{name}-{shape.dim}-{shape.rows}.npy" for name in ("x0", "x1")]
+        for path, columns in zip(files, ends):
+            data.write(path, columns)
+        return files
+
+    def ends(self, shape, coupling, timeout):
+        """x0 and x1 of a batch, each as columns."""
+        self.runs.mkdir(parents=True, exist_ok=True)
+        out = self.runs / "batch.safetensors"
+        arguments = ["batch", "--data", str(data.prepare(self.setting.data, shape.dim)), "--coupling", coupling]
+        arguments += ["--batch", str(shape.rows), "--no-standardize", "--seed", "1", "--out", str(out)]
+        self.call(arguments, timeout)
+        return [data.tensor(out, name) for name in ("x0", "x1")]
+
+    def check_couple(self, shape, files, timeout):
+        x0, x1 = self.ends(shape, "minibatch-ot", timeout)
+        squares = ((a - b) ** 2 for column in zip(x0, x1) for a, b in zip(*column))
+        return math.fsum(squares) / shape.rows
+
+    def couple(self, shape, seconds, timeout):
+        return self.bench("coupling", "solves_per_s", shape, seconds, timeout)
 
     def close(self):
         pass

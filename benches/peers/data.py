@@ -4,6 +4,7 @@ In more than two dimensions the moons are mapped there linearly and given some n
 """
 
 import array
+import json
 import math
 import os
 import random
@@ -99,3 +100,17 @@ def moments(table):
     deviation = math.sqrt(math.fsum(value * value for column in table for value in column) / count)
     product = math.fsum(a * b for a, b in zip(table[0], table[1])) / len(table[0]) if len(table) > 1 else 0.0
     return deviation, product
+
+
+def tensor(path, name):
+    """The columns of a float32 tensor [rows, columns] in a safetensors file."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        entry = json.loads(file.read(length))[name]
+        begin, end = entry["data_offsets"]
+        file.seek(8 + length + begin)
+        values = array.array("f", file.read(end - begin))
+    if sys.byteorder == "big":
+        values.byteswap()
+    dim = entry["shape"][1]
+    return [values[index::dim] for index in range(dim)]

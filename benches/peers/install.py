@@ -10,7 +10,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 # What each environment asks for; requirements.txt says in which version.
-PACKAGES = {"torch": ["torch", "numpy"], "jax": ["jax", "numpy"]}
+PACKAGES = {"torch": ["torch", "numpy"], "jax": ["jax", "numpy"], "ot": ["POT", "scipy", "numpy"]}
 
 
 # Seconds that installing has taken.

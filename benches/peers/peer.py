@@ -4,6 +4,8 @@
     train D:LxW:B SECONDS         trains on for about so long; steps and seconds
     check-sample D:LxW:N EULER    trains (batches of 256), samples n particles; two moments of them
     sample D:LxW:N EULER SECONDS  samples n particles again and again for about so long; particles and seconds
+    check-couple D:1x1:N X0 X1    the mean squared distance of the best pairs of the points in two .npy files
+    couple D:1x1:N SECONDS        solves assignments of n points for about so long; problems and seconds
 
 An answer is a line of JSON behind "> ", so that what libraries print does no harm.
 """
@@ -62,7 +64,8 @@ def serve(peer):
     """Answers requests until there are no more.
 
     `peer` has `versions` (what runs, in words), and makes `trainer(shape)` (with `run(steps)` and `mean_loss(steps)`)
-    and `sampler(shape, trainer, euler)` (which returns samples [n, d] on the host).
+    and `sampler(shape, trainer, euler)` (which returns samples [n, d] on the host); or it has `cost(files)` and makes
+    `coupler(shape)`, which solves so many assignments.
     """
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -113,6 +116,11 @@ def serve(peer):
                 repeat = lambda count: [draw() for _ in range(count)] and None
                 count, seconds = clock(("sample", shape), repeat).measure(float(rest[1]))
                 answer(count=count * shape.rows, seconds=seconds)
+            elif kind == "check-couple":
+                answer(cost=peer.cost(rest))
+            elif kind == "couple":
+                count, seconds = clock(("couple", shape), peer.coupler(shape)).measure(float(rest[0]))
+                answer(count=count, seconds=seconds)
             else:
                 answer(error=f"'{kind}' is no request")
         except Exception as error:  # whatever a library throws is an answer, too

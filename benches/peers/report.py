@@ -4,6 +4,8 @@ import statistics
 
 # Losses, and moments of samples, may differ by so much: other random numbers, on which training depends.
 TOLERANCE = 0.1
+# Costs of exact assignments of the same points, relatively: nothing but rounding.
+ROUNDING = 1e-5
 
 
 def spread(values):
@@ -18,15 +20,15 @@ def ratios(ours, theirs):
     return spread([ours[turn] / theirs[turn] for turn in sorted(ours.keys() & theirs.keys())])
 
 
-def agreement(values):
+def agreement(values, tolerance=TOLERANCE):
     """{name: loss} as {name: whether it is near the median of all}. With one alone there is nothing to agree with."""
     middle = statistics.median(values.values()) if values else 0.0
-    return {name: abs(value - middle) <= TOLERANCE * abs(middle) for name, value in values.items()}
+    return {name: abs(value - middle) <= tolerance * abs(middle) for name, value in values.items()}
 
 
 def digest(results):
     """Adds spreads, ratios and agreement to what was measured, in place."""
-    for row in results["training"] + results["sampling"]:
+    for row in results["training"] + results["sampling"] + results["coupling"]:
         entries = row["contenders"]
         ours = entries.get("windfield", {}).get("rates", {})
         for name, entry in entries.items():
@@ -38,13 +40,15 @@ def digest(results):
                     entry["agrees"] = all(abs(a - b) <= TOLERANCE for a, b in zip(entry["moments"], row["data"]))
         else:
             near = agreement({name: entry["loss"] for name, entry in entries.items() if "loss" in entry})
+            costs = {name: entry["cost"] for name, entry in entries.items() if "cost" in entry}
+            near |= agreement(costs, ROUNDING)
             for name, agrees in near.items():
                 entries[name]["agrees"] = agrees
 
 
 def disagreeing(results):
     """(shape, name) of all who did not do the same work."""
-    rows = results["training"] + results["sampling"]
+    rows = results["training"] + results["sampling"] + results["coupling"]
     return [
         (row["shape"], name)
         for row in rows
@@ -67,6 +71,11 @@ def spelled(figure):
     return median if figure["rounds"] == 1 else f"{median} ({least} to {most})"
 
 
+def size(row):
+    """The shape of a row, without the network that assignments have not."""
+    return row["shape"].replace(":1x1:", ":")
+
+
 def table(head, rows):
     lines = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -75,8 +84,10 @@ def table(head, rows):
 def markdown(results):
     """The report, in Markdown."""
     about, missing = results["about"], results["missing"]
-    names = [name for name in about if name not in missing]
-    peers = [name for name in names if name != "windfield"]
+    everyone = [name for name in about if name not in missing]
+    # Each table has those that take part in it.
+    of = lambda rows: [name for name in everyone if any(name in row["contenders"] for row in rows)]
+    names = of(results["training"] + results["sampling"])
     machine = results["machine"]
     others = spread(results["others"])
     disturbed = ""
@@ -89,7 +100,7 @@ def markdown(results):
         + (f"; {machine['gpu']}" if machine["gpu"] else "")
         + f"; {machine['system']}. Up to {results['rounds']} rounds of about {number(results['seconds'])} s each."
         + disturbed,
-        "\n".join(f"- **{name}**: {about[name]}; {results['versions'][name]}" for name in names),
+        "\n".join(f"- **{name}**: {about[name]}; {results['versions'][name]}" for name in everyone),
     ]
     if missing:
         parts.append("Not measured:")
@@ -99,16 +110,18 @@ def markdown(results):
         entries = row["contenders"]
         return [spelled(entries[name][field]) if name in entries else "–" for name in wanted]
 
-    for what, unit in (("training", "steps"), ("sampling", "samples")):
+    for what, unit in (("training", "steps"), ("sampling", "samples"), ("coupling", "assignments")):
         rows = results[what]
         if not rows:
             continue
+        each = of(rows)
+        peers = [name for name in each if name != "windfield"]
         if peers:
             parts.append(f"## {what.capitalize()}: windfield ÷ peer")
             parts.append("Above 1, windfield is faster. Median of the rounds' ratios (smallest to largest).")
-            parts.append(table(["shape", *peers], [[row["shape"], *columns(row, "ratio", peers)] for row in rows]))
+            parts.append(table(["shape", *peers], [[size(row), *columns(row, "ratio", peers)] for row in rows]))
         parts.append(f"{unit.capitalize()} a second:")
-        parts.append(table(["shape", *names], [[row["shape"], *columns(row, "rate", names)] for row in rows]))
+        parts.append(table(["shape", *each], [[size(row), *columns(row, "rate", each)] for row in rows]))
 
     parts.append("## The same work")
 
@@ -135,9 +148,17 @@ def markdown(results):
             f"training; further than {TOLERANCE} from the data's is marked. Noise has 1.00 / 0.00."
         )
         parts.append(table(["shape", "data", *names], rows))
+    if results["coupling"]:
+        names = of(results["coupling"])
+        rows = [[size(row), *shown(row, "cost", lambda cost: f"{cost:.6g}")] for row in results["coupling"]]
+        parts.append(
+            "Mean squared distance of the best pairs of the same points; further than rounding from the median of all is "
+            "marked."
+        )
+        parts.append(table(["dimension:points", *names], rows))
     failures = [
-        f"- {row['shape']}, **{name}**: {entry['failed']}"
-        for row in results["training"] + results["sampling"]
+        f"- {size(row)}, **{name}**: {entry['failed']}"
+        for row in results["training"] + results["sampling"] + results["coupling"]
         for name, entry in row["contenders"].items()
         if "failed" in entry
     ]

@@ -31,6 +31,8 @@ from shape import Shape
 ROOT = HERE.parent.parent
 TRAINING = ["2:3x64:256", "2:4x256:256", "2:4x256:1024", "2:4x256:4096", "64:3x512:256", "784:3x512:256"]
 # Particles at once: 100 000 go in chunks of 10 000 on a CPU; on a GPU a million fit.
+# Exact assignments: DIM:POINTS.
+COUPLING = ["2:512", "2:2048", "64:512"]
 SAMPLING = {False: ["2:3x64:10000"], True: ["2:3x64:1000000"]}
 # Time for a peer to start: libraries of gigabytes are read.
 START = 300
@@ -42,6 +44,7 @@ def arguments():
     parser.add_argument("--contenders", metavar="NAME,…", help=f"these alone, of {', '.join(contenders.NAMES)}")
     parser.add_argument("--shapes", metavar="SHAPE,…", help="training: DIM:LAYERSxWIDTH:BATCH; `none` for none")
     parser.add_argument("--sampling", metavar="SHAPE,…", help="sampling: DIM:LAYERSxWIDTH:PARTICLES; `none` for none")
+    parser.add_argument("--coupling", metavar="DIM:POINTS,…", help="assignments; `none` for none")
     parser.add_argument("--rounds", type=int, default=5, metavar="N", help="measurements of each figure (5)")
     parser.add_argument("--seconds", type=float, default=2.0, metavar="S", help="time of a measurement, at most (2)")
     parser.add_argument(
@@ -82,6 +85,7 @@ def arguments():
     try:
         options.shapes = shapes(options.shapes, TRAINING)
         options.sampling = shapes(options.sampling, SAMPLING[options.cuda])
+        options.coupling = problems(options.coupling)
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -90,6 +94,15 @@ def arguments():
 def shapes(given, usual):
     texts = usual if given is None else [] if given == "none" else given.split(",")
     return [Shape.parse(text) for text in texts]
+
+
+def problems(given):
+    """Assignments as shapes without a network."""
+    texts = COUPLING if given is None else [] if given == "none" else given.split(",")
+    found = [re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text.strip()) for text in texts]
+    if None in found:
+        raise ValueError(f"'{texts[found.index(None)]}' is no problem: give DIM:POINTS, such as 2:512")
+    return [Shape(int(each[1]), 1, 1, int(each[2])) for each in found]
 
 
 def gpu():
@@ -152,6 +165,7 @@ class Run:
             "missing": {},
             "training": [],
             "sampling": [],
+            "coupling": [],
         }
 
     def main(self):
@@ -176,10 +190,16 @@ class Run:
 
     def gather(self):
         """Installs and starts everyone."""
-        dims = {shape.dim for shape in self.options.shapes + self.options.sampling}
+        options = self.options
+        networks = options.shapes + options.sampling
+        dims = {shape.dim for shape in networks + options.coupling}
+        # Who has nothing to do is not started.
+        idle = [name for name in options.contenders if not self.has_work(name, networks, options.coupling)]
         for dim in dims:
             data.prepare(self.setting.data, dim)
-        for name in self.options.contenders:
+        for name in options.contenders:
+            if name in idle:
+                continue
             contender = contenders.make(name, self.setting)
             contender.log.unlink(missing_ok=True)
             self.results["about"][name] = contender.about
@@ -195,20 +215,44 @@ class Run:
         adapter = getattr(self.there.get("windfield"), "adapter", {}).get("name")
         self.results["device"] = adapter or (self.options.cuda and gpu()) or cpu()
 
+    @staticmethod
+    def has_work(name, networks, problems):
+        takes_part = contenders.takes_part
+        return (networks and takes_part(name, "training")) or (problems and takes_part(name, "coupling"))
+
+    def those(self, kind):
+        """Who does work of this kind."""
+        return [pair for pair in self.there.items() if contenders.takes_part(pair[0], kind)]
+
     def check(self):
         """Has everyone show that it does the work."""
         for shape in self.options.shapes:
             steps, last = check_steps(shape)
             row = {"shape": str(shape), "steps": steps, "last": last, "contenders": {}}
             self.results["training"].append(row)
-            for name, contender in self.there.items():
+            for name, contender in self.those("training"):
                 self.attempt(row, name, "loss", lambda: contender.check(shape, steps, last, self.patience()))
         for shape in self.options.sampling:
             truth = data.moments(data.read(data.prepare(self.setting.data, shape.dim)))
             row = {"shape": str(shape), "data": truth, "contenders": {}}
             self.results["sampling"].append(row)
-            for name, contender in self.there.items():
+            for name, contender in self.those("sampling"):
                 self.attempt(row, name, "moments", lambda: contender.check_sample(shape, self.patience()))
+        for shape in self.options.coupling:
+            row = {"shape": str(shape), "contenders": {}}
+            self.results["coupling"].append(row)
+            ours = self.there.get("windfield")
+            try:
+                files = ours.problem(shape, self.patience()) if ours else None
+            except Missing as why:
+                files = None
+                say(f"{shape}: no problem: {why}")
+            for name, contender in self.those("coupling"):
+                if files:
+                    cost = lambda: contender.check_couple(shape, files, self.patience())
+                    self.attempt(row, name, "cost", cost)
+                else:
+                    row["contenders"][name] = {"rates": {}}
 
     def attempt(self, row, name, field, work):
         """Does a piece of work and notes its result, or why there is none: then that contender is out of that row."""
@@ -228,6 +272,7 @@ class Run:
         """Round by round, every shape and every contender in turn; every other round begins at the other end."""
         pieces = [(row, "train") for row in self.results["training"]]
         pieces += [(row, "sample") for row in self.results["sampling"]]
+        pieces += [(row, "couple") for row in self.results["coupling"]]
         count = sum(1 for row, _ in pieces for entry in row["contenders"].values() if "failed" not in entry)
         # Half of the time is for what goes with a measurement: programs that start, the first steps that do not count.
         fair = 0.5 * self.left() / max(1, count * self.options.rounds)

@@ -41,6 +41,8 @@ for line in sys.stdin:
         "train": {"count": 100, "seconds": 0.5},
         "check-sample": {"deviation": 1.0, "product": -0.44},
         "sample": {"count": 1000, "seconds": 0.5},
+        "check-couple": {"cost": LOSS},
+        "couple": {"count": 10, "seconds": 0.5},
     }
     print("noise"); print("> " + json.dumps(answers[kind]), flush=True)
 """
@@ -69,6 +71,7 @@ def options(folder, **changed):
         "contenders": [],
         "shapes": [SHAPE],
         "sampling": [SHAPE],
+        "coupling": [],
         "rounds": 3,
         "seconds": 0.1,
         "budget": 60.0,

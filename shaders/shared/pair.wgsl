@@ -6,6 +6,9 @@
 // Of a pair it is x1's row that is picked; whatever else belongs to x1 follows that row. In the variant PAIRED (with
 // SOURCE) x0 is the source's row of the same number.
 //
+// In the variant NOISY there is noise around the path, x_t = b·x0 + a·x1 + σ·ε with ε ~ N(0, I), and u_t is as it was
+// (Tong et al. 2023, eq. 12 and 14).
+//
 // Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
 // variant COUPLED; `wave` in the variant GATHERED.
 
@@ -16,6 +19,10 @@
 //#include "shared/state.wgsl"
 
 const T_MAX: f32 = 1.0;     // times are uniform on [0, T_MAX)
+
+//#if NOISY
+const PATH_NOISE: f32 = 0.1; // σ
+//#end
 
 // The row of the data and the time that a row of the batch gets.
 struct Pick {
@@ -53,6 +60,11 @@ fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Colu
     }
     // Columns beyond DIM are zero here, so velocity is padded with zeros; in features the time follows.
     var feature = schedule.y * x0 + schedule.x * x1;
+//#if NOISY
+    if (column < DIM) {
+        feature += PATH_NOISE * normals(philox4x32(vec4u(address, block, state.step, STREAM_PATH), chunk.seed));
+    }
+//#end
     for (var i = 0u; i < 4u; i++) { //#unroll
         if (column + i >= DIM) {
             feature[i] = time_feature(column + i, picked.t);

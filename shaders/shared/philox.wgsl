@@ -12,6 +12,7 @@ const STREAM_SOURCE: u32 = 1u;  // block j: x0 in columns 4j..4j+3; or, in block
 const STREAM_SAMPLE: u32 = 2u;  // block j: noise of the sampler in columns 4j..4j+3; step = 0
 const STREAM_PROBE: u32 = 3u;   // block j: probe number `step` of the divergence in columns 4j..4j+3
 const STREAM_DIFFUSION: u32 = 4u;  // block j: noise of a step of a stochastic flow in columns 4j..4j+3
+const STREAM_PATH: u32 = 6u;    // block j: noise around the path in columns 4j..4j+3
 
 // (low, high) words of a·b. WGSL has no 64-bit integers: four products of 16-bit halves.
 fn multiply_wide(a: u32, b: u32) -> vec2u {

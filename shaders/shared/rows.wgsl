@@ -2,7 +2,7 @@
 struct Rows {
     count: u32,         // padded to a multiple of the tile
     first_weight: u32,  // the layer's first row in the texture of all weights
-    slice_rows: u32,    // rows of a slice of the weight gradient; the last may have fewer
+    slice_rows: u32,    // rows of a slice of the weight gradient, a multiple of four; the last may have fewer
     slice_stride: u32,  // distance between slices of the gradients, in vec4
     period: u32,        // rows after which the slopes begin again: tangents lie below one another, probe by probe
     padding0: u32,

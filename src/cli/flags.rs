@@ -290,6 +290,11 @@ pub struct PathArgs {
     /// Rate of the diffusion at the noise (vp) [default: 20]
     #[arg(long, value_name = "RATE", help_heading = "Flow")]
     beta_max: Option<f32>,
+    /// Standard deviation σ of noise around the path, in the network's coordinates [default: 0, none]
+    ///
+    /// x_t = b(t)·x0 + a(t)·x1 + σ·ε, with the velocity as it was (Tong et al. 2023). Any path takes it.
+    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
+    path_noise: Option<f32>,
     /// a(t) of the path `custom`: an expression of t
     ///
     /// Numbers, t, pi, e, constants of --let; + - * / ^ and parentheses; sqrt exp log sin cos tan tanh. The derivative
@@ -306,12 +311,12 @@ pub struct PathArgs {
 
 impl PathArgs {
     /// The names of these flags.
-    pub const NAMES: [&str; 8] =
-        ["path", "sigma-min", "sigma-max", "beta-min", "beta-max", "mean", "std", "let"];
+    pub const NAMES: [&str; 9] =
+        ["path", "sigma-min", "sigma-max", "beta-min", "beta-max", "path-noise", "mean", "std", "let"];
 
     /// Whether a path was named, or anything said of one.
     pub fn is_given(&self) -> bool {
-        let values = [self.sigma_min, self.sigma_max, self.beta_min, self.beta_max];
+        let values = [self.sigma_min, self.sigma_max, self.beta_min, self.beta_max, self.path_noise];
         self.path.is_some() || self.mean.is_some() || self.std.is_some() || values.iter().any(Option::is_some)
     }
 
@@ -357,7 +362,7 @@ impl PathArgs {
         ];
         path.set(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))))
             .map_err(Usage::of)?;
-        Ok(path)
+        path.with_noise(self.path_noise.unwrap_or(0.0)).map_err(Usage::of)
     }
 }
 

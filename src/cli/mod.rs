@@ -10,6 +10,7 @@ mod evaluate;
 mod field;
 mod flags;
 mod interrupt;
+mod lab;
 mod likelihood;
 mod sample;
 mod shaders;
@@ -53,6 +54,7 @@ commands! {
     Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
+    Lab => lab, "Compare paths and couplings over a data set: one table, one figure";
     Verify => verify, "Check the theorems of flow matching numerically on this device";
     Bench => bench, "Measure how fast this device is";
     Devices => devices, "List the adapters, and which one is the default";

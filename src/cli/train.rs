@@ -162,14 +162,14 @@ const WITH_RESUME: [&str; 10] = [
     "json",
 ];
 
-fn default_schedule() -> &'static str {
+pub(super) fn default_schedule() -> &'static str {
     let default = TrainOptions::default().schedule;
     SCHEDULES.iter().find(|entry| entry.1 == default).map_or("constant", |entry| entry.0)
 }
 
 /// Widths of layers, as in `256,256`.
 #[derive(Clone, Debug, PartialEq)]
-struct Widths(Vec<usize>);
+pub(super) struct Widths(pub(super) Vec<usize>);
 
 impl FromStr for Widths {
     type Err = String;

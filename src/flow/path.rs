@@ -225,6 +225,8 @@ pub struct Path {
     parameters: Vec<f32>,
     /// What `custom` is made of.
     custom: Option<Arc<Custom>>,
+    /// σ, see [`Path::with_noise`].
+    noise: f32,
 }
 
 /// The expressions of a custom path.
@@ -263,6 +265,8 @@ struct PathRecord {
     std: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     constants: Option<BTreeMap<String, f64>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    noise: Option<f32>,
 }
 
 impl TryFrom<PathRecord> for Path {
@@ -289,7 +293,7 @@ impl TryFrom<PathRecord> for Path {
             ("n", record.n.map(|n| n as f32)),
         ];
         path.set(given.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))))?;
-        Ok(path)
+        path.with_noise(record.noise.unwrap_or(0.0))
     }
 }
 
@@ -311,13 +315,14 @@ impl From<Path> for PathRecord {
             record.std = Some(custom.std.clone());
             record.constants = Some(custom.constants.clone()).filter(|constants| !constants.is_empty());
         }
+        record.noise = Some(path.noise).filter(|noise| *noise > 0.0);
         record
     }
 }
 
 impl Default for Path {
     fn default() -> Self {
-        Self { family: 0, parameters: vec![Self::SIGMA_MIN], custom: None }
+        Self { family: 0, parameters: vec![Self::SIGMA_MIN], custom: None, noise: 0.0 }
     }
 }
 
@@ -359,7 +364,7 @@ impl Path {
             ));
         }
         let defaults = PATHS[family].parameters.iter().map(|parameter| parameter.default).collect();
-        let mut path = Self { family, parameters: defaults, custom: None };
+        let mut path = Self { family, parameters: defaults, custom: None, noise: 0.0 };
         if let Some(degree) = degree {
             let value = degree.parse().ok().filter(|_| head == "poly").ok_or_else(|| {
                 Error::config(
@@ -401,7 +406,7 @@ impl Path {
         let note = check_f32(&schedule, t_max)?;
         let (mean, std, constants) = (mean.to_owned(), std.to_owned(), constants.clone());
         let custom = Custom { mean, std, constants, schedule, t_max, wgsl, note };
-        Ok(Self { family: PATHS.len() - 1, parameters: vec![], custom: Some(Arc::new(custom)) })
+        Ok(Self { family: PATHS.len() - 1, parameters: vec![], custom: Some(Arc::new(custom)), noise: 0.0 })
     }
 
     /// The path with another value of one of its parameters.
@@ -411,6 +416,41 @@ impl Path {
     pub fn with(mut self, parameter: &str, value: f32) -> Result<Self> {
         self.set([(parameter, value)])?;
         Ok(self)
+    }
+
+    /// The path with noise of the standard deviation σ around it: `x_t = b·x0 + a·x1 + σ·ε` with ε ~ N(0, I) drawn anew
+    /// for every row, and still `u_t = b'·x0 + a'·x1` (Tong et al. 2023, eq. 12 and 14). 0: none.
+    ///
+    /// From Gaussian x0 the noise of x0 and ε add up, and what is learned is the marginal field of the path with the
+    /// standard deviation √(b² + σ²): that is what [`Path::schedule`] then says.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a value that is no number from 0 to 1000.
+    ///
+    /// # Examples
+    /// ```
+    /// use windfield::flow::Path;
+    ///
+    /// let path = Path::default().with("sigma_min", 0.0)?.with_noise(0.5)?;
+    /// let [a, b, ..] = path.schedule(1.0);
+    /// assert_eq!((a, b), (1.0, 0.5));
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
+    pub fn with_noise(mut self, noise: f32) -> Result<Self> {
+        if !(0.0..=1e3).contains(&noise) {
+            return Err(Error::config(
+                format!("--path-noise {noise} is out of range"),
+                "it takes a number from 0 to 1000; 0 switches it off",
+            ));
+        }
+        self.noise = noise;
+        Ok(self)
+    }
+
+    /// σ, the standard deviation of the noise around the path; 0: none.
+    #[must_use]
+    pub fn noise(&self) -> f32 {
+        self.noise
     }
 
     /// Sets several parameters, and then checks that they go together.
@@ -511,8 +551,25 @@ impl Path {
 
     /// (a, b, a', b') at time `t` in [0, 1], in double precision: `x_t = b·x0 + a·x1` moves with
     /// `u_t = b'·x0 + a'·x1` (eq. 11, 12). Beyond [`Path::t_max`], derivatives need not be finite.
+    ///
+    /// Of a path with noise around it, this is the Gaussian path that comes of it: a, β = √(b² + σ²), a' and
+    /// β' = b·b'/β. Its marginal field is the one that is learned from pairs with Gaussian x0, since
+    /// E\[x0 | x, x1\] = b/β²·(x − a·x1). For the pairs themselves see [`Path::pair_schedule`].
     #[must_use]
     pub fn schedule(&self, t: f64) -> [f64; 4] {
+        let [a, b, da, db] = self.pair_schedule(t);
+        if self.noise > 0.0 {
+            let beta = b.hypot(self.noise.into());
+            [a, beta, da, b * db / beta]
+        } else {
+            [a, b, da, db]
+        }
+    }
+
+    /// (a, b, a', b') of a pair at time `t`, in double precision: `x_t = b·x0 + a·x1 + σ·ε` and `u_t = b'·x0 + a'·x1`
+    /// with the noise σ·ε around the path, if there is any. The same as [`Path::schedule`] where there is none.
+    #[must_use]
+    pub fn pair_schedule(&self, t: f64) -> [f64; 4] {
         if let Some(custom) = &self.custom {
             return custom.schedule.each_ref().map(|expression| expression.evaluate(t));
         }

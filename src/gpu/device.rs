@@ -289,7 +289,7 @@ impl Device {
     /// # Errors
     /// [`Error::Limit`] if it is larger than the device allows, [`Error::OutOfMemory`] if there is no room for it.
     pub(crate) fn texture(&self, rows: usize, width: usize, purpose: Purpose<'_>) -> Result<Texture> {
-        if !matrix::fits_texture(self, rows, width) {
+        if !matrix::fits_texture(self.limits(), rows, width) {
             return Err(Error::Limit {
                 what: purpose.what.to_owned(),
                 asked: rows.max(width / 4) as u64,

@@ -73,9 +73,9 @@ pub(crate) fn widened(values: &[f32], columns: usize, width: usize) -> Vec<f32> 
     values.chunks_exact(columns).flat_map(|row| row.iter().copied().chain(zeros.clone())).collect()
 }
 
-/// Whether a matrix of this size fits a texture of the device.
-pub(crate) fn fits_texture(device: &Device, rows: usize, width: usize) -> bool {
-    let largest = device.limits().max_texture_dimension_2d as usize;
+/// Whether a matrix of this size fits a texture of a device with these limits.
+pub(crate) fn fits_texture(limits: &wgpu::Limits, rows: usize, width: usize) -> bool {
+    let largest = limits.max_texture_dimension_2d as usize;
     rows <= largest && width / 4 <= largest
 }
 

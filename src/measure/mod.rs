@@ -3,4 +3,5 @@
 
 pub mod bench;
 pub mod evaluate;
+pub mod lab;
 pub mod verify;

@@ -23,7 +23,7 @@ pub struct Rows {
     pub count: u32,
     /// The layer's first row in the texture of all weights.
     pub first_weight: u32,
-    /// Rows of a slice of the weight gradient.
+    /// Rows of a slice of the weight gradient: a multiple of four.
     pub slice_rows: u32,
     /// Distance between slices of the gradients, in vec4.
     pub slice_stride: u32,
@@ -43,7 +43,8 @@ pub struct NetworkTable {
     pub padding: [u32; 3],
     /// Of each: inputs / 4, outputs, both padded; where W and b begin, in vec4.
     pub shape: [[u32; 4]; MAX_LAYERS],
-    /// Of each: the true number of outputs, the first row in the texture of all weights, then zeros.
+    /// Of each: the true number of outputs, the first row in the texture of all weights; the first column (vec4)
+    /// among the inputs, and among the outputs, of all layers side by side.
     pub outputs: [[u32; 4]; MAX_LAYERS],
 }
 
@@ -55,12 +56,16 @@ impl NetworkTable {
             return None;
         }
         table.layers = to_u32(layout.layers.len());
+        let (mut input, mut output) = (0, 0);
         for (index, layer) in layout.layers.iter().enumerate() {
             let weight = layer.offset / 4;
             let bias = weight + layer.width_in * layer.width_out / 4;
             table.shape[index] =
                 [to_u32(layer.width_in / 4), to_u32(layer.width_out), to_u32(weight), to_u32(bias)];
-            table.outputs[index] = [to_u32(layer.outputs), to_u32(layer.first_row), 0, 0];
+            table.outputs[index] =
+                [to_u32(layer.outputs), to_u32(layer.first_row), to_u32(input), to_u32(output)];
+            input += layer.width_in / 4;
+            output += layer.width_out / 4;
         }
         Some(table)
     }
@@ -95,7 +100,7 @@ impl Parameters {
 pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
     device.habits().matrices == Matrices::Textures
         && layout.layers.len() <= MAX_LAYERS
-        && fits_texture(device, layout.texture_rows, widest(layout))
+        && fits_texture(device.limits(), layout.texture_rows, widest(layout))
 }
 
 /// Whether the loops over a layer's inputs and outputs, four at a time, are within what an invocation may do.
@@ -237,7 +242,7 @@ impl Network {
         self.device.uniform(&Rows {
             count: to_u32(rows),
             first_weight: to_u32(layer.first_row),
-            slice_rows: to_u32(rows.div_ceil(slices)),
+            slice_rows: to_u32(rows.div_ceil(slices).next_multiple_of(4)),
             slice_stride: to_u32(self.layout.len / 4),
             ..Rows::zeroed()
         })

@@ -14,6 +14,8 @@ use crate::Result;
 use crate::data::Dataset;
 use crate::gpu::Device;
 use crate::measure::bench::{Report, SIZES, Scaling, ScalingPoint};
+use crate::measure::evaluate::Interval;
+use crate::measure::lab::Table;
 use crate::model::Model;
 use crate::sample::{Kernels, SampleOptions, Sampler};
 use crate::train::{ExactLoss, Floor};
@@ -53,6 +55,74 @@ pub fn field(
         &FieldPlot { panels: &panels, grid: GRID, limits, style: FieldStyle::Arrows, length },
         &Theme::default(),
     )
+}
+
+/// The trajectories of a lab's combinations, the losses of its models over the time, and the quality of its samples against
+/// the number of steps: a row for each task and path.
+///
+/// # Errors
+/// When there is nothing to draw.
+pub fn lab(table: &Table) -> Result<RgbImage> {
+    let mut couplings: Vec<String> = vec![];
+    let mut places: Vec<(&str, &str)> = vec![];
+    for row in &table.rows {
+        if !couplings.contains(&row.coupling) {
+            couplings.push(row.coupling.clone());
+        }
+        if !places.contains(&(&row.task, &row.path)) {
+            places.push((&row.task, &row.path));
+        }
+    }
+    let several = |of: fn(&(&str, &str)) -> String| {
+        let mut names: Vec<String> = places.iter().map(of).collect();
+        names.dedup();
+        names.len() > 1
+    };
+    let (tasks, paths) = (several(|place| place.0.to_owned()), several(|place| place.1.to_owned()));
+    let point = |x: f64, y: &Interval| (x, y.mean, y.half_width.unwrap_or(0.0));
+    let rows: Vec<plot::LabRow<'_>> = places
+        .iter()
+        .map(|(task, path)| {
+            let of = |coupling: &String| table.row(task, path, coupling);
+            let rows: Vec<_> = couplings.iter().map(of).collect();
+            let title = match (tasks, paths) {
+                (true, true) => format!("{task}, {path}"),
+                (true, false) => (*task).to_owned(),
+                _ => (*path).to_owned(),
+            };
+            plot::LabRow {
+                title,
+                trajectories: rows
+                    .iter()
+                    .map(|row| {
+                        row.and_then(|row| row.trajectories.as_ref())
+                            .map(|paths| (paths.steps, paths.points.as_slice()))
+                    })
+                    .collect(),
+                losses: rows
+                    .iter()
+                    .map(|row| {
+                        row.iter().flat_map(|row| &row.crossing).map(|at| point(at.t, &at.cfm)).collect()
+                    })
+                    .collect(),
+                crossing: rows
+                    .iter()
+                    .flatten()
+                    .flat_map(|row| &row.crossing)
+                    .filter_map(|at| at.exact.as_ref().map(|exact| point(at.t, exact)))
+                    .collect(),
+                quality: rows
+                    .iter()
+                    .map(|row| {
+                        let curve = row.iter().flat_map(|row| &row.quality);
+                        curve.map(|at| point(at.steps.into(), &at.wasserstein2)).collect()
+                    })
+                    .collect(),
+                floor: rows.iter().flatten().find_map(|row| row.floors.get("W2")).map(|floor| floor.mean),
+            }
+        })
+        .collect();
+    plot::lab(&rows, &couplings, &Theme::default())
 }
 
 /// How the time and the memory of a report grow with each size, beside the slopes that they should have: time above,

@@ -140,7 +140,10 @@ pub(crate) fn pair_variant(
     pairs: Pairs,
 ) -> Variant {
     let word = crate::model::to_u32;
-    path.bake(Variant::new(kernel))
+    let noisy = path.noise() > 0.0;
+    let variant = path.bake(Variant::new(kernel)).flag("NOISY", noisy);
+    let variant = if noisy { variant.with_float("PATH_NOISE", path.noise()) } else { variant };
+    variant
         .with_float("T_MAX", path.last_time())
         .with("DIM", word(architecture.dim))
         .with("FREQUENCIES", word(architecture.time_frequencies))
@@ -218,7 +221,8 @@ pub(crate) fn draw(
     let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
     let (rows, dim) = (chunk.1, architecture.dim);
     // Of a coordinate: its normal by Box and Muller's formula, and the two sums of the path.
-    let flops = rows * (16 * dim + 2 * architecture.time_frequencies);
+    let normals = if path.noise() > 0.0 { 2 } else { 1 };
+    let flops = rows * (16 * normals * dim + 2 * architecture.time_frequencies);
     let ends = if pairs.source { 2 } else { 1 } + if targets.export.is_some() { 2 } else { 0 };
     let numbers = rows * (ends * dim + 4 * blocks + dim.next_multiple_of(PAD) + usize::from(pairs.coupled));
     Ok(device.dispatch(&variant, &bindings, groups)?.with_work(Work::new(flops, numbers)))

@@ -12,7 +12,7 @@ use crate::model::{Layout, PAD};
 /// | data | N·d, and as many of a source as it has |
 /// | weights | 3·P: the weights and Adam's two moments; P more with a weight average, and one copy of the matrices in a texture on software drivers |
 /// | gradient | S·P in S slices |
-/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once; none in the fused step |
+/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none, but B·(f + 2·Σw + d) on lavapipe, as far as they fit textures |
 /// | gathered | T·B·d where the data lie in blocks, for waves of T steps, and as many of the source |
 ///
 /// and what does not grow, some 200 KiB. A coupling needs n·(2·d + 10) numbers for each of the problems of n points that
@@ -52,6 +52,12 @@ impl Footprint {
         let last = layout.layers.last().map_or(0, |layer| layer.width_out.next_multiple_of(PAD));
         let features = layout.layers.first().map_or(0, |layer| layer.width_in);
         Self { activations: bytes(rows * (features + 3 * hidden + 3 * last)), ..self }
+    }
+
+    /// Of so many rows of which the fused step keeps what goes into every layer, and dL/dz of it.
+    pub(super) fn with_sides(self, layout: &Layout, rows: usize) -> Self {
+        let columns: usize = layout.layers.iter().map(|layer| layer.width_in + layer.width_out).sum();
+        Self { activations: bytes(rows * columns), ..self }
     }
 }
 

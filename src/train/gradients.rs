@@ -11,14 +11,20 @@ use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Work, widened};
 use crate::model::{Architecture, Keeps, Layout, Model, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
+/// What the batches of a run are drawn from, and what they are for.
+#[derive(Clone, Copy)]
+pub(super) struct Recipe<'a> {
+    pub device: &'a Device,
+    pub architecture: &'a Architecture,
+    pub path: &'a Path,
+    pub seed: u64,
+    pub batch: usize,
+    pub from: &'a DrawSources<'a>,
+}
+
 /// From a batch to its loss and the gradient, in parts of as many rows as the network holds.
 pub(super) struct Pass<'a> {
-    device: &'a Device,
-    architecture: &'a Architecture,
-    path: &'a Path,
-    seed: u64,
-    batch: usize,
-    from: &'a DrawSources<'a>,
+    recipe: Recipe<'a>,
     network: &'a Network,
     /// u_t(x | x1) of a part's rows. [rows padded, d padded]
     velocity: Buffer,
@@ -27,15 +33,9 @@ pub(super) struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// Reserves what the batches of a seed, of so many rows, need on their way.
-    pub fn new(
-        device: &'a Device,
-        architecture: &'a Architecture,
-        path: &'a Path,
-        (seed, batch): (u64, usize),
-        from: &'a DrawSources<'a>,
-        network: &'a Network,
-    ) -> Result<Self> {
+    /// Reserves what batches need on their way.
+    pub fn new(recipe: Recipe<'a>, network: &'a Network) -> Result<Self> {
+        let Recipe { device, architecture, batch, .. } = recipe;
         let out = architecture.dim.next_multiple_of(PAD);
         let velocity = device.buffer(
             4 * (network.rows * out) as u64,
@@ -43,12 +43,12 @@ impl<'a> Pass<'a> {
         )?;
         let bytes = 4 * batch.div_ceil(LOSS_LANES as usize) as u64;
         let sums = device.buffer(bytes, Purpose { what: "the loss", flag: "--batch" })?;
-        Ok(Self { device, architecture, path, seed, batch, from, network, velocity, sums })
+        Ok(Self { recipe, network, velocity, sums })
     }
 
     /// Partial sums of the loss.
     pub fn partials(&self) -> usize {
-        self.batch.div_ceil(LOSS_LANES as usize)
+        self.recipe.batch.div_ceil(LOSS_LANES as usize)
     }
 
     /// The dispatches for the batch of the step that `state` is at: draw, forward, loss, and backward where there is a
@@ -61,18 +61,18 @@ impl<'a> Pass<'a> {
         targets: Option<&Buffer>,
         gradient: Option<(&Buffer, usize)>,
     ) -> Result<Vec<Dispatch>> {
-        let Self { device, network, batch, .. } = *self;
-        let out = self.architecture.dim.next_multiple_of(PAD);
+        let Recipe { device, architecture, path, seed, batch, from } = self.recipe;
+        let network = self.network;
+        let out = architecture.dim.next_multiple_of(PAD);
         let loss = loss_variant(out, parameters.weights.is_some());
         let rows = network.rows.min(batch);
         let mut dispatches = Vec::new();
         let mut first = 0;
         while first < batch {
             let count = rows.min(batch - first);
-            let chunk = device.uniform(&self.from.data.chunk(self.seed, batch, first, count))?;
+            let chunk = device.uniform(&from.data.chunk(seed, batch, first, count))?;
             let drawn = DrawTargets { features: network.features(), velocity: &self.velocity, export: None };
-            let (path, from) = (self.path, self.from);
-            dispatches.push(draw(device, self.architecture, path, from, (&chunk, count), state, &drawn)?);
+            dispatches.push(draw(device, architecture, path, from, (&chunk, count), state, &drawn)?);
             dispatches.extend(network.forward(parameters, count)?);
             let end = (first + count).next_multiple_of(TILE_ROWS as usize);
             let bindings = [
@@ -85,7 +85,7 @@ impl<'a> Pass<'a> {
                 Binding::matrix(3, network.output_delta()),
                 Binding::whole(4, &self.sums),
             ];
-            let work = Work::new(4 * count * self.architecture.dim, 3 * count * out);
+            let work = Work::new(4 * count * architecture.dim, 3 * count * out);
             let groups = [to_u32(count).div_ceil(LOSS_LANES), 1, 1];
             dispatches.push(device.dispatch(&loss, &bindings, groups)?.with_work(work));
             if let Some((gradient, slices)) = gradient {
@@ -135,7 +135,7 @@ impl Gradients {
         let layout = Layout::new(architecture);
         let rows = chunk_rows(device, architecture, &layout, batch)?;
         let network = Network::new(device, layout.clone(), architecture.activation, rows, Keeps::Training)?;
-        let optimiser = Optimiser::new(device, &layout, slices(device, &layout, rows))?;
+        let optimiser = Optimiser::new(device, &layout, slices(device, &layout, rows), None)?;
         let on_device = DeviceData::upload(device, data, None, None)?;
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let purpose = Purpose { what: "the target velocities", flag: "--batch" };
@@ -145,7 +145,8 @@ impl Gradients {
         let state = device.upload(&[State::default()], purpose)?;
         let waves = Waves::None;
         let from = DrawSources { data: &on_device, waves: &waves };
-        let pass = Pass::new(device, architecture, path, (seed, batch), &from, &network)?;
+        let recipe = Recipe { device, architecture, path, seed, batch, from: &from };
+        let pass = Pass::new(recipe, &network)?;
         let plan = |targets: Option<&Buffer>| -> Result<Vec<Dispatch>> {
             let gradient = Some((&optimiser.gradient, optimiser.slices));
             let mut plan = pass.dispatches(&parameters, &state, targets, gradient)?;

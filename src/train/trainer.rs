@@ -11,7 +11,7 @@ use super::coupling::CouplingReport;
 use super::exact::{self, Exact, ExactLoss, Floor};
 use super::footprint::Footprint;
 use super::fused::{FusedGradient, Tile as FusedTile};
-use super::gradients::Pass;
+use super::gradients::{Pass, Recipe};
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use super::wave::Waves;
@@ -394,7 +394,9 @@ impl Trainer {
         let waves =
             Waves::new(device, options.coupling, &device_data, architecture.dim, (seed, batch), most)?;
         let from = DrawSources { data: &device_data, waves: &waves };
-        let plan = plan(device, &architecture, &layout, &options, &from, &buffers, start.frozen, tile)?;
+        let recipe =
+            Recipe { device, architecture: &architecture, path: &options.path, seed, batch, from: &from };
+        let plan = plan(recipe, &layout, &options, &buffers, start.frozen, tile)?;
         let footprint = footprint(device, &architecture, &layout, batch, &buffers, start.frozen, tile)?;
         let footprint = Footprint { data: device_data.bytes(), gathered: waves.bytes(), ..footprint };
         let exact = if options.exact_every > 0 && !start.frozen {
@@ -815,48 +817,38 @@ pub(crate) fn chunk_rows(
 }
 
 /// The dispatches of one step.
-#[allow(clippy::too_many_arguments, reason = "what a step is made of")]
 fn plan(
-    device: &Device,
-    architecture: &Architecture,
+    recipe: Recipe<'_>,
     layout: &Layout,
     options: &TrainOptions,
-    from: &DrawSources<'_>,
     buffers: &Buffers,
     frozen: bool,
     tile: Option<FusedTile>,
 ) -> Result<Vec<Dispatch>> {
-    let batch = options.batch;
+    let Recipe { device, architecture, batch, .. } = recipe;
     let (mut plan, sums, optimiser) = if let Some(tile) = tile {
-        let optimiser = Optimiser::new(device, layout, tile.slices(device.habits(), batch))?;
-        let gradient = (&optimiser.gradient, optimiser.slices);
-        let fused = FusedGradient::new(
-            device,
-            architecture,
-            layout,
-            &options.path,
-            (options.seed, batch),
-            from,
-            &buffers.parameters,
-            &buffers.state,
-            gradient,
-            tile,
-        )?;
-        (vec![fused.dispatch], (fused.sums, optimiser.slices), Some(optimiser))
+        let fused = FusedGradient::new(&recipe, layout, &buffers.parameters, &buffers.state, tile)?;
+        (fused.dispatches, (fused.sums, fused.partials), Some(fused.optimiser))
     } else {
         let rows = chunk_rows(device, architecture, layout, batch)?;
         let network = Network::new(device, layout.clone(), options.activation, rows, Keeps::Training)?;
-        let optimiser =
-            if frozen { None } else { Some(Optimiser::new(device, layout, slices(device, layout, rows))?) };
-        let pass = Pass::new(device, architecture, &options.path, (options.seed, batch), from, &network)?;
+        let optimiser = if frozen {
+            None
+        } else {
+            Some(Optimiser::new(device, layout, slices(device, layout, rows), None)?)
+        };
+        let pass = Pass::new(recipe, &network)?;
         let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
-        let plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+        let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
+        if let Some(optimiser) = &optimiser {
+            plan.push(optimiser.reduce(device, layout)?);
+        }
         (plan, (pass.sums.clone(), pass.partials()), optimiser)
     };
 
-    let squares = match &optimiser {
-        Some(optimiser) => optimiser.squares.clone(),
-        None => device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?,
+    let (squares, square_partials) = match &optimiser {
+        Some(optimiser) => (optimiser.squares.clone(), optimiser.square_partials),
+        None => (device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?, 0),
     };
     let schedule = device.uniform(&DeviceSchedule {
         learning_rate: options.lr,
@@ -873,12 +865,9 @@ fn plan(
         average_decay: options.ema,
         batch: to_u32(batch),
         loss_partials: to_u32(sums.1),
-        square_partials: if optimiser.is_some() { to_u32(square_partials(layout)) } else { 0 },
+        square_partials: to_u32(square_partials),
         ring: RING,
     })?;
-    if let Some(optimiser) = &optimiser {
-        plan.push(optimiser.reduce(device, layout)?);
-    }
     let bindings = [
         Binding::whole(0, &schedule),
         Binding::whole(1, &sums.0),
@@ -886,7 +875,7 @@ fn plan(
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
     ];
-    let sums = sums.1 + if optimiser.is_some() { square_partials(layout) } else { 0 };
+    let sums = sums.1 + square_partials;
     plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?.with_work(Work::new(sums, sums)));
     if let Some(optimiser) = &optimiser {
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
@@ -907,7 +896,10 @@ fn footprint(
     let (average, texture) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
     let with = |slices| Footprint::of_weights(layout, average, texture, slices);
     if let Some(tile) = tile {
-        return Ok(with(tile.slices(device.habits(), batch)));
+        let habits = device.habits();
+        let footprint = with(tile.slices(habits, batch));
+        let rows = tile.padded(habits, batch);
+        return Ok(if tile.apart { footprint.with_sides(layout, rows) } else { footprint });
     }
     let rows = chunk_rows(device, architecture, layout, batch)?;
     Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows))
@@ -933,7 +925,7 @@ fn fused_tile(
     if !forced && options.kernels != Kernels::Auto {
         return Ok(None);
     }
-    let tile = FusedTile::of(habits, device.limits(), architecture, layout);
+    let tile = FusedTile::of(habits, device.limits(), architecture, layout, options.batch);
     let flops = 3 * architecture.flops().saturating_mul(options.batch as u64);
     let tile = tile.filter(|tile| {
         let gradient = tile.slices(habits, options.batch) as u64 * 4 * layout.len as u64;
@@ -957,16 +949,21 @@ pub(super) struct Optimiser {
     /// [slices, parameters]
     pub gradient: Buffer,
     pub slices: usize,
-    squares: Buffer,
+    /// Partial sums of its square.
+    pub squares: Buffer,
+    square_partials: usize,
 }
 
 impl Optimiser {
-    pub fn new(device: &Device, layout: &Layout, slices: usize) -> Result<Self> {
+    /// `squares`: into how many sums its square is cut, where that is not left to [`reduce`](Self::reduce).
+    pub fn new(device: &Device, layout: &Layout, slices: usize, squares: Option<usize>) -> Result<Self> {
+        let square_partials = squares.unwrap_or_else(|| square_partials(layout));
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
         Ok(Self {
             gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
             slices,
-            squares: device.buffer(4 * square_partials(layout) as u64, purpose)?,
+            squares: device.buffer(4 * square_partials as u64, purpose)?,
+            square_partials,
         })
     }
 

@@ -304,6 +304,7 @@ fn endpoints_are_those_of_the_batches() {
                     source: source_too.then_some(&wide_source),
                     path: &path,
                     t_max: 1.0,
+                    noise: 0.0,
                 });
                 let errors: Vec<f64> = (0..word(batch))
                     .flat_map(|row| normal_row_error(SEED, row, step, philox::SOURCE, dim))
@@ -350,6 +351,7 @@ fn a_coupled_batch_takes_its_partners_noise() {
             source: None,
             path: &twin_path,
             t_max: 1.0,
+            noise: 0.0,
         })
     };
     // Two problems of two steps each; the second one is reversed.

@@ -2,7 +2,7 @@
 
 use bytemuck::Zeroable;
 use windfield::flow::Path;
-use windfield::gpu::Variant;
+use windfield::gpu::{Constant, Variant};
 use windfield::train::{Chunk, State};
 
 use super::path::{Case as PathCase, straight};
@@ -48,6 +48,8 @@ impl Case {
             .flag("SOURCE", self.source)
             .flag("EXPORT", self.export)
             .flag("TEXTURES", self.textures)
+            .flag("NOISY", self.path.noise() > 0.0)
+            .with_all((self.path.noise() > 0.0).then(|| ("PATH_NOISE", Constant::Float(self.path.noise()))))
     }
 
     /// Draws rows first..first + rows of a batch.
@@ -123,6 +125,7 @@ fn batches_are_the_twins() {
                     source: source_too.then_some(&source),
                     path: &path,
                     t_max: 1.0,
+                    noise: 0.0,
                 });
                 let (from, from_row) = (first * dim, first);
                 // x0 by Box–Muller; a copy of the source's row is exact.
@@ -233,6 +236,7 @@ fn batches_of_every_path_are_the_twins() {
             source: None,
             path: &*twin,
             t_max,
+            noise: 0.0,
         });
         let picks: Vec<[u32; 2]> = outputs.get(7);
         let t: Vec<f32> = picks[..rows].iter().map(|pick| f32::from_bits(pick[1])).collect();
@@ -254,6 +258,59 @@ fn batches_of_every_path_are_the_twins() {
         report.close(&format!("{name}: xt"), &points, &want.xt, |i| combination(i, (1, 0)));
         let velocity = unpad(&outputs.get::<f32>(4), dim, case.width_out(), rows);
         report.close(&format!("{name}: ut"), &velocity, &want.ut, |i| combination(i, (3, 2)));
+    }
+    report.finish();
+}
+
+/// Noise around the path moves the points by σ·ε, and nothing else.
+#[test]
+fn noise_around_the_path_is_the_twins() {
+    let mut report = Report::new();
+    let rows = 500;
+    let noise = 0.25f32;
+    let path = ot(f64::from(SIGMA_MIN));
+    for (dim, source) in [(1, false), (2, true), (5, false), (8, true)] {
+        let (data, other) = (wide(&random(1, DATA_ROWS * dim)), wide(&random(2, SOURCE_ROWS * dim)));
+        let clean = straight(SIGMA_MIN);
+        let noisy = clean.clone().with_noise(noise).unwrap_or_else(|error| panic!("{error}"));
+        let mut case = |path| {
+            let case = Case { dim, frequencies: 2, source, export: true, textures: false, path };
+            let outputs = case.run(&mut report, 0, rows, false);
+            let features: Vec<f32> = outputs.get(3);
+            let width = case.width_in();
+            (unpad(&features, dim, width, rows), outputs.get::<f32>(4), outputs.get::<f32>(6), {
+                let columns = dim + 1 + 2 * case.frequencies;
+                let wide = unpad(&features, columns, width, rows);
+                wide.chunks_exact(columns).flat_map(|row| row[dim..].to_vec()).collect::<Vec<f32>>()
+            })
+        };
+        let (without, with) = (case(clean), case(noisy));
+        let name = format!("dimension {dim}{}", if source { ", source" } else { "" });
+        report.same_bits(&format!("{name}: velocity"), &with.1, &without.1);
+        report.same_bits(&format!("{name}: x0 and x1"), &with.2, &without.2);
+        report.same_bits(&format!("{name}: times"), &with.3, &without.3);
+        let twin = draw(&Draw {
+            seed: SEED,
+            step: STEP,
+            batch: rows,
+            dim,
+            data: &data,
+            source: source.then_some(&other),
+            path: &path,
+            t_max: 1.0,
+            noise: noise.into(),
+        });
+        let errors = |stream| -> Vec<f64> {
+            (0..word(rows)).flat_map(|row| normal_row_error(SEED, row, STEP, stream, dim)).collect()
+        };
+        let (own, around) = (errors(philox::SOURCE), errors(philox::PATH));
+        report.close(&format!("{name}: xt"), &with.0, &twin.xt, |i| {
+            let own = if source { 0.0 } else { own[i] };
+            // As without, and another product and sum.
+            own + f64::from(noise) * around[i]
+                + 7.0 * UNIT * (twin.x0[i].abs() + twin.x1[i].abs() + 2.0 * f64::from(noise) * 6.0)
+        });
+        report.holds(with.0 != without.0, || format!("{name}: no noise"));
     }
     report.finish();
 }

@@ -176,13 +176,17 @@ impl Case {
         let mut table = NetworkTable { layers: word(mlp.layers()), ..NetworkTable::zeroed() };
         let (mut parameters, mut texture): (Vec<f32>, Vec<f32>) = (vec![], vec![]);
         let texture_width = self.texture_width();
+        let (mut input, mut output) = (0, 0);
         for layer in 0..mlp.layers() {
             parameters.resize(parameters.len().next_multiple_of(64), 0.0);
             let at = parameters.len();
             let (inputs, outputs) = (mlp.widths[layer], mlp.widths[layer + 1]);
             let (width_in, width_out) = (widths[layer], widths[layer + 1]);
             let weight = pad(&narrow(mlp.weight(layer)), inputs, width_in, width_out, 0.0);
-            table.outputs[layer] = [word(outputs), word(texture.len() / texture_width), 0, 0];
+            table.outputs[layer] =
+                [word(outputs), word(texture.len() / texture_width), word(input), word(output)];
+            input += width_in / 4;
+            output += width_out / 4;
             for row in weight.chunks_exact(width_in) {
                 texture.extend(row);
                 texture.resize(texture.len().next_multiple_of(texture_width), f32::NAN);

@@ -1,4 +1,5 @@
-//! A step's gradient in one dispatch: fused_gradient.wgsl, against draw.rs and mlp.rs one after the other.
+//! A step's gradient in one dispatch: fused_gradient.wgsl, against draw.rs and mlp.rs one after the other; and in two:
+//! weight_gradient.wgsl.
 
 use bytemuck::Zeroable;
 use windfield::gpu::Variant;
@@ -10,6 +11,7 @@ use super::path::straight;
 use crate::common::{Launch, Report, UNIT, device, random, wide, word};
 use crate::reference::activation::Activation;
 use crate::reference::draw::{Draw, draw, features};
+use crate::reference::linear_backward_weight::linear_backward_weight;
 use crate::reference::path::ot;
 
 const SEED: u64 = 0x0bad_cafe_0000_0007;
@@ -27,6 +29,8 @@ struct Cut {
     groups: u32,
     workgroups: u32,
     subgroups: bool,
+    /// The weights' gradient is left to weight_gradient.wgsl.
+    apart: bool,
 }
 
 impl Cut {
@@ -36,7 +40,7 @@ impl Cut {
 }
 
 const fn cut(lanes: u32, quads: u32, rows: u32, groups: u32, workgroups: u32) -> Cut {
-    Cut { lanes, quads, rows, groups, workgroups, subgroups: false }
+    Cut { lanes, quads, rows, groups, workgroups, subgroups: false, apart: false }
 }
 
 fn network(
@@ -68,8 +72,52 @@ fn variant(case: &Case, cut: Cut, source: bool) -> Variant {
         .with("WHOLE", whole.into())
         .part("ACTIVATION", case.activation.name())
         .flag("SUBGROUPS", cut.subgroups)
+        .flag("APART", cut.apart)
         .flag("TEXTURES", case.cut.2)
         .flag("SOURCE", source)
+}
+
+/// The sums of squared errors, and the slices of the gradient.
+fn sums_and_slices(
+    report: &mut Report,
+    name: &str,
+    case: &Case,
+    cut: Cut,
+    rows: usize,
+    launch: Launch,
+) -> (Vec<f32>, Vec<f32>) {
+    let widths = case.widths();
+    let (wide_in, wide_out): (usize, usize) =
+        (widths[..widths.len() - 1].iter().sum(), widths[1..].iter().sum());
+    let tile = cut.slices() * cut.rows as usize;
+    let padded = rows.div_ceil(tile) * tile;
+    let unwritten = |width: usize| vec![-7.0f32; padded * width];
+    let launch = if cut.apart {
+        launch.output_matrix(6, &unwritten(wide_in), wide_in, true).output_matrix(
+            11,
+            &unwritten(wide_out),
+            wide_out,
+            true,
+        )
+    } else {
+        launch.output(6, &vec![0.0f32; cut.slices() * case.network().1.len()])
+    };
+    // Twice: the second time over what the first has left.
+    let [outputs, checked] = launch.repeat(2).run_both(report, [cut.workgroups, 1, 1]);
+    // The same numbers; the sign of a zero, in rows that count for nothing, is the compiler's.
+    for slot in if cut.apart { vec![6, 7, 11] } else { vec![6, 7] } {
+        let (without, with) = (outputs.get::<f32>(slot), checked.get::<f32>(slot));
+        report.equal(&format!("{name} @binding({slot}) without checks against with checks"), &without, &with);
+    }
+    if !cut.apart {
+        return (outputs.get(7), outputs.get(6));
+    }
+    let (inputs, deltas) = (outputs.get::<f32>(6), outputs.get::<f32>(11));
+    // Rows that fill the last tile count for nothing.
+    report.holds(deltas[rows * wide_out..].iter().all(|delta| *delta == 0.0), || {
+        format!("{name}: dZ of rows beyond the batch")
+    });
+    (outputs.get(7), weight_gradient(report, case, cut.lanes, rows, (&inputs, &deltas)))
 }
 
 fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool) {
@@ -85,28 +133,17 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         first_partial: 0,
     };
     let (data, other) = (random(1, DATA_ROWS * dim), random(2, SOURCE_ROWS * dim));
-    let mut launch = Launch::new(variant(case, cut, source))
+    let launch = Launch::new(variant(case, cut, source))
         .uniform(0, &chunk)
         .input(1, &[State { step: STEP, ..State::zeroed() }])
         .input(2, &data)
         .uniform(3, &table)
         .input(4, &parameters)
-        .output(6, &vec![0.0f32; cut.slices() * parameters.len()])
         .output(7, &vec![-7.0f32; cut.slices()]);
-    if source {
-        launch = launch.input(5, &other);
-    }
-    if case.cut.2 {
-        launch = launch.matrix(10, &texture, case.texture_width(), true);
-    }
-    // Twice: the second time over what the first has left.
-    let [outputs, checked] = launch.repeat(2).run_both(report, [cut.workgroups, 1, 1]);
+    let launch = if source { launch.input(5, &other) } else { launch };
+    let launch = if case.cut.2 { launch.matrix(10, &texture, case.texture_width(), true) } else { launch };
     let name = format!("{} of {rows} rows, {cut:?}", case.name());
-    // The same numbers; the sign of a zero, in rows that count for nothing, is the compiler's.
-    for slot in [6, 7] {
-        let (without, with) = (outputs.get::<f32>(slot), checked.get::<f32>(slot));
-        report.equal(&format!("{name} @binding({slot}) without checks against with checks"), &without, &with);
-    }
+    let (sums, slices) = sums_and_slices(report, &name, case, cut, rows, launch);
 
     let path = ot(f64::from(SIGMA_MIN));
     let (data, other) = (wide(&data), wide(&other));
@@ -119,11 +156,11 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         source: source.then_some(&other),
         path: &path,
         t_max: 1.0,
+        noise: 0.0,
     });
     let mlp = case.mlp();
     let twin = mlp.gradients(&features(&batch.xt, &batch.t, dim, case.frequencies), &batch.ut, rows);
 
-    let sums: Vec<f32> = outputs.get(7);
     let loss: f64 = wide(&sums).iter().sum::<f64>() / rows as f64;
     // A velocity of order 1 is as exact as its features and some layers of sums of some hundred products.
     let each = wave_error(case.frequencies) + 4.0 * UNIT * (mlp.layers() as f64 + 1.0);
@@ -134,7 +171,6 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
         each * (2.0 * twin.loss.sqrt() + twin.loss),
     );
 
-    let slices: Vec<f32> = outputs.get(6);
     let mut gradient = vec![0.0f64; parameters.len()];
     for slice in slices.chunks_exact(parameters.len()) {
         gradient.iter_mut().zip(slice).for_each(|(sum, value)| *sum += f64::from(*value));
@@ -163,6 +199,92 @@ fn compare(report: &mut Report, case: &Case, cut: Cut, rows: usize, source: bool
     let padding: Vec<f32> =
         gradient.iter().zip(seen).filter(|(_, seen)| !seen).map(|(value, _)| *value as f32).collect();
     report.equal(&format!("{name}: padding"), &padding, &vec![0.0; padding.len()]);
+}
+
+/// Outputs and inputs of a tile of `weight_gradient`.
+const TILE: (usize, usize) = (8, 16);
+
+/// The gradients of all layers, from what goes into them and dL/dz side by side; their squares are held against them.
+fn weight_gradient(
+    report: &mut Report,
+    case: &Case,
+    lanes: u32,
+    rows: usize,
+    (inputs, deltas): (&[f32], &[f32]),
+) -> Vec<f32> {
+    let widths = case.widths();
+    let (table, parameters, _) = case.network();
+    let tiles = |layer: usize| widths[layer + 1] / TILE.0 * widths[layer].div_ceil(TILE.1);
+    let layers = widths.len() - 1;
+    let most = (0..layers).map(tiles).max().unwrap();
+    let groups = [word(most).div_ceil(lanes), word(layers), 1];
+    let variant = Variant::new("weight_gradient")
+        .with("TILE_OUT", word(TILE.0))
+        .with("TILE_IN", word(TILE.1))
+        .with("LANES", lanes);
+    let outputs = Launch::new(variant)
+        .uniform(0, &Chunk { rows: word(rows), batch: word(rows), ..Chunk::zeroed() })
+        .uniform(1, &table)
+        .matrix(2, inputs, widths[..layers].iter().sum(), true)
+        .matrix(3, deltas, widths[1..].iter().sum(), true)
+        .output(4, &vec![0.0f32; parameters.len()])
+        .output(5, &vec![-7.0f32; (groups[0] * groups[1]) as usize])
+        .run(report, groups);
+    let (gradient, squares): (Vec<f32>, Vec<f32>) = (outputs.get(4), outputs.get(5));
+    let want: f64 = wide(&gradient).iter().map(|g| g * g).sum();
+    // Positive terms, each a square: one rounding; those of a lane, two levels in a vec4, log2(lanes) of the tree.
+    let roundings = (TILE.0 * TILE.1 / 4) as f64 + 6.0 + f64::from(lanes).log2();
+    let got = wide(&squares).iter().sum::<f64>();
+    report.near(
+        &format!("{}, {rows} rows: squares", case.name()),
+        &[got as f32],
+        &[want],
+        (roundings + 1.0) * UNIT * want,
+    );
+    gradient
+}
+
+/// Of layers that are narrower than a tile, broken tiles, batches that end within four rows.
+#[test]
+fn weight_gradients_are_the_twins() {
+    let mut report = Report::new();
+    for (case, lanes, rows) in [
+        (network(2, &[64, 64, 64], 0, Activation::Silu, true), 8, 256usize),
+        (network(2, &[16], 0, Activation::Silu, true), 8, 1),
+        (network(5, &[31, 24], 3, Activation::Silu, true), 4, 50),
+        (network(17, &[40, 8, 56], 1, Activation::Silu, true), 8, 19),
+        (network(9, &[], 0, Activation::Silu, true), 2, 7),
+    ] {
+        let widths = case.widths();
+        let layers = widths.len() - 1;
+        let padded = rows.next_multiple_of(4);
+        let x = random(3, padded * widths[..layers].iter().sum::<usize>());
+        let mut dz = random(4, padded * widths[1..].iter().sum::<usize>());
+        let across = widths[1..].iter().sum::<usize>();
+        dz[rows * across..].fill(0.0);
+        let gradient = weight_gradient(&mut report, &case, lanes, rows, (&x, &dz));
+        let (table, ..) = case.network();
+        let (mut input, mut output) = (0, 0);
+        for layer in 0..layers {
+            let (inputs, outputs) = (widths[layer], widths[layer + 1]);
+            let columns = |values: &[f32], all: usize, first: usize, width: usize| -> Vec<f64> {
+                (0..rows).flat_map(|row| wide(&values[row * all + first..][..width])).collect()
+            };
+            let x = columns(&x, widths[..layers].iter().sum(), input, inputs);
+            let dz = columns(&dz, across, output, outputs);
+            let (dw, db) = linear_backward_weight(&dz, &x, rows);
+            let absolute = |values: &[f64]| values.iter().map(|value| value.abs()).collect::<Vec<_>>();
+            let (dw_size, db_size) = linear_backward_weight(&absolute(&dz), &absolute(&x), rows);
+            let name = format!("{} of {rows} rows, {lanes} lanes: layer {layer}", case.name());
+            let [_, _, weight, bias] = table.shape[layer].map(|word| 4 * word as usize);
+            let terms = rows as f64 + 2.0;
+            report.close(&name, &gradient[weight..][..inputs * outputs], &dw, |i| terms * UNIT * dw_size[i]);
+            report.close(&name, &gradient[bias..][..outputs], &db, |i| terms * UNIT * db_size[i]);
+            input += inputs;
+            output += outputs;
+        }
+    }
+    report.finish();
 }
 
 /// Through the workgroup's memory: every activation, widths below the lanes' columns and beside them, tiles beyond the
@@ -199,6 +321,9 @@ fn gradients_within_subgroups_are_the_twins() {
         let quads = width / 4 / lanes;
         let cut = Cut { subgroups: subgroup.is_some(), ..cut(lanes, quads, tile, 1, workgroups) };
         compare(&mut report, &case, cut, rows, source);
+        if subgroup.is_some() && case.cut.2 {
+            compare(&mut report, &case, Cut { apart: true, ..cut }, rows, source);
+        }
     }
     report.finish();
 }

@@ -441,7 +441,7 @@ fn backward_weight(
     let delta = random(6, rows * layer.outputs);
     let x = random(7, rows * layer.inputs);
     let padded = rows.next_multiple_of(16);
-    let slice_rows = padded.div_ceil(slices);
+    let slice_rows = padded.div_ceil(slices).next_multiple_of(4);
     let (width_in, width_out) = (layer.width_in, layer.width_out);
     let len = (width_in + 1) * width_out;
     // Other layers' gradients lie between the slices.

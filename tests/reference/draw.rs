@@ -3,6 +3,8 @@
 //!   x_t = b(t)·x0 + a(t)·x1       (eq. 11 with μ_t = a·x1, σ_t = b)
 //!   u_t = b'(t)·x0 + a'(t)·x1     (Lagrangian form: the time derivative of eq. 11)
 //!
+//! (with noise around the path, x_t has σ·ε more: Tong et al. 2023, eq. 12 and 14)
+//!
 //! and the network's input
 //!   [x_t, t, sin 2πkt (k = 1..K), cos 2πkt (k = 1..K)].
 //!
@@ -11,7 +13,7 @@
 use std::f64::consts::TAU;
 
 use super::path::Coefficients;
-use super::philox::{self, PICK, SOURCE};
+use super::philox::{self, PATH, PICK, SOURCE};
 
 /// What a batch is drawn from.
 #[derive(Clone, Copy)]
@@ -31,6 +33,8 @@ pub struct Draw<'a> {
     pub path: &'a dyn Fn(f64) -> Coefficients,
     /// Times are uniform on [0, t_max), rounded as the device rounds them.
     pub t_max: f32,
+    /// σ of the noise around the path: x_t = b·x0 + a·x1 + σ·ε.
+    pub noise: f64,
 }
 
 /// A batch.
@@ -53,7 +57,7 @@ pub struct Batch {
 
 /// Draws the batch of a step.
 pub fn draw(from: &Draw) -> Batch {
-    let Draw { seed, step, batch, dim, data, source, path, t_max } = *from;
+    let Draw { seed, step, batch, dim, data, source, path, t_max, noise } = *from;
     let row_of = |points: &[f64], row: u32| points[row as usize * dim..][..dim].to_vec();
     let rows_in = |points: &[f64]| (points.len() / dim) as u32;
 
@@ -71,8 +75,9 @@ pub fn draw(from: &Draw) -> Batch {
             }
         };
         let Coefficients { a, b, da, db } = path(t);
+        let epsilon = philox::normal_row(seed, i, step, PATH, dim);
         for d in 0..dim {
-            out.xt.push(b * x0[d] + a * x1[d]);
+            out.xt.push(b * x0[d] + a * x1[d] + noise * epsilon[d]);
             out.ut.push(db * x0[d] + da * x1[d]);
         }
         out.x0.extend(x0);
@@ -122,6 +127,7 @@ mod tests {
             source: None,
             path: &path,
             t_max: 1.0,
+            noise: 0.0,
         });
         // u = (x1 − (1 − σ)·x) / (1 − (1 − σ)·t): the Eulerian form, from x_t and x1 alone.
         let eulerian: Vec<f64> = (0..50 * 3)
@@ -138,8 +144,17 @@ mod tests {
     fn a_batch_is_made_of_rows_of_the_data_and_of_noise() {
         let data = data(7, 5);
         let path = ot(SIGMA_MIN);
-        let from =
-            Draw { seed: 9, step: 2, batch: 200, dim: 5, data: &data, source: None, path: &path, t_max: 1.0 };
+        let from = Draw {
+            seed: 9,
+            step: 2,
+            batch: 200,
+            dim: 5,
+            data: &data,
+            source: None,
+            path: &path,
+            t_max: 1.0,
+            noise: 0.0,
+        };
         let batch = draw(&from);
         for (i, &index) in batch.index.iter().enumerate() {
             assert_eq!(batch.x1[i * 5..][..5], data[index as usize * 5..][..5]);
@@ -168,8 +183,17 @@ mod tests {
     fn a_source_replaces_the_noise_and_nothing_else() {
         let (data, source) = (data(7, 2), vec![-1.0, -2.0, -3.0, -4.0, -5.0, -6.0]);
         let path = ot(SIGMA_MIN);
-        let noise =
-            Draw { seed: 9, step: 2, batch: 60, dim: 2, data: &data, source: None, path: &path, t_max: 1.0 };
+        let noise = Draw {
+            seed: 9,
+            step: 2,
+            batch: 60,
+            dim: 2,
+            data: &data,
+            source: None,
+            path: &path,
+            t_max: 1.0,
+            noise: 0.0,
+        };
         let (from_noise, from_source) = (draw(&noise), draw(&Draw { source: Some(&source), ..noise }));
         assert_eq!(from_source.t, from_noise.t);
         assert_eq!(from_source.x1, from_noise.x1);

@@ -21,6 +21,8 @@ pub const SAMPLE: u32 = 2;
 pub const PROBE: u32 = 3;
 /// Stream of a stochastic sampler's noise, the step word is the step.
 pub const DIFFUSION: u32 = 4;
+/// Noise around the path.
+pub const PATH: u32 = 6;
 
 const M0: u32 = 0xD251_1F53;
 const M1: u32 = 0xCD9E_8D57;

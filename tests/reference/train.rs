@@ -175,6 +175,7 @@ mod tests {
                 source: None,
                 path: &path,
                 t_max: 1.0,
+                noise: 0.0,
             })
             .into()
         });

@@ -1,6 +1,7 @@
 //! What trajectories and pairs of points tell of a flow: its path energy, how straight it is, and where its conditional
 //! paths cross.
 
+use crate::data::Stream;
 use crate::flow::{Marginal, Path};
 use crate::sample::{Sampler, Start};
 use crate::{Error, Result};
@@ -197,12 +198,15 @@ pub(super) fn slices(
 ) -> Result<Vec<Slice>> {
     let (x0, x1) = pairs;
     let each = x0.len() / times.len();
+    // Around the path, where there is any.
+    let (noise, mut stream) = (f64::from(path.noise()), Stream::new("path noise", 0));
     let (mut points, mut conditional) = (Vec::with_capacity(x0.len()), Vec::with_capacity(x0.len()));
     for ((x0, x1), &t) in x0.chunks_exact(each).zip(x1.chunks_exact(each)).zip(times) {
-        let [a, b, da, db] = path.schedule(t);
+        let [a, b, da, db] = path.pair_schedule(t);
         for (x0, x1) in x0.iter().zip(x1) {
             let (x0, x1) = (f64::from(*x0), f64::from(*x1));
-            points.push((b * x0 + a * x1) as f32);
+            let around = if noise > 0.0 { noise * stream.normal() } else { 0.0 };
+            points.push((b * x0 + a * x1 + around) as f32);
             conditional.push(db * x0 + da * x1);
         }
     }

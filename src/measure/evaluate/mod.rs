@@ -566,7 +566,7 @@ impl<'a> Evaluator<'a> {
             }
         }
         let (test, from) = (TestPoints::of(data), source.map(TestPoints::of));
-        let most = test.most().min(from.as_ref().map_or(usize::MAX, |from| from.most() * 2));
+        let most = test.most().min(from.as_ref().map_or(usize::MAX, |from| from.most().saturating_mul(2)));
         let rows = options.rows.unwrap_or(ROWS.min(most));
         if rows > most || most == 0 {
             return Err(Error::input(

@@ -25,6 +25,7 @@ mod curves;
 mod density;
 mod field;
 mod font;
+mod lab;
 mod loss;
 mod pairs;
 mod panel;
@@ -45,6 +46,7 @@ pub use curves::{Curve, CurvePanel, curves};
 pub use density::{Histogram2d, Limits, finite_points, robust_range};
 pub use field::{FieldPanel, FieldPlot, FieldStyle, field_2d};
 pub use font::Weight;
+pub use lab::{LabRow, lab};
 pub use loss::{LossCurve, loss_curve};
 pub use pairs::{PairPlot, pair_plot};
 pub use panel::{

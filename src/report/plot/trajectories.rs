@@ -36,18 +36,8 @@ const SIDE: f32 = 288.0;
 /// # Errors
 /// When the array is not [n, steps + 1, 2].
 pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbImage> {
-    let points = plot.steps.checked_add(1).and_then(|p| p.checked_mul(2));
-    let Some(stride) = points else {
-        return Err(Error::config(
-            format!("{} steps cannot be drawn", plot.steps),
-            "pass the number of steps",
-        ));
-    };
-    let n = whole_points(plot.trajectories, stride, "trajectories")?;
-    let ends = |at: usize| -> Vec<f32> {
-        plot.trajectories.chunks_exact(stride).flat_map(|path| [path[at], path[at + 1]]).collect()
-    };
-    let (first, last) = (ends(0), ends(stride - 2));
+    let (first, last) = ends(plot.trajectories, plot.steps)?;
+    let n = first.len() / 2;
     let limits = plot.limits.unwrap_or_else(|| {
         let all: Vec<f32> = first.iter().chain(&last).copied().collect();
         Limits::around(&all, &[])
@@ -64,21 +54,11 @@ pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbIm
     let mut canvas = Canvas::new(bar_x + 44.0, top + height + foot, theme)?;
     let panel = Panel::new(&canvas, Rect::new(left, top, SIDE, height), limits.x, limits.y);
 
-    let drawn: Vec<usize> = thinned(n, MOST).collect();
-    canvas.clipped(panel.rect, |layer| {
-        let crowd = drawn.len().max(1) as f32;
-        // The first points lie under the lines, the last ones on them.
-        let radius = (22.0 / crowd.sqrt()).clamp(0.7, 1.8);
-        dots(layer, &panel, &first, &drawn, radius, LineStyle::new(0.0, theme.source).alpha(0.85));
-        let alpha = (9.0 / crowd.sqrt()).clamp(0.16, 0.8);
-        let width = (14.0 / crowd.sqrt()).clamp(0.35, 0.8);
-        lines(layer, theme, &panel, plot, &drawn, (width, alpha));
-        dots(layer, &panel, &last, &drawn, radius, LineStyle::new(0.0, theme.samples).alpha(0.9));
-    });
+    paths(&mut canvas, theme, &panel, plot, 1.0)?;
     let subtitle = match n {
         0 => "no paths".to_owned(),
-        n if n > drawn.len() => {
-            format!("{} of {}", super::thousands(drawn.len() as i64), counted(n, "path", "paths"))
+        n if n > MOST => {
+            format!("{} of {}", super::thousands(MOST as i64), counted(n, "path", "paths"))
         }
         n => counted(n, "path", "paths"),
     };
@@ -98,6 +78,42 @@ pub fn trajectories_2d(plot: &TrajectoryPlot<'_>, theme: &Theme) -> Result<RgbIm
     let map = if t0 <= t1 { theme.time } else { theme.time.reversed() };
     colour_bar(&mut canvas, theme, bar, &map, Scale::linear(t0.min(t1), t0.max(t1)), "time t");
     Ok(canvas.finish())
+}
+
+/// The first and the last points of paths `[n, steps + 1, 2]`: each `[n, 2]`.
+pub(super) fn ends(trajectories: &[f32], steps: usize) -> Result<(Vec<f32>, Vec<f32>)> {
+    let points = steps.checked_add(1).and_then(|p| p.checked_mul(2));
+    let Some(stride) = points else {
+        return Err(Error::config(format!("{steps} steps cannot be drawn"), "pass the number of steps"));
+    };
+    whole_points(trajectories, stride, "trajectories")?;
+    let at = |at: usize| -> Vec<f32> {
+        trajectories.chunks_exact(stride).flat_map(|path| [path[at], path[at + 1]]).collect()
+    };
+    Ok((at(0), at(stride - 2)))
+}
+
+/// Paths with their ends in a panel; `size` is that of the dots beside those of a picture of its own.
+pub(super) fn paths(
+    canvas: &mut Canvas,
+    theme: &Theme,
+    panel: &Panel,
+    plot: &TrajectoryPlot<'_>,
+    size: f32,
+) -> Result<()> {
+    let (first, last) = ends(plot.trajectories, plot.steps)?;
+    let drawn: Vec<usize> = thinned(first.len() / 2, MOST).collect();
+    canvas.clipped(panel.rect, |layer| {
+        let crowd = drawn.len().max(1) as f32;
+        // The first points lie under the lines, the last ones on them.
+        let radius = size * (22.0 / crowd.sqrt()).clamp(0.7, 1.8);
+        dots(layer, panel, &first, &drawn, radius, LineStyle::new(0.0, theme.source).alpha(0.85));
+        let alpha = (9.0 / crowd.sqrt()).clamp(0.16, 0.8);
+        let width = size * (14.0 / crowd.sqrt()).clamp(0.35, 0.8);
+        lines(layer, theme, panel, plot, &drawn, (width, alpha));
+        dots(layer, panel, &last, &drawn, radius, LineStyle::new(0.0, theme.samples).alpha(0.9));
+    });
+    Ok(())
 }
 
 fn dots(canvas: &mut Canvas, panel: &Panel, ends: &[f32], drawn: &[usize], radius: f32, style: LineStyle) {
