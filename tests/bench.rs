@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use windfield::Error;
 use windfield::data::Dataset;
-use windfield::flow::{Coupling, Divergence, Solver};
+use windfield::flow::{COUPLINGS, Coupling, Divergence, Solver};
 use windfield::gpu::{Clock, Device, DeviceOptions, Dispatch, Habits, Memory, Profile, Purpose, Work};
 use windfield::measure::bench::{Bench, Peak, Shape};
 use windfield::model::Kernels;
@@ -237,7 +237,11 @@ fn a_bench_measures_what_it_is_asked_for() {
     }
     assert_eq!(bench.sampling(&shape, &[Kernels::Fused, Kernels::Layered]).unwrap().len(), 2);
     assert_eq!(bench.likelihood(&shape, &[Kernels::Auto]).unwrap()[0].likelihoods_per_s.rounds, 2);
-    assert_eq!(bench.coupling(16, 2).unwrap().points, 16);
+    for entry in COUPLINGS {
+        let row = bench.coupling(entry.coupling, 16, 2).unwrap();
+        let solves = ["minibatch-ot", "sinkhorn"].contains(&entry.name);
+        assert_eq!(row.map(|row| (row.name, row.points)), solves.then(|| (entry.name.to_owned(), 16)));
+    }
     bench.first_step(&shape, Kernels::Auto).unwrap();
     let peak = Peak { flops: 1e9, bytes_per_s: 1e9, copy_bytes_per_s: 1e9, read_bytes_per_s: 1e9 };
     let measured = [

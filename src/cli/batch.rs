@@ -7,7 +7,7 @@ use windfield::data::Dataset;
 use windfield::flow::Coupling;
 use windfield::model::Model;
 use windfield::report::count;
-use windfield::train::{Batch, BatchOptions, TrainOptions};
+use windfield::train::{Batch, BatchOptions, CouplingReport, TrainOptions};
 
 use super::flags::{self, FlowArgs, StandardizeArgs};
 use super::{Adapter, Context, Usage};
@@ -51,6 +51,8 @@ struct Summary<'a> {
     seed: u64,
     batch: usize,
     dim: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coupling: Option<CouplingReport>,
     adapter: Adapter,
 }
 
@@ -99,6 +101,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         (device, batch)
     };
     batch.save(&args.out)?;
+    if let Some(report) = batch.coupling {
+        flags::tell_coupling(context, report);
+    }
     context.say(&format!(
         "wrote     {}: the batch of step {}, {} rows of dimension {}",
         args.out.display(),
@@ -113,6 +118,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         seed: context.seed(),
         batch: options.batch,
         dim: batch.dim,
+        coupling: batch.coupling,
         adapter: Adapter::of(&device),
     })
 }

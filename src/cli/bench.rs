@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 use windfield::Error;
+use windfield::flow::COUPLINGS;
 use windfield::gpu::{AdapterChoice, CacheFile, CachePurpose, Device};
 use windfield::measure::bench::{
     Bench, Comparison, MemoryUse, Peak, Refusal, Report, Roofline, SIZES, Scaling, ScalingPoint, Shape,
@@ -26,7 +27,7 @@ const QUANTITIES: &[(&str, &str)] = &[
     ("training", "whole training steps a second"),
     ("sampling", "samples a second, in 100 Euler steps"),
     ("likelihood", "log p a second, with the exact divergence, in 100 Euler steps"),
-    ("coupling", "exact assignments of minibatch-ot a second"),
+    ("coupling", "batches a second whose pairs a coupling finds"),
     ("kernels", "the time of each kernel and its share of the peak"),
     ("start", "from the start of a process to its first training step, with and without caches"),
     ("memory", "the most memory that all of this took"),
@@ -292,10 +293,13 @@ impl Run<'_> {
         if task.wanted("coupling") {
             self.heading("coupling", "points", "solves/s");
             for (points, dim) in &task.coupling {
-                let what = format!("coupling of {points} points of dimension {dim}");
-                if let Some(row) = self.fitting(what, bench.coupling(*points, *dim))? {
-                    self.rate(&format!("{dim}:{points}"), "", row.solves_per_s, None);
-                    self.report.coupling.push(row);
+                for entry in COUPLINGS {
+                    let what = format!("{} of {points} points of dimension {dim}", entry.name);
+                    let row = self.fitting(what, bench.coupling(entry.coupling, *points, *dim))?;
+                    if let Some(row) = row.flatten() {
+                        self.rate(&format!("{dim}:{points}"), &row.name, row.solves_per_s, None);
+                        self.report.coupling.push(row);
+                    }
                 }
             }
         }
@@ -410,16 +414,19 @@ impl Run<'_> {
     }
 
     fn heading(&self, name: &str, rows: &str, unit: &str) {
-        let shape = if name == "coupling" { format!("dim:{rows}") } else { format!("dim:network:{rows}") };
-        let (kernels, range, memory) = ("kernels", "min to max", "memory");
-        self.context.say(&format!("\n{name:<10}  {shape:<22}{kernels:<10}{unit:>10}  {range:<18}  {memory}"));
+        let (shape, by) = match name {
+            "coupling" => (format!("dim:{rows}"), ""),
+            _ => (format!("dim:network:{rows}"), "kernels"),
+        };
+        let (range, memory) = ("min to max", "memory");
+        self.context.say(&format!("\n{name:<10}  {shape:<22}{by:<13}{unit:>10}  {range:<18}  {memory}"));
     }
 
-    fn rate(&self, shape: &impl std::fmt::Display, kernels: &str, rate: Spread, taken: Option<u64>) {
+    fn rate(&self, shape: &impl std::fmt::Display, by: &str, rate: Spread, taken: Option<u64>) {
         let [median, min, max] = [rate.median, rate.min, rate.max].map(approximately);
         let memory = taken.map_or_else(String::new, bytes);
         let (shape, range) = (shape.to_string(), format!("{min} to {max}"));
-        let line = format!("{:<10}  {shape:<22}{kernels:<10}{median:>10}  {range:<18}  {memory}", "");
+        let line = format!("{:<10}  {shape:<22}{by:<13}{median:>10}  {range:<18}  {memory}", "");
         self.context.say(line.trim_end());
     }
 

@@ -11,9 +11,11 @@ use windfield::flow::{
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
 };
 use windfield::model::{ACTIVATIONS, KERNELS, Kernels};
+use windfield::report::counted;
 use windfield::sample::{SampleOptions, Tolerance};
-use windfield::train::SCHEDULES;
+use windfield::train::{CouplingReport, SCHEDULES};
 
+use super::terminal::warn;
 use super::{Context, Usage};
 
 /// One of `entries`: names, each with a line of help.
@@ -511,4 +513,23 @@ impl StandardizeArgs {
 /// Opens the data set that replaces the Gaussian, if one is named.
 pub fn open_source(source: Option<&str>) -> anyhow::Result<Option<Dataset>> {
     Ok(source.map(Dataset::open).transpose()?)
+}
+
+/// Says how well the problems of an entropic coupling were solved.
+pub fn tell_coupling(context: &Context, report: CouplingReport) {
+    let CouplingReport { problems, missed, worst_error: Some(error), most_iterations: Some(most) } = report
+    else {
+        return;
+    };
+    context.say(&format!(
+        "coupling  {} solved, marginals within {error:.1e}, {} at most",
+        counted(problems, "problem", "problems"),
+        counted(most, "iteration", "iterations")
+    ));
+    if missed > 0 {
+        warn(&format!(
+            "the marginals of {missed} of {problems} entropic couplings were not within 1e-4 when their iterations \
+             ended; their pairs are permutations all the same: give a larger --epsilon"
+        ));
+    }
 }

@@ -956,23 +956,8 @@ impl Run<'_> {
                 count(floor.rows)
             ));
         }
-        if let Some(CouplingReport {
-            problems,
-            missed,
-            worst_error: Some(error),
-            most_iterations: Some(most),
-        }) = summary.coupling
-        {
-            context.say(&format!(
-                "coupling  {} solved, marginals within {error:.1e}, {most} iterations at most",
-                counted(problems, "problem", "problems")
-            ));
-            if missed > 0 {
-                warn(&format!(
-                    "the marginals of {missed} of {problems} entropic couplings were not within 1e-4 when their \
-                     iterations ended; their pairs are permutations all the same: give a larger --epsilon"
-                ));
-            }
+        if let Some(report) = summary.coupling {
+            flags::tell_coupling(context, report);
         }
         context.say(&format!("wrote     {}: {}", self.folder.path().display(), summary.files.join(", ")));
         if self.followed {

@@ -1,5 +1,6 @@
 //! The data on the device, and the kernel that draws batches from it.
 
+use super::coupling::CouplingReport;
 use super::layout::{Chunk, State};
 use super::wave::{Gather, Waves};
 use crate::data::{Dataset, Standardization};
@@ -245,6 +246,8 @@ pub struct Batch {
     pub t: Vec<f32>,
     /// The rows of the data `[B]`.
     pub index: Vec<u32>,
+    /// What became of the coupling's problem, where it solves one.
+    pub coupling: Option<CouplingReport>,
 }
 
 /// How a batch is drawn.
@@ -351,8 +354,9 @@ impl Batch {
         let velocity = reserve(width_out)?;
         let (endpoints, picks) = (reserve(2 * width_out)?, reserve(2)?);
         let state = device.upload(&[State { step: options.step, ..State::default() }], purpose)?;
-        let mut drawn =
-            Self { dim, x0: vec![], x1: vec![], xt: vec![], ut: vec![], t: vec![], index: vec![] };
+        let coupling = waves.coupler().map(|coupler| coupler.report);
+        let [x0, x1, xt, ut, t] = [const { vec![] }; 5];
+        let mut drawn = Self { dim, x0, x1, xt, ut, t, index: vec![], coupling };
         let mut first = 0;
         while first < batch {
             let rows = chunk_rows.min(batch - first);

@@ -29,14 +29,37 @@ pub(crate) fn endpoints_variant(dim: usize, source: bool, gathered: bool) -> Var
 
 /// What finds the permutations.
 #[derive(Debug)]
-enum Solver {
+pub(crate) enum PairSolver {
     Assignment(Box<Assigner>),
     Sinkhorn(Box<SinkhornSolver>),
 }
 
-impl Solver {
+impl PairSolver {
+    /// Reserves memory for up to `most` problems of so many points; `flag` says where their number is from. None for a
+    /// coupling that solves nothing.
+    pub fn new(
+        device: &Device,
+        coupling: Coupling,
+        (points, dim): (usize, usize),
+        most: usize,
+        flag: &str,
+        seed: u64,
+    ) -> Result<Option<Self>> {
+        Ok(match coupling {
+            Coupling::Independent | Coupling::Reflow { .. } => None,
+            Coupling::MinibatchOt { .. } => {
+                Some(Self::Assignment(Box::new(Assigner::new(device, points, dim, most, flag)?)))
+            }
+            Coupling::Sinkhorn { epsilon, .. } => {
+                let options = SinkhornOptions { epsilon, seed, ..SinkhornOptions::default() };
+                let solver = SinkhornSolver::new(device, points, dim, most, flag, options)?;
+                Some(Self::Sinkhorn(Box::new(solver)))
+            }
+        })
+    }
+
     /// How many problems there is room for.
-    fn problems(&self) -> usize {
+    pub fn problems(&self) -> usize {
         match self {
             Self::Assignment(solver) => solver.problems,
             Self::Sinkhorn(solver) => solver.problems,
@@ -51,7 +74,7 @@ impl Solver {
     }
 
     /// x0 and x1: [problems, n, d].
-    fn points(&self) -> [&Buffer; 2] {
+    pub fn points(&self) -> [&Buffer; 2] {
         match self {
             Self::Assignment(solver) => [&solver.x0, &solver.x1],
             Self::Sinkhorn(solver) => [&solver.x0, &solver.x1],
@@ -66,14 +89,21 @@ impl Solver {
     }
 
     /// Finds `count` permutations, the first of which is of the problem that begins at step `first`.
-    fn solve(&mut self, count: usize, first: u64, steps: u64, news: &mut CouplingReport) -> Result<()> {
+    pub fn solve(
+        &mut self,
+        count: usize,
+        first: u64,
+        steps: u64,
+        stop: impl Fn() -> bool,
+        news: &mut CouplingReport,
+    ) -> Result<()> {
         match self {
             Self::Assignment(solver) => {
-                solver.solve(count, || false)?;
+                solver.solve(count, stop)?;
             }
             Self::Sinkhorn(solver) => {
                 let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-                for problem in solver.solve(count, narrow(first), narrow(steps), || false)? {
+                for problem in solver.solve(count, narrow(first), narrow(steps), stop)? {
                     news.missed += u64::from(problem.missed);
                     news.worst_error = Some(news.worst_error.unwrap_or(0.0).max(problem.error.into()));
                     news.most_iterations = Some(news.most_iterations.unwrap_or(0).max(problem.iterations));
@@ -103,7 +133,7 @@ pub struct CouplingReport {
 #[derive(Debug)]
 pub(crate) struct Coupler {
     device: Device,
-    solver: Solver,
+    solver: PairSolver,
     /// Of the problems solved so far.
     pub report: CouplingReport,
     endpoints: Dispatch,
@@ -135,13 +165,8 @@ impl Coupler {
         let points = steps * batch;
         let most = most.min(device.habits().assignments).min(ROOM / (points * dim)).max(1);
         let flag = if steps == 1 { "--batch" } else { "--ot-batch" };
-        let solver = match coupling {
-            Coupling::Sinkhorn { epsilon, .. } => {
-                let options = SinkhornOptions { epsilon, seed, ..SinkhornOptions::default() };
-                let solver = SinkhornSolver::new(device, points, dim, most, flag, options)?;
-                Solver::Sinkhorn(Box::new(solver))
-            }
-            _ => Solver::Assignment(Box::new(Assigner::new(device, points, dim, most, flag)?)),
+        let Some(solver) = PairSolver::new(device, coupling, (points, dim), most, flag, seed)? else {
+            return Ok(None);
         };
         let [x0, x1] = solver.points();
         let chunk = device.uniform(&data.chunk(seed, batch, 0, batch))?;
@@ -212,7 +237,7 @@ impl Coupler {
         self.device.submit([&self.endpoints.clone().with_groups(self.device.groups(items, LANES))], &[])?;
         self.device.wait(None)?;
         let begun = Instant::now();
-        self.solver.solve(problems, first, self.steps, &mut self.report)?;
+        self.solver.solve(problems, first, self.steps, || false, &mut self.report)?;
         let taken = begun.elapsed().as_secs_f64();
         let target = (SUBMISSIONS * self.device.habits().submission_ms) as f64 / 1e3;
         if taken > target * 1.5 {

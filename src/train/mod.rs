@@ -16,6 +16,7 @@ pub use batch::{Batch, BatchOptions};
 pub(crate) use batch::{Pairs, draw_variant};
 pub use checkpoint::Checkpoint;
 pub use coupling::CouplingReport;
+pub(crate) use coupling::PairSolver;
 pub(crate) use coupling::endpoints_variant;
 pub use exact::{ExactLoss, Floor};
 pub use footprint::Footprint;

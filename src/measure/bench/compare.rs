@@ -108,7 +108,7 @@ impl Report {
             add(name, row.likelihoods_per_s, false);
         }
         for row in &self.coupling {
-            let name = format!("coupling of {} points of dimension {}, solves/s", row.points, row.dim);
+            let name = format!("{} of {} points of dimension {}, solves/s", row.name, row.points, row.dim);
             add(name, row.solves_per_s, false);
         }
         for roofline in &self.kernels {

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Bench, Shape, Spread};
 use crate::data::{Dataset, Stream};
-use crate::flow::{Assigner, Divergence, Solver};
+use crate::flow::{self, Divergence, Solver};
 use crate::model::{Kernels, Model};
 use crate::sample::{SampleOptions, Sampler, Start};
-use crate::train::{Schedule, TrainOptions, Trainer};
+use crate::train::{CouplingReport, PairSolver, Schedule, TrainOptions, Trainer};
 use crate::{Error, Result};
 
 /// Rows of the data set that training draws from.
@@ -72,6 +72,8 @@ pub struct Likelihood {
 /// How fast the pairs of a batch are found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coupling {
+    /// Of [`COUPLINGS`](crate::flow::COUPLINGS).
+    pub name: String,
     /// n, the points of each side.
     pub points: usize,
     /// d.
@@ -161,23 +163,32 @@ impl Bench {
         Ok(counted.into_iter().zip(spreads).map(row).collect())
     }
 
-    /// Solves the assignment problems of `minibatch-ot` for batches of so many points.
+    /// Finds the pairs of batches of so many points, as training under a coupling does it; none for one that solves
+    /// nothing.
     ///
     /// # Errors
     /// As of [`training`](Self::training).
-    pub fn coupling(&self, points: usize, dim: usize) -> Result<Coupling> {
+    pub fn coupling(&self, coupling: flow::Coupling, points: usize, dim: usize) -> Result<Option<Coupling>> {
         let wanted = PROBLEMS[usize::from(!self.device.habits().software)];
-        let mut assigner = Assigner::new(&self.device, points, dim, wanted, "the number of points")?;
-        let side_by_side = assigner.problems;
+        let flag = "the number of points";
+        let Some(mut solver) = PairSolver::new(&self.device, coupling, (points, dim), wanted, flag, 0)?
+        else {
+            return Ok(None);
+        };
+        let side_by_side = solver.problems();
         let ends = self.normal(2 * side_by_side * points * dim);
         let (x0, x1) = ends.split_at(ends.len() / 2);
-        self.device.write(&assigner.x0, x0)?;
-        self.device.write(&assigner.x1, x1)?;
-        let spreads = self.in_turn(std::slice::from_mut(&mut assigner), |bench, assigner, seconds| {
-            bench.repeat(seconds, side_by_side as f64, || assigner.solve(side_by_side, self.stop).map(drop))
+        for (buffer, values) in solver.points().into_iter().zip([x0, x1]) {
+            self.device.write(buffer, values)?;
+        }
+        let spreads = self.in_turn(std::slice::from_mut(&mut solver), |bench, solver, seconds| {
+            bench.repeat(seconds, side_by_side as f64, || {
+                solver.solve(side_by_side, 0, 1, self.stop, &mut CouplingReport::default())
+            })
         })?;
         let solves_per_s = spreads.into_iter().next().unwrap_or_else(|| Spread::of(vec![]));
-        Ok(Coupling { points, dim, side_by_side, solves_per_s })
+        let name = coupling.entry().name.to_owned();
+        Ok(Some(Coupling { name, points, dim, side_by_side, solves_per_s }))
     }
 
     /// Measures each contender once a round, after a measurement of each that does not count.
