@@ -7,8 +7,10 @@ use clap::builder::{PossibleValue, PossibleValuesParser};
 use serde::Serialize;
 use windfield::flow::{Coupling, Path};
 use windfield::gpu::Device;
-use windfield::measure::evaluate::{CONFIDENCE, Interval};
-use windfield::measure::lab::{COLUMNS, Lab, Plan, Row, SUITES, Suite, Task, Versus};
+use windfield::measure::evaluate::CONFIDENCE;
+use windfield::measure::lab::{
+    COLUMNS, Lab, Plan, Row, SUITES, Suite, Task, Versus, three_digits, with_interval,
+};
 use windfield::report::{approximately, count, counted, duration};
 use windfield::train::TrainOptions;
 use windfield::{Error, files};
@@ -404,7 +406,8 @@ fn say_table(context: &Context, rows: &[Row], plan: &Plan) {
     for row in rows {
         let names = several.then(|| row.task.clone()).into_iter();
         let names = names.chain([row.path.clone(), row.coupling.clone()]);
-        let cells = COLUMNS.iter().map(|column| (column.value)(row).map_or_else(|| "–".to_owned(), interval));
+        let cells =
+            COLUMNS.iter().map(|column| (column.value)(row).map_or_else(|| "–".to_owned(), with_interval));
         lines.push(names.chain(cells).collect());
     }
     say_lines(context, &lines);
@@ -434,10 +437,10 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for figure in published {
         let spread = |mean: f64, deviation: Option<f64>| match deviation {
-            Some(deviation) => format!("{} ± {}", brief(mean), brief(deviation)),
-            None => brief(mean),
+            Some(deviation) => format!("{} ± {}", three_digits(mean), three_digits(deviation)),
+            None => three_digits(mean),
         };
-        let maybe = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), brief);
+        let maybe = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), three_digits);
         lines.push(vec![
             figure.task.clone(),
             figure.coupling.clone(),
@@ -475,22 +478,4 @@ fn say_lines(context: &Context, lines: &[Vec<String>]) {
         });
         context.say(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
-}
-
-fn interval(value: &Interval) -> String {
-    match value.half_width {
-        Some(half_width) => format!("{} ± {}", brief(value.mean), brief(half_width)),
-        None => brief(value.mean),
-    }
-}
-
-/// Three digits.
-fn brief(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        size if size >= 1.0 => 2,
-        _ => 3,
-    };
-    format!("{value:.digits$}")
 }

@@ -241,6 +241,26 @@ impl Dataset {
         self.columns.len()
     }
 
+    /// Whether the points of a source have the dimension of the data that a flow carries them to.
+    ///
+    /// # Errors
+    /// [`Error::Config`] naming both.
+    pub(crate) fn leads_to(&self, data: &Self) -> Result<()> {
+        if self.dim() == data.dim() {
+            return Ok(());
+        }
+        Err(Error::config(
+            format!(
+                "the source `{}` has {} columns and the data `{}` {}",
+                self.name(),
+                self.dim(),
+                data.name(),
+                data.dim()
+            ),
+            "both ends of a flow have the same dimension",
+        ))
+    }
+
     /// The values of one row.
     ///
     /// # Panics

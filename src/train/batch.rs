@@ -27,17 +27,8 @@ impl DeviceData {
         source: Option<&Dataset>,
         standardization: Option<&Standardization>,
     ) -> Result<Self> {
-        if let Some(source) = source.filter(|source| source.dim() != data.dim()) {
-            return Err(Error::config(
-                format!(
-                    "the source `{}` has {} columns and the data `{}` {}",
-                    source.name(),
-                    source.dim(),
-                    data.name(),
-                    data.dim()
-                ),
-                "both ends of a flow have the same dimension",
-            ));
+        if let Some(source) = source {
+            source.leads_to(data)?;
         }
         let table = |set: &Dataset, flag: &str| Table::upload(device, set, standardization, flag);
         Ok(Self {

@@ -16,7 +16,7 @@ use std::path::{Path as FilePath, PathBuf};
 pub use cell::{Cell, Crossing, Evaluations, Progress, Quality, Trajectories};
 pub use plan::{CellId, Plan, Task};
 pub use suite::{PUBLISHED, Published, SUITES, Suite};
-pub use table::{COLUMNS, Column, CrossingAt, QualityAt, Row, Table, Versus};
+pub use table::{COLUMNS, Column, CrossingAt, QualityAt, Row, Table, Versus, three_digits, with_interval};
 
 use crate::flow::Coupling;
 use crate::gpu::Device;

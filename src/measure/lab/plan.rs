@@ -229,17 +229,8 @@ impl Plan {
         for task in &self.tasks {
             let (data, source) =
                 task.open(self.seeds.first().copied().filter(|_| self.fresh).unwrap_or(0))?;
-            if let Some(source) = source.as_ref().filter(|source| source.dim() != data.dim()) {
-                return Err(Error::config(
-                    format!(
-                        "the source `{}` has {} columns and the data `{}` {}",
-                        source.name(),
-                        source.dim(),
-                        data.name(),
-                        data.dim()
-                    ),
-                    "both ends of a flow have the same dimension",
-                ));
+            if let Some(source) = &source {
+                source.leads_to(&data)?;
             }
             let facts = serde_json::json!({
                 "data": task.data,

@@ -293,7 +293,7 @@ impl Table {
                     "the conditional paths cross: C = {}, {:.0} % of their energy {}",
                     with_interval(crossing),
                     100.0 * crossing.mean / transport.mean,
-                    brief(transport.mean)
+                    three_digits(transport.mean)
                 ),
                 _ => match base.measures.get("L_CFM") {
                     Some(cfm) => {
@@ -379,16 +379,18 @@ fn change(name: &str, before: &Interval, after: &Interval) -> String {
     }
 }
 
-/// "0.281 ± 0.043", or the mean alone of a single seed.
-fn with_interval(interval: &Interval) -> String {
+/// Mean and half width to three digits, as `0.281 ± 0.043`; the mean alone of a single seed.
+#[must_use]
+pub fn with_interval(interval: &Interval) -> String {
     match interval.half_width {
-        Some(half_width) => format!("{} ± {}", brief(interval.mean), brief(half_width)),
-        None => brief(interval.mean),
+        Some(half_width) => format!("{} ± {}", three_digits(interval.mean), three_digits(half_width)),
+        None => three_digits(interval.mean),
     }
 }
 
-/// Three digits.
-fn brief(value: f64) -> String {
+/// A number to three digits.
+#[must_use]
+pub fn three_digits(value: f64) -> String {
     let digits = match value.abs() {
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
