@@ -20,8 +20,10 @@ use crate::{Error, Result};
 const DATA_ROWS: usize = 4096;
 /// Steps of the solver.
 const EULER_STEPS: u32 = 100;
-/// Assignment problems that are solved side by side: on a software driver, and on a GPU.
+/// Problems of a coupling that are solved side by side: on a software driver, and on a GPU.
 const PROBLEMS: [usize; 2] = [8, 128];
+/// Points of all of them, about: larger ones are solved one by one.
+const POINTS: usize = 1 << 18;
 
 /// How fast a network trains.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -169,7 +171,7 @@ impl Bench {
     /// # Errors
     /// As of [`training`](Self::training).
     pub fn coupling(&self, coupling: flow::Coupling, points: usize, dim: usize) -> Result<Option<Coupling>> {
-        let wanted = PROBLEMS[usize::from(!self.device.habits().software)];
+        let wanted = PROBLEMS[usize::from(!self.device.habits().software)].min(POINTS / points.max(1)).max(1);
         let flag = "the number of points";
         let Some(mut solver) = PairSolver::new(&self.device, coupling, (points, dim), wanted, flag, 0)?
         else {
