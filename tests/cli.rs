@@ -1123,7 +1123,7 @@ fn a_model_is_evaluated() {
         ("--data swissroll3d", 1, "3 values and the model's points 2"),
         ("--data moons --seeds 0", 2, "--seeds 0 is out of range"),
         ("--data moons --solver euler-maruyama", 2, "euler-maruyama"),
-        ("--data moons --euler-steps 0", 2, "--steps 0"),
+        ("--data moons --euler-steps 0", 2, "--euler-steps 0"),
         ("--data moons --coupling minibatch-ot --batch 100000", 2, "out of range"),
     ] {
         let line = format!("evaluate run/model.safetensors {line}");

@@ -363,8 +363,9 @@ fn settings_out_of_range_are_one_line() {
         (Options { pairs: 0, ..small() }, "--pairs 0"),
         (Options { batch: 0, ..small() }, "--batch 0"),
         (Options { exact_rows: usize::MAX, ..small() }, "--exact-rows"),
-        (Options { steps: vec![0], ..small() }, "--steps 0"),
-        (Options { tolerances: vec![0.0], ..small() }, "--rtol 0"),
+        (Options { tolerances: vec![0.0], ..small() }, "--tolerances 0"),
+        (Options { steps: vec![0], ..small() }, "--euler-steps 0"),
+        (Options { coupling: "reflow".parse().unwrap(), ..small() }, "--coupling reflow"),
         (Options { sample: SampleOptions { t1: 0.5, ..sample.clone() }, ..small() }, "from 0 to 0.5"),
         (
             Options { coupling: Coupling::MinibatchOt { ot_batch: 100 }, batch: 64, ..small() },

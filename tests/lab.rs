@@ -4,7 +4,12 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
+
+use windfield::gpu::{Device, DeviceOptions};
+use windfield::measure::lab::{Lab, Plan, Task};
+use windfield::train::{Checkpoint, TrainOptions};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_windfield");
 /// Models that are trained and measured in no time.
@@ -132,6 +137,37 @@ fn an_interrupted_lab_goes_on() {
     let first = interrupted(place.path(), line);
     let second = interrupted(place.path(), line);
     assert!(0 < first && first < second, "{first}, {second}");
+}
+
+/// Whether a cell has come to its measures.
+static MEASURING: AtomicBool = AtomicBool::new(false);
+
+#[test]
+fn what_is_broken_off_in_its_measures_keeps_its_training() {
+    let place = tempfile::tempdir().expect("a folder");
+    let plan = Plan {
+        tasks: vec![Task::new("moons:100", None)],
+        seeds: vec![0],
+        rows: 20,
+        train: TrainOptions { steps: 5, hidden: vec![8], batch: 16, ..Plan::default().train },
+        ..Plan::default()
+    };
+    let device = Device::open(&DeviceOptions::default()).expect("a device");
+    let mut lab = Lab::open(place.path(), plan).expect("a lab");
+    let id = lab.todo().remove(0);
+    let outcome = lab.run(
+        &device,
+        &id,
+        || MEASURING.load(Relaxed),
+        |now| {
+            MEASURING.store(now.what != "training", Relaxed);
+        },
+    );
+    assert!(matches!(outcome, Err(windfield::Error::Interrupted)), "{outcome:?}");
+    let checkpoint = place.path().join(format!("cells/{}.checkpoint.safetensors", id.name()));
+    assert_eq!(Checkpoint::load(&checkpoint).expect("a checkpoint is left").step(), 5);
+    lab.run(&device, &id, || false, |_| ()).expect("it goes on");
+    assert!(lab.done().len() == 1 && !checkpoint.exists());
 }
 
 #[test]

@@ -123,6 +123,11 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let data = Dataset::open(&args.data)?;
     let source = args.source.as_deref().or(model.source.as_deref());
     let source = source.map(|name| sample::open_source(name, args.source.is_some())).transpose()?;
+    // Now rather than after all the work, which a folder that cannot be written to would cost.
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| anyhow::anyhow!("cannot create the folder {}: {error}", folder.display()))?;
+    }
     let device = context.device()?;
     let begun = Instant::now();
     let mut progress = None;

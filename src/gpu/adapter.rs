@@ -134,7 +134,7 @@ impl Adapters {
                 .enumerate()
                 .map(|(index, adapter)| format!("{index}: {}", adapter.get_info().name))
                 .collect();
-            Error::NoAdapter { what: asked, remedy: format!("there are {}", names.join(", ")) }
+            Error::NoAdapter { what: asked, remedy: format!("use one of these: {}", names.join(", ")) }
         })
     }
 

@@ -158,10 +158,27 @@ impl Options {
             ));
         }
         for &tolerance in &self.tolerances {
-            Tolerance { relative: tolerance, absolute: tolerance, ..Tolerance::default() }.validate()?;
+            let both = Tolerance { relative: tolerance, absolute: tolerance, ..Tolerance::default() };
+            if both.validate().is_err() {
+                return Err(Error::config(
+                    format!("--tolerances {tolerance} is out of range"),
+                    "each takes 1e-7 to 1: float32 has no more digits than that",
+                ));
+            }
         }
         for &steps in &self.steps {
-            SampleOptions { steps, ..SampleOptions::default() }.validate()?;
+            if (SampleOptions { steps, ..SampleOptions::default() }).validate().is_err() {
+                return Err(Error::config(
+                    format!("--euler-steps {steps} is out of range"),
+                    "each takes 1 to 2^24",
+                ));
+            }
+        }
+        if self.coupling.is_paired() {
+            return Err(Error::config(
+                format!("--coupling {} has pairs that no data set holds", self.coupling.entry().name),
+                "give independent, and leave L_CFM aside",
+            ));
         }
         self.coupling.steps(self.batch)?;
         Ok(())

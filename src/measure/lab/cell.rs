@@ -225,8 +225,9 @@ fn train(
         progress(news.step as f64 / news.steps.max(1) as f64, speed);
         if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
+    // Of a finished training as well: it is measured next, which may be broken off, too.
+    trainer.checkpoint()?.save(checkpoint)?;
     if outcome == Outcome::Interrupted {
-        trainer.checkpoint()?.save(checkpoint)?;
         return Err(Error::Interrupted);
     }
     Ok((trainer.model()?, (count > 0).then(|| sum / count as f64)))

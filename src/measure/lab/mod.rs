@@ -105,8 +105,8 @@ impl Lab {
         cells.iter().map(|id| mean(Some(id.coupling.entry().name)).or_else(|| mean(None))).sum()
     }
 
-    /// Trains and measures a cell, and writes it: its model, and then what was measured. A cell that is broken off in
-    /// training leaves a checkpoint, from which the next call goes on.
+    /// Trains and measures a cell, and writes it: its model, and then what was measured. A cell that is broken off
+    /// leaves a checkpoint, from which the next call goes on.
     ///
     /// # Errors
     /// [`Error::Interrupted`] if `stop` asked for that; as of [`Trainer`](crate::train::Trainer) and
