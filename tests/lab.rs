@@ -244,3 +244,12 @@ fn what_cannot_be_compared_is_refused_in_one_line() {
     let said = complaint(folder, "lab --data moons --out broken", 1);
     assert!(said.contains("settings.json"), "{said}");
 }
+
+#[test]
+fn too_few_rows_are_told_before_anything_is_trained() {
+    let place = tempfile::tempdir().expect("a folder");
+    fs::write(place.path().join("few.csv"), "x,y\n0,1\n1,0\n2,2\n3,1\n").expect("written");
+    let said = complaint(place.path(), "lab --data few.csv -n 3 --hidden 8 --steps 5 --out out", 1);
+    assert!(said.contains("few.csv") && said.contains("give -n 2 or less"), "{said}");
+    assert!(!place.path().join("out").exists(), "a folder with settings that cannot be measured");
+}

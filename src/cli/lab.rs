@@ -174,8 +174,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let suite = args.suite.as_deref().and_then(Suite::named);
     let plan = plan(args, context, suite)?;
-    let lab = Lab::open(&args.out, plan)?;
+    // First, so that a folder is not settled by a run that cannot begin.
     let device = context.device()?;
+    let lab = Lab::open(&args.out, plan)?;
     let mut bench = Bench { context, lab, out: &args.out, device };
     bench.introduce();
     bench.run()?;

@@ -563,6 +563,24 @@ struct Evaluator<'a> {
     notes: Vec<String>,
 }
 
+/// Rows of a test set: as many as wanted, or [`ROWS`] as far as there are twice as many.
+///
+/// # Errors
+/// [`Error::Input`] if there are not.
+pub(crate) fn test_rows(data: &Dataset, source: Option<&Dataset>, wanted: Option<usize>) -> Result<usize> {
+    let most = source.map_or(usize::MAX, |source| TestPoints::of(source).most().saturating_mul(2));
+    let most = TestPoints::of(data).most().min(most);
+    let rows = wanted.unwrap_or(ROWS.min(most));
+    if rows <= most && most > 0 {
+        return Ok(rows);
+    }
+    Err(Error::input(
+        data.name(),
+        format!("{} test points, and as many for the floor, are more than there are rows", rows.max(1)),
+        if most == 0 { "give more rows".to_owned() } else { format!("give -n {most} or less") },
+    ))
+}
+
 impl<'a> Evaluator<'a> {
     fn new(
         device: &'a Device,
@@ -573,28 +591,17 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Self> {
         options.validate()?;
         let dim = model.architecture.dim;
-        for (set, what) in [(Some(data), "data"), (source, "source")] {
+        for (set, what) in [(Some(data), "data"), (source, "a source")] {
             if let Some(set) = set.filter(|set| set.dim() != dim) {
                 return Err(Error::input(
                     set.name(),
                     format!("its rows have {} values and the model's points {dim}", set.dim()),
-                    format!("give a {what} of the model's dimension"),
+                    format!("give {what} of the model's dimension"),
                 ));
             }
         }
         let (test, from) = (TestPoints::of(data), source.map(TestPoints::of));
-        let most = test.most().min(from.as_ref().map_or(usize::MAX, |from| from.most().saturating_mul(2)));
-        let rows = options.rows.unwrap_or(ROWS.min(most));
-        if rows > most || most == 0 {
-            return Err(Error::input(
-                data.name(),
-                format!(
-                    "{} test points, and as many for the floor, are more than there are rows",
-                    rows.max(1)
-                ),
-                if most == 0 { "give more rows".to_owned() } else { format!("give -n {most} or less") },
-            ));
-        }
+        let rows = test_rows(data, source, options.rows)?;
         let mut notes = vec![];
         let seen = seen(model, data)?;
         let seen_source = source.map(|source| self::seen(model, source)).transpose()?;

@@ -6,7 +6,7 @@ use super::FORMAT;
 use super::cell::Cell;
 use crate::data::Dataset;
 use crate::flow::{COUPLINGS, Coupling, PATHS, Path};
-use crate::measure::evaluate::EXACT_ROWS;
+use crate::measure::evaluate::{EXACT_ROWS, test_rows};
 use crate::train::{Schedule, TrainOptions};
 use crate::{Error, Result};
 
@@ -223,7 +223,7 @@ impl Plan {
     /// The settings that all cells of a folder have in common: everything but which paths, couplings and seeds.
     ///
     /// # Errors
-    /// As of [`Dataset::open`].
+    /// As of [`Dataset::open`]; [`Error::Input`] if there are too few rows to measure with.
     pub(super) fn settings(&self) -> Result<serde_json::Value> {
         let mut tasks = serde_json::Map::new();
         for task in &self.tasks {
@@ -232,6 +232,8 @@ impl Plan {
             if let Some(source) = &source {
                 source.leads_to(&data)?;
             }
+            // Before anything is trained.
+            test_rows(&data, source.as_ref(), Some(self.rows))?;
             let facts = serde_json::json!({
                 "data": task.data,
                 "source": task.source,
