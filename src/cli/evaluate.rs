@@ -183,7 +183,7 @@ fn say(context: &Context, found: &Evaluation) {
         let name = format!("NFE of dopri5, {}", number(f64::from(evaluations.tolerance)));
         rows.push([name, interval(&evaluations.mean), most, String::new(), "1".to_owned()]);
     }
-    table(context, &rows);
+    context.table(&rows);
     if !found.quality.is_empty() {
         let mut rows = vec![["Euler steps", "W2", "sliced W2", "energy distance"].map(str::to_owned)];
         rows.extend(found.quality.iter().map(|quality| {
@@ -195,7 +195,7 @@ fn say(context: &Context, found: &Evaluation) {
             ]
         }));
         context.say("");
-        table(context, &rows);
+        context.table(&rows);
     }
     let mut rows = vec![["flow", "E∫‖u‖²dt", "E‖Z1 − Z0‖²", "S", "V", "residual"].map(str::to_owned)];
     rows.extend(found.identity.iter().map(|identity| {
@@ -210,7 +210,7 @@ fn say(context: &Context, found: &Evaluation) {
         ]
     }));
     context.say("\nE∫‖u_t(x | x1)‖²dt − E‖Z1 − Z0‖² = S + V; V of the model is its L_CFM");
-    table(context, &rows);
+    context.table(&rows);
     for note in &found.notes {
         context.say(&format!("note      {note}"));
     }
@@ -228,22 +228,4 @@ fn interval(value: &Interval) -> String {
     let digits =
         (0..7usize).find(|&digits| half * 10f64.powi(i32::try_from(digits).unwrap_or(0)) >= 9.5).unwrap_or(6);
     format!("{mean:.digits$} ± {half:.digits$}")
-}
-
-/// Columns as wide as their widest cells.
-fn table<const N: usize>(context: &Context, rows: &[[String; N]]) {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    for row in rows {
-        let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            line.push_str(cell);
-            line.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
-        }
-        context.say(line.trim_end());
-    }
 }

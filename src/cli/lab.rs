@@ -271,9 +271,7 @@ impl Bench<'_> {
         ));
         self.context.say(&format!(
             "models    {} of {} each, {} of them done",
-            counted(plan.cells().len(), "model", "models")
-                .trim_end_matches(" models")
-                .trim_end_matches(" model"),
+            count(plan.cells().len()),
             counted(plan.train.steps, "step", "steps"),
             count(self.lab.done().len())
         ));
@@ -411,7 +409,7 @@ fn say_table(context: &Context, rows: &[Row], plan: &Plan) {
             COLUMNS.iter().map(|column| (column.value)(row).map_or_else(|| "–".to_owned(), with_interval));
         lines.push(names.chain(cells).collect());
     }
-    say_lines(context, &lines);
+    context.table(&lines);
     let seeds = rows.iter().map(|row| row.seeds.len()).min().unwrap_or(0);
     let interval = if seeds > 1 { ", ± the half width of a 95 % interval" } else { "" };
     context.say(&format!(
@@ -453,7 +451,7 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
             if figure.reached { "yes" } else { "no" }.to_owned(),
         ]);
     }
-    say_lines(context, &lines);
+    context.table(&lines);
     let seeds = published.iter().map(|figure| figure.seeds).min().unwrap_or(0);
     context.say(&format!(
         "measured: {}; published: {source}, five seeds; ± the standard deviation over seeds",
@@ -463,20 +461,4 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
         "reached: at most the published mean and its deviation; floor: W₂ of two test sets; 1 step: W₂ after a single Euler \
          step",
     );
-}
-
-/// Lines in columns as wide as they have to be.
-fn say_lines(context: &Context, lines: &[Vec<String>]) {
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |column: usize| {
-        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
-    };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    for line in lines {
-        let cells = line.iter().zip(&widths).map(|(cell, width)| {
-            let room = width.saturating_sub(cell.chars().count());
-            format!("{cell}{}", " ".repeat(room))
-        });
-        context.say(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
 }

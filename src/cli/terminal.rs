@@ -33,6 +33,25 @@ impl Context {
         }
     }
 
+    /// Lines of cells, in columns as wide as they have to be.
+    pub fn table<R: AsRef<[String]>>(&self, lines: &[R]) {
+        let columns = lines.iter().map(|line| line.as_ref().len()).max().unwrap_or(0);
+        let mut widths = vec![0; columns];
+        for line in lines {
+            for (width, cell) in widths.iter_mut().zip(line.as_ref()) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        for line in lines {
+            let mut text = String::new();
+            for (cell, width) in line.as_ref().iter().zip(&widths) {
+                text.push_str(cell);
+                text.extend(std::iter::repeat_n(' ', width + 2 - cell.chars().count()));
+            }
+            self.say(text.trim_end());
+        }
+    }
+
     /// The one JSON object, if it was asked for.
     pub fn object(&self, object: &impl Serialize) -> anyhow::Result<()> {
         if !self.json {
