@@ -1321,7 +1321,10 @@ fn bench_measures_and_compares() {
         assert!(row[unit]["median"].as_f64().unwrap() > 0.0 && row[unit]["rounds"] == 2, "{row}");
         assert!(row["device_bytes"].as_u64().unwrap() > 0, "{row}");
     }
-    assert!(report["coupling"][0]["solves_per_s"]["max"].as_f64().unwrap() > 0.0);
+    let coupling = &report["coupling"][0];
+    assert!(coupling["solves_per_s"]["max"].as_f64().unwrap() > 0.0);
+    // Every row is scanned at least once to place it, and once for the certificate.
+    assert!(coupling["pairs"].as_f64().unwrap() >= 2.0 * 16.0 * 16.0, "{coupling}");
     assert!(report["peak"]["flops"].as_f64().unwrap() > 0.0 && report["peak"]["bytes_per_s"].is_f64());
     let kernels = report["kernels"].as_array().unwrap();
     assert_eq!(

@@ -265,7 +265,7 @@ impl Run<'_> {
             for shape in &task.training {
                 let rows = self.fitting(format!("training {shape}"), bench.training(shape, kernels))?;
                 for row in rows.unwrap_or_default() {
-                    self.rate(&row.shape, &row.kernels, row.steps_per_s, Some(row.device_bytes));
+                    self.rate(&row.shape, &row.kernels, row.steps_per_s, &bytes(row.device_bytes));
                     self.report.training.push(row);
                 }
             }
@@ -275,7 +275,7 @@ impl Run<'_> {
             for shape in &task.sampling {
                 let rows = self.fitting(format!("sampling {shape}"), bench.sampling(shape, kernels))?;
                 for row in rows.unwrap_or_default() {
-                    self.rate(&row.shape, &row.kernels, row.samples_per_s, Some(row.device_bytes));
+                    self.rate(&row.shape, &row.kernels, row.samples_per_s, &bytes(row.device_bytes));
                     self.report.sampling.push(row);
                 }
             }
@@ -285,7 +285,7 @@ impl Run<'_> {
             for shape in &task.likelihood {
                 let rows = self.fitting(format!("likelihood {shape}"), bench.likelihood(shape, kernels))?;
                 for row in rows.unwrap_or_default() {
-                    self.rate(&row.shape, &row.kernels, row.likelihoods_per_s, Some(row.device_bytes));
+                    self.rate(&row.shape, &row.kernels, row.likelihoods_per_s, &bytes(row.device_bytes));
                     self.report.likelihood.push(row);
                 }
             }
@@ -297,7 +297,11 @@ impl Run<'_> {
                     let what = format!("{} of {points} points of dimension {dim}", entry.name);
                     let row = self.fitting(what, bench.coupling(entry.coupling, *points, *dim))?;
                     if let Some(row) = row.flatten() {
-                        self.rate(&format!("{dim}:{points}"), &row.name, row.solves_per_s, None);
+                        let mut work = format!("{} GFLOP/s", approximately(row.flops() / 1e9));
+                        if let Some(peak) = self.report.peak {
+                            write!(work, ", {} %", approximately(100.0 * row.flops() / peak.flops))?;
+                        }
+                        self.rate(&format!("{dim}:{points}"), &row.name, row.solves_per_s, &work);
                         self.report.coupling.push(row);
                     }
                 }
@@ -414,20 +418,19 @@ impl Run<'_> {
     }
 
     fn heading(&self, name: &str, rows: &str, unit: &str) {
-        let (shape, by) = match name {
-            "coupling" => (format!("dim:{rows}"), ""),
-            _ => (format!("dim:network:{rows}"), "kernels"),
+        let (shape, by, last) = match name {
+            "coupling" => (format!("dim:{rows}"), "", "arithmetic, of the peak"),
+            _ => (format!("dim:network:{rows}"), "kernels", "memory"),
         };
-        let (range, memory) = ("min to max", "memory");
-        self.context.say(&format!("\n{name:<10}  {shape:<22}{by:<13}{unit:>10}  {range:<18}  {memory}"));
+        let range = "min to max";
+        self.context.say(&format!("\n{name:<10}  {shape:<22}{by:<13}{unit:>10}  {range:<18}  {last}"));
     }
 
-    fn rate(&self, shape: &impl std::fmt::Display, by: &str, rate: Spread, taken: Option<u64>) {
+    fn rate(&self, shape: &impl std::fmt::Display, by: &str, rate: Spread, last: &str) {
         let [median, min, max] = [rate.median, rate.min, rate.max].map(approximately);
-        let memory = taken.map_or_else(String::new, bytes);
         let (shape, range) = (shape.to_string(), format!("{min} to {max}"));
-        let line = format!("{:<10}  {shape:<22}{by:<13}{median:>10}  {range:<18}  {memory}", "");
-        self.context.say(line.trim_end());
+        let line = format!("{:<10}  {shape:<22}{by:<13}{median:>10}  {range:<18}  {last}", "");
+        self.context.say(&line);
     }
 
     /// Times processes of this very program, cold and warm in turn.

@@ -517,7 +517,8 @@ pub fn open_source(source: Option<&str>) -> anyhow::Result<Option<Dataset>> {
 
 /// Says how well the problems of an entropic coupling were solved.
 pub fn tell_coupling(context: &Context, report: CouplingReport) {
-    let CouplingReport { problems, missed, worst_error: Some(error), most_iterations: Some(most) } = report
+    let CouplingReport { problems, missed, worst_error: Some(error), most_iterations: Some(most), .. } =
+        report
     else {
         return;
     };

@@ -388,6 +388,17 @@ impl Assigner {
         })
     }
 
+    /// n, the points of each side.
+    pub fn points(&self) -> usize {
+        self.shape.points
+    }
+
+    /// Operations of a pair in a scan: its cost, unless it is read from a matrix; scaled, less the price, and five to
+    /// compare it.
+    pub fn pair_flops(&self) -> u64 {
+        7 + if self.shape.is_direct() { 3 * self.shape.dim as u64 - 1 } else { 0 }
+    }
+
     /// d.
     pub fn dim(&self) -> usize {
         self.shape.dim

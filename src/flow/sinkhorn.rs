@@ -515,6 +515,16 @@ impl SinkhornSolver {
         })
     }
 
+    /// n, the points of each side.
+    pub fn points(&self) -> usize {
+        self.shape.points
+    }
+
+    /// Operations of a pair in an iteration, about: its cost, and an exponential.
+    pub fn pair_flops(&self) -> u64 {
+        self.shape.pair_flops()
+    }
+
     /// d.
     pub fn dim(&self) -> usize {
         self.shape.dim

@@ -73,6 +73,14 @@ impl PairSolver {
         }
     }
 
+    /// Operations of looking at a pair, about: its cost, and what comes of it.
+    pub fn pair_flops(&self) -> u64 {
+        match self {
+            Self::Assignment(solver) => solver.pair_flops(),
+            Self::Sinkhorn(solver) => solver.pair_flops(),
+        }
+    }
+
     /// x0 and x1: [problems, n, d].
     pub fn points(&self) -> [&Buffer; 2] {
         match self {
@@ -99,7 +107,9 @@ impl PairSolver {
     ) -> Result<()> {
         match self {
             Self::Assignment(solver) => {
-                solver.solve(count, stop)?;
+                let scans =
+                    solver.solve(count, stop)?.iter().map(|problem| u64::from(problem.scans)).sum::<u64>();
+                news.pairs += scans * solver.points() as u64;
             }
             Self::Sinkhorn(solver) => {
                 let narrow = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
@@ -107,6 +117,7 @@ impl PairSolver {
                     news.missed += u64::from(problem.missed);
                     news.worst_error = Some(news.worst_error.unwrap_or(0.0).max(problem.error.into()));
                     news.most_iterations = Some(news.most_iterations.unwrap_or(0).max(problem.iterations));
+                    news.pairs += 2 * u64::from(problem.iterations) * (solver.points() as u64).pow(2);
                 }
             }
         }
@@ -127,6 +138,9 @@ pub struct CouplingReport {
     pub worst_error: Option<f64>,
     /// Of an entropic problem.
     pub most_iterations: Option<u32>,
+    /// Pairs of points that were looked at, some of them often: n in each scan of an assignment, 2n² in each iteration of
+    /// an entropic problem.
+    pub pairs: u64,
 }
 
 /// What rearranges the pairs of steps to come.

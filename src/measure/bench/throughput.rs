@@ -82,8 +82,22 @@ pub struct Coupling {
     pub dim: usize,
     /// Problems that are solved side by side, as training does it.
     pub side_by_side: usize,
-    /// Exact assignments of standard normal points.
+    /// Problems of standard normal points.
     pub solves_per_s: Spread,
+    /// Pairs of points that a problem looks at, some of them often.
+    #[serde(default)]
+    pub pairs: f64,
+    /// Operations of a pair, about.
+    #[serde(default)]
+    pub pair_flops: u64,
+}
+
+impl Coupling {
+    /// Operations a second.
+    #[must_use]
+    pub fn flops(&self) -> f64 {
+        self.solves_per_s.median * self.pairs * self.pair_flops as f64
+    }
 }
 
 impl Bench {
@@ -177,20 +191,22 @@ impl Bench {
         else {
             return Ok(None);
         };
-        let side_by_side = solver.problems();
+        let (side_by_side, pair_flops) = (solver.problems(), solver.pair_flops());
         let ends = self.normal(2 * side_by_side * points * dim);
         let (x0, x1) = ends.split_at(ends.len() / 2);
         for (buffer, values) in solver.points().into_iter().zip([x0, x1]) {
             self.device.write(buffer, values)?;
         }
+        let mut report = CouplingReport::default();
         let spreads = self.in_turn(std::slice::from_mut(&mut solver), |bench, solver, seconds| {
             bench.repeat(seconds, side_by_side as f64, || {
-                solver.solve(side_by_side, 0, 1, self.stop, &mut CouplingReport::default())
+                solver.solve(side_by_side, 0, 1, self.stop, &mut report)
             })
         })?;
         let solves_per_s = spreads.into_iter().next().unwrap_or_else(|| Spread::of(vec![]));
         let name = coupling.entry().name.to_owned();
-        Ok(Some(Coupling { name, points, dim, side_by_side, solves_per_s }))
+        let pairs = report.pairs as f64 / report.problems as f64;
+        Ok(Some(Coupling { name, points, dim, side_by_side, solves_per_s, pairs, pair_flops }))
     }
 
     /// Measures each contender once a round, after a measurement of each that does not count.
