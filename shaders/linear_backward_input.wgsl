@@ -3,7 +3,11 @@
 // An invocation computes TILE_ROWS × TILE_COLUMNS values of dX: x of the grid runs over tiles of rows, y over tiles
 // of columns, so that a workgroup shares its weights. dZ is contiguous along n, W along k: broadcast times vector.
 //
-// Variants: TEXTURES  dZ, W and dX are textures (src/gpu/matrix.rs says when)
+// With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings other weights, of four rows of W and
+// two groups of its columns: every lane then reads them from the registers of the others.
+//
+// Variants: TEXTURES   dZ, W and dX are textures (src/gpu/matrix.rs says when)
+//           SUBGROUPS  LANES is 8 and the size of a subgroup, TILE_COLUMNS a multiple of 8
 
 const WIDTH_IN: u32 = 8u;    // K, padded: columns of dX
 const WIDTH_OUT: u32 = 8u;   // N, padded: columns of dZ
@@ -43,11 +47,20 @@ fn weight_at(row: u32, quad: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(workgroup_id) group: vec3u,
+) {
+//#if SUBGROUPS
+    // Lanes beyond the last row have weights to bring: they compute the last tile once more, and store nothing.
+    let row = min(id.x * TILE_ROWS, rows.count - TILE_ROWS);
+//#else
     let row = id.x * TILE_ROWS;
     if (row >= rows.count) {
         return;
     }
+//#end
     let quads_in = WIDTH_IN / 4u;
     let quads_out = WIDTH_OUT / 4u;
     let quad = group.y * TILE_QUADS;
@@ -58,17 +71,35 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             d[r] = delta_at(row + r, n);
         }
+//#if SUBGROUPS
+        var brought: array<vec4f, TILE_COLUMNS / LANES>;
+        for (var i = 0u; i < TILE_COLUMNS / LANES; i++) { //#unroll
+            brought[i] = weight_at(4u * n + lane % 4u, quad + (i * LANES + lane) / 4u);
+        }
+//#end
         // Four products at once: a sum that does not fit a register is fetched and stored a quarter as often.
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+            let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
+            let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
+            let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
+            let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
+//#else
             let w0 = weight_at(4u * n, quad + q);
             let w1 = weight_at(4u * n + 1u, quad + q);
             let w2 = weight_at(4u * n + 2u, quad + q);
             let w3 = weight_at(4u * n + 3u, quad + q);
+//#end
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 sums[r * TILE_QUADS + q] += (d[r].x * w0 + d[r].y * w1) + (d[r].z * w2 + d[r].w * w3);
             }
         }
     }
+//#if SUBGROUPS
+    if (id.x * TILE_ROWS >= rows.count) {
+        return;
+    }
+//#end
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let at = (row + r) * quads_in + quad + q;

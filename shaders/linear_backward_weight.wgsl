@@ -4,8 +4,12 @@
 // outputs n, y over tiles of inputs k, z over slices. Slices are summed afterwards, in order (gradient_reduce.wgsl).
 // Rows are added four at a time, in order. Padded rows of dZ are zero; slices are whole groups of four rows.
 //
+// With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings another part of X, of four rows and two
+// groups of columns: every lane then reads them from the registers of the others.
+//
 // Variants: ACCUMULATE  adds to what an earlier part of the batch left
 //           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
+//           SUBGROUPS   LANES is 8 and the size of a subgroup, TILE_IN a multiple of 8
 
 const WIDTH_IN: u32 = 8u;    // K, padded
 const WIDTH_OUT: u32 = 8u;   // N, padded
@@ -43,11 +47,20 @@ fn input_at(row: u32, quad: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(workgroup_id) group: vec3u,
+) {
+//#if SUBGROUPS
+    // Lanes beyond the last output have columns of X to bring: they compute the last tile once more, and store nothing.
+    let out = min(id.x * TILE_OUT, WIDTH_OUT - TILE_OUT);
+//#else
     let out = id.x * TILE_OUT;
     if (out >= WIDTH_OUT) {
         return;
     }
+//#end
     let quads_in = WIDTH_IN / 4u;
     let quad = group.y * TILE_QUADS;
     let first = group.z * rows.slice_rows;
@@ -57,9 +70,19 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
     var bias: array<vec4f, TILE_OUT / 4u>;
     for (var m = first; m < last; m += 4u) {
         var x: array<vec4f, 4u * TILE_QUADS>;
+//#if SUBGROUPS
+        var brought: array<vec4f, TILE_IN / LANES>;
+        for (var i = 0u; i < TILE_IN / LANES; i++) { //#unroll
+            brought[i] = input_at(m + lane % 4u, quad + (i * LANES + lane) / 4u);
+        }
+//#end
         for (var r = 0u; r < 4u; r++) { //#unroll
             for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+                x[r * TILE_QUADS + q] = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + r);
+//#else
                 x[r * TILE_QUADS + q] = input_at(m + r, quad + q);
+//#end
             }
         }
         // Four products at once: a sum that does not fit a register is fetched and stored a quarter as often.
@@ -77,6 +100,11 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
             }
         }
     }
+//#if SUBGROUPS
+    if (id.x * TILE_OUT >= WIDTH_OUT) {
+        return;
+    }
+//#end
     let base = group.z * rows.slice_stride;
     for (var n = 0u; n < TILE_OUT; n++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll

@@ -5,11 +5,15 @@
 // columns. So all lanes of a workgroup read the same weights (one load serves them all) and each its own rows.
 // Both operands are contiguous along k, hence sums of dot products of four.
 //
+// With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings another row of W: one load for eight
+// rows instead of eight loads of the same row in all lanes. Every lane then reads them from the registers of the others.
+//
 // Variants: TRAINING  writes slope
 //           TANGENT   forward-mode derivative: h' = act'(z)·(W·x'), without b; slope is read, by rows.period rows
 //           LINEAR    with TANGENT: the last layer, which has no slope
 //           TEXTURES        x and W are textures (src/gpu/matrix.rs says when)
 //           OUTPUT_TEXTURE  so is h
+//           SUBGROUPS       LANES is 8 and the size of a subgroup, TILE_COLUMNS a multiple of 8
 // Rows are padded to a multiple of TILE_ROWS, widths to a multiple of TILE_COLUMNS: no guards are needed inside.
 
 //#include "shared/activation/{ACTIVATION}.wgsl"
@@ -66,11 +70,20 @@ fn weight_at(row: u32, quad: u32) -> vec4f {
 }
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: vec3u) {
+fn main(
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(global_invocation_id) id: vec3u,
+    @builtin(workgroup_id) group: vec3u,
+) {
+//#if SUBGROUPS
+    // Lanes beyond the last row have rows of W to bring: they compute the last tile once more, and store nothing.
+    let row = min(id.x * TILE_ROWS, rows.count - TILE_ROWS);
+//#else
     let row = id.x * TILE_ROWS;
     if (row >= rows.count) {
         return;
     }
+//#end
     let quads_in = WIDTH_IN / 4u;
     let quads_out = WIDTH_OUT / 4u;
     let column = group.y * TILE_COLUMNS;
@@ -91,16 +104,34 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(workgroup_id) group: 
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             x[r] = input_at(row + r, k);
         }
+//#if SUBGROUPS
+        var brought: array<vec4f, TILE_COLUMNS / LANES>;
+        for (var i = 0u; i < TILE_COLUMNS / LANES; i++) { //#unroll
+            brought[i] = weight_at(column + i * LANES + lane, k);
+        }
+//#end
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+            let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
+            let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
+            let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
+            let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
+//#else
             let w0 = weight_at(column + 4u * q, k);
             let w1 = weight_at(column + 4u * q + 1u, k);
             let w2 = weight_at(column + 4u * q + 2u, k);
             let w3 = weight_at(column + 4u * q + 3u, k);
+//#end
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 sums[r * TILE_QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
             }
         }
     }
+//#if SUBGROUPS
+    if (id.x * TILE_ROWS >= rows.count) {
+        return;
+    }
+//#end
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let z = sums[r * TILE_QUADS + q];

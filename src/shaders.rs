@@ -53,6 +53,9 @@ pub fn catalogue() -> Vec<Variant> {
             let layout = Layout::new(&architecture);
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
+                if habits.software && time_frequencies == 0 {
+                    products(&architecture, &layout, &habits, &mut add);
+                }
             }
             if time_frequencies == 0 {
                 tiled(&architecture, &layout, place, &mut add);
@@ -157,7 +160,7 @@ fn fused_gradients(
 }
 
 /// What is known of subgroups.
-const SUBGROUPS: [Option<u32>; 2] = [None, Some(8)];
+const SUBGROUPS: [Option<u32>; 3] = [None, Some(8), Some(16)];
 
 /// The ways in which work is laid out.
 const HABITS: [Habits; 2] = [Habits::SOFTWARE, Habits::HARDWARE];
@@ -180,6 +183,22 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
             }
         }
     }
+    layers(architecture, layout, habits, add);
+    let last = layout.layers.len() - 1;
+    add(loss_variant(layout.layers[last].width_out, textures));
+    add(reduce_variant(layout, habits.slices as usize));
+    add(step_variant());
+    for average in [false, true] {
+        add(adamw_variant(layout, average, textures));
+    }
+    // Derivatives where the time has no frequencies, and none where it has.
+    let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
+    layered(architecture, layout, habits, divergences, add);
+}
+
+/// The kernels of layers that have their tiles in registers.
+fn layers(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
+    let textures = habits.matrices == Matrices::Textures;
     let last = layout.layers.len() - 1;
     for (place, layer) in layout.layers.iter().enumerate() {
         if place < last {
@@ -196,15 +215,19 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
             add(backward_weight_variant(habits, layer, accumulate, textures));
         }
     }
-    add(loss_variant(layout.layers[last].width_out, textures));
-    add(reduce_variant(layout, habits.slices as usize));
-    add(step_variant());
-    for average in [false, true] {
-        add(adamw_variant(layout, average, textures));
+}
+
+/// The same within subgroups, and what goes forward through a layer without a gradient.
+fn products(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &mut impl FnMut(Variant)) {
+    let textures = habits.matrices == Matrices::Textures;
+    for subgroup in &SUBGROUPS[1..] {
+        let habits = Habits { subgroup: *subgroup, ..*habits };
+        layers(architecture, layout, &habits, add);
+        for (place, layer) in layout.layers.iter().enumerate() {
+            let last = place + 1 == layout.layers.len();
+            add(tangent_variant(&habits, layer, last, (textures, textures && !last)));
+        }
     }
-    // Derivatives where the time has no frequencies, and none where it has.
-    let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
-    layered(architecture, layout, habits, divergences, add);
 }
 
 /// The kernels of layers that have their tiles in the workgroup's memory: each shape of tiles at every other layer.

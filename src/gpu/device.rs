@@ -300,10 +300,12 @@ impl Device {
                 flag: purpose.flag.to_owned(),
             });
         }
+        let room = matrix::pitch(width);
+        let reserved = if matrix::fits_texture(self.limits(), rows, room) { room } else { width };
         let scope = self.inner.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let raw = self.inner.device.create_texture(&wgpu::TextureDescriptor {
             label: Some(purpose.what),
-            size: matrix::extent(rows, width, purpose)?,
+            size: matrix::extent(rows, reserved, purpose)?,
             mip_level_count: 1,
             sample_count: 1,
             dimension: wgpu::TextureDimension::D2,
@@ -313,7 +315,7 @@ impl Device {
                 | wgpu::TextureUsages::COPY_SRC,
             view_formats: &[],
         });
-        let bytes = 4 * rows as u64 * width as u64;
+        let bytes = 4 * rows as u64 * reserved as u64;
         self.found_room(scope, bytes, purpose)?;
         let view = raw.create_view(&wgpu::TextureViewDescriptor::default());
         let share = Tally::take(&self.inner.memory, bytes);

@@ -101,6 +101,13 @@ impl Habits {
         assignments: 64,
     };
 
+    /// Of software drivers with vectors of 512 bits.
+    pub const SOFTWARE_WIDE: Self = Self {
+        step_lanes: (16, 1),
+        integrator_tiles: &[(16, 3), (16, 2), (16, 1), (8, 1), (4, 1)],
+        ..Self::SOFTWARE
+    };
+
     /// Of GPUs.
     pub const HARDWARE: Self = Self {
         software: false,
@@ -136,10 +143,13 @@ impl Habits {
         if info.device_type != DeviceType::Cpu {
             return Self::HARDWARE;
         }
-        // In wider ones most lanes of a narrow layer would own none of its columns; SwiftShader's, of four lanes, were
-        // seen to give wrong sums.
+        // Of the widths that lavapipe has; SwiftShader's, of four lanes, were seen to give wrong sums.
         let known = subgroups && info.subgroup_min_size == info.subgroup_max_size;
-        let subgroup = Some(info.subgroup_min_size).filter(|lanes| known && *lanes == 8);
-        Self { subgroup, ..Self::SOFTWARE }
+        let lanes = info.subgroup_min_size;
+        match lanes {
+            16 if known => Self { subgroup: Some(lanes), ..Self::SOFTWARE_WIDE },
+            8 if known => Self { subgroup: Some(lanes), ..Self::SOFTWARE },
+            _ => Self::SOFTWARE,
+        }
     }
 }

@@ -79,6 +79,12 @@ pub(crate) fn fits_texture(limits: &wgpu::Limits, rows: usize, width: usize) -> 
     rows <= largest && width / 4 <= largest
 }
 
+/// The columns that a texture reserves for a matrix of `width` columns: rows whose beginnings lie a multiple of 256 bytes
+/// apart share few sets of a processor's cache, and the rows of a tile drive each other out of them.
+pub(crate) fn pitch(width: usize) -> usize {
+    if width.is_multiple_of(64) { width + 16 } else { width }
+}
+
 /// The extent of a matrix as a texture.
 pub(crate) fn extent(rows: usize, width: usize, purpose: Purpose<'_>) -> Result<wgpu::Extent3d> {
     match (u32::try_from(width / 4), u32::try_from(rows)) {

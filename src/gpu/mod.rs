@@ -16,7 +16,7 @@ pub use compose::{Constant, Variant};
 pub use device::{Buffer, BufferCopy, Device, DeviceOptions, Purpose, Submission};
 pub use habits::{Habits, Matrices};
 pub use matrix::{Matrix, Texture};
-pub(crate) use matrix::{fits_texture, widened};
+pub(crate) use matrix::{fits_texture, pitch, widened};
 pub use memory::Memory;
 pub use plan::{Binding, Dispatch, Kernel, Work};
 pub use profile::{Clock, Profile, Timing};

@@ -263,10 +263,9 @@ impl Network {
                 (tile.forward(layer, activation, slopes), tile.groups(rows, layer.width_out, 1))
             } else {
                 let textures = (parameters.weights.is_some(), parameters.weights.is_some() && hidden);
-                let tile = Tile::of(habits, layer);
                 (
                     forward_variant(habits, layer, activation, slopes, textures),
-                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                    Tile::forward(habits, layer).groups(rows, layer.width_out, 1),
                 )
             };
             let uniform = self.rows(layer, rows, 1)?;
@@ -317,10 +316,9 @@ impl Network {
                 let tile = tiled::Tile::of(habits, rows, layer.width_out, 1);
                 (tile.tangent(layer, !hidden), tile.groups(rows, layer.width_out, 1))
             } else {
-                let tile = Tile::of(habits, layer);
                 (
                     tangent_variant(habits, layer, !hidden, (textures, textures && hidden)),
-                    tile.groups(habits, rows, layer.width_out, tile.outputs),
+                    Tile::forward(habits, layer).groups(rows, layer.width_out, 1),
                 )
             };
             let uniform = self.device.uniform(&Rows {
@@ -368,15 +366,13 @@ impl Network {
             let textures = parameters.weights.is_some();
             let uniform = self.rows(layer, rows, slices)?;
             let (width_in, width_out) = (layer.width_in, layer.width_out);
-            let tile = Tile::of(habits, layer);
             let (variant, groups) = if self.tiled {
                 let tile = tiled::Tile::of(habits, width_out, width_in, slices);
                 (tile.backward_weight(layer, accumulate), tile.groups(width_out, width_in, slices))
             } else {
-                let x = to_u32(width_out).div_ceil(tile.outputs * habits.tile_lanes);
                 (
                     backward_weight_variant(habits, layer, accumulate, textures),
-                    [x, to_u32(width_in) / tile.inputs, to_u32(slices)],
+                    Tile::backward_weight(habits, layer).groups(width_out, width_in, slices),
                 )
             };
             let end = 4 * ((slices - 1) * self.layout.len + layer.offset + layer.len()) as u64;
@@ -397,7 +393,7 @@ impl Network {
                 } else {
                     (
                         backward_input_variant(habits, layer, textures),
-                        tile.groups(habits, rows, width_in, tile.inputs),
+                        Tile::backward_input(habits, layer).groups(rows, width_in, 1),
                     )
                 };
                 let weights = match &parameters.weights {
@@ -420,36 +416,71 @@ impl Network {
     }
 }
 
-/// How the matrices of a layer are cut into tiles: one invocation computes one.
-#[derive(Clone, Copy, Debug)]
+/// How a product over a layer's weights is cut into tiles: one invocation computes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tile {
-    rows: u32,
-    /// Along the layer's inputs, and along its outputs.
-    inputs: u32,
-    outputs: u32,
+    /// Along the side that the lanes of a workgroup share out, a tile each.
+    own: u32,
+    /// Along the side that is the same for all of them.
+    common: u32,
+    lanes: u32,
+    /// Whether a workgroup is a subgroup, whose lanes read from each other's registers what is the same for all.
+    subgroups: bool,
 }
 
 impl Tile {
-    /// Large tiles read less, and take drivers seconds to compile: they are for layers that have the work to repay it.
-    fn of(habits: &Habits, layer: &LayerLayout) -> Self {
+    /// For a product over so many columns of the side that the lanes have in common. Large tiles read less, and take
+    /// drivers seconds to compile: they are for layers that have the work to repay it. What a subgroup has in common costs
+    /// little to bring, so its tiles are long on that side.
+    fn of(habits: &Habits, layer: &LayerLayout, own: usize, common: usize) -> Self {
         const WORTH: usize = 128 * 128;
         let large = layer.width_in * layer.width_out >= WORTH;
-        let along = |width: usize| if large && width.is_multiple_of(16) { 16 } else { 8 };
-        let rows = if large { habits.tile_rows.min(TILE_ROWS) } else { 8 };
-        Self { rows, inputs: along(layer.width_in), outputs: along(layer.width_out) }
+        if let Some(lanes) = habits.subgroup {
+            let sides: &[u32] = if large { &[32, 16, 8] } else { &[8, 16] };
+            let fits = |side: &&u32| side.is_multiple_of(lanes) && to_u32(common).is_multiple_of(**side);
+            if let Some(common) = sides.iter().copied().find(|side| fits(&side)) {
+                return Self { own: 8, common, lanes, subgroups: true };
+            }
+        }
+        let along = |width: usize, most: u32| {
+            if large && most == 16 && width.is_multiple_of(16) { 16 } else { 8 }
+        };
+        let own = along(own, habits.tile_rows.min(TILE_ROWS));
+        Self { own, common: along(common, 16), lanes: habits.tile_lanes, subgroups: false }
     }
 
-    /// Workgroups over the rows of a matrix and `width` of its columns, in tiles of `columns`.
-    fn groups(self, habits: &Habits, rows: usize, width: usize, columns: u32) -> [u32; 3] {
-        [to_u32(rows).div_ceil(self.rows * habits.tile_lanes), to_u32(width) / columns, 1]
+    /// Of the rows that go forward through a layer: in common are its outputs.
+    fn forward(habits: &Habits, layer: &LayerLayout) -> Self {
+        Self::of(habits, layer, TILE_ROWS as usize, layer.width_out)
     }
-}
 
-fn layer_variant(kernel: &'static str, habits: &Habits, layer: &LayerLayout) -> Variant {
-    Variant::new(kernel)
-        .with("WIDTH_IN", to_u32(layer.width_in))
-        .with("WIDTH_OUT", to_u32(layer.width_out))
-        .with("LANES", habits.tile_lanes)
+    /// Of the rows whose gradient goes back through it: in common are its inputs.
+    fn backward_input(habits: &Habits, layer: &LayerLayout) -> Self {
+        Self::of(habits, layer, TILE_ROWS as usize, layer.width_in)
+    }
+
+    /// Of the gradient of its weights: outputs, and in common inputs.
+    fn backward_weight(habits: &Habits, layer: &LayerLayout) -> Self {
+        // `tile_rows` is of rows: outputs are cut as inputs are.
+        let habits = Habits { tile_rows: 16, ..*habits };
+        Self::of(&habits, layer, layer.width_out, layer.width_in)
+    }
+
+    /// Workgroups for so many rows (or outputs) and columns.
+    fn groups(self, own: usize, common: usize, slices: usize) -> [u32; 3] {
+        [to_u32(own).div_ceil(self.own * self.lanes), to_u32(common) / self.common, to_u32(slices)]
+    }
+
+    /// The variant of a kernel. `sides`: how it calls its own side of a tile, and the common one.
+    fn variant(self, kernel: &'static str, layer: &LayerLayout, sides: [&'static str; 2]) -> Variant {
+        Variant::new(kernel)
+            .with("WIDTH_IN", to_u32(layer.width_in))
+            .with("WIDTH_OUT", to_u32(layer.width_out))
+            .with("LANES", self.lanes)
+            .with(sides[0], self.own)
+            .with(sides[1], self.common)
+            .flag("SUBGROUPS", self.subgroups)
+    }
 }
 
 /// The variant of `linear_forward` for a layer. `textures`: of its operands, of its output.
@@ -460,10 +491,9 @@ pub(crate) fn forward_variant(
     training: bool,
     textures: (bool, bool),
 ) -> Variant {
-    layer_variant("linear_forward", habits, layer)
+    Tile::forward(habits, layer)
+        .variant("linear_forward", layer, ["TILE_ROWS", "TILE_COLUMNS"])
         .with("OUTPUTS", to_u32(layer.outputs))
-        .with("TILE_ROWS", Tile::of(habits, layer).rows)
-        .with("TILE_COLUMNS", Tile::of(habits, layer).outputs)
         .part("ACTIVATION", activation)
         .flag("TRAINING", training)
         .flag("TEXTURES", textures.0)
@@ -483,9 +513,8 @@ pub(crate) fn tangent_variant(
 
 /// The variant of `linear_backward_input` for a layer.
 pub(crate) fn backward_input_variant(habits: &Habits, layer: &LayerLayout, textures: bool) -> Variant {
-    layer_variant("linear_backward_input", habits, layer)
-        .with("TILE_ROWS", Tile::of(habits, layer).rows)
-        .with("TILE_COLUMNS", Tile::of(habits, layer).inputs)
+    Tile::backward_input(habits, layer)
+        .variant("linear_backward_input", layer, ["TILE_ROWS", "TILE_COLUMNS"])
         .flag("TEXTURES", textures)
 }
 
@@ -496,9 +525,8 @@ pub(crate) fn backward_weight_variant(
     accumulate: bool,
     textures: bool,
 ) -> Variant {
-    layer_variant("linear_backward_weight", habits, layer)
-        .with("TILE_OUT", Tile::of(habits, layer).outputs)
-        .with("TILE_IN", Tile::of(habits, layer).inputs)
+    Tile::backward_weight(habits, layer)
+        .variant("linear_backward_weight", layer, ["TILE_OUT", "TILE_IN"])
         .flag("ACCUMULATE", accumulate)
         .flag("TEXTURES", textures)
 }

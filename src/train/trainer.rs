@@ -902,7 +902,7 @@ fn footprint(
         return Ok(if tile.apart { footprint.with_sides(layout, rows) } else { footprint });
     }
     let rows = chunk_rows(device, architecture, layout, batch)?;
-    Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows))
+    Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows, texture))
 }
 
 /// Slices of a weight gradient over so many rows.

@@ -4,7 +4,7 @@
 use windfield::gpu::Variant;
 use windfield::model::Rows;
 
-use crate::common::{Launch, Report, UNIT, pad, padding, random, unpad, wide, word};
+use crate::common::{Launch, Report, UNIT, device, pad, padding, random, unpad, wide, word};
 use crate::reference::activation::{ACTIVATIONS, Activation};
 use crate::reference::linear_backward_input::linear_backward_input_sloped;
 use crate::reference::linear_backward_weight::linear_backward_weight;
@@ -20,6 +20,8 @@ struct Cut {
     /// Of a workgroup.
     lanes: usize,
     kind: Kind,
+    /// A workgroup is a subgroup, whose lanes read what they have in common from each other's registers.
+    subgroups: bool,
 }
 
 /// Where a tile is computed, and where the matrices lie.
@@ -34,19 +36,34 @@ enum Kind {
 }
 
 const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, kind: Kind::Buffers }
+    Cut { rows, columns, lanes, kind: Kind::Buffers, subgroups: false }
 }
 
 const fn textures(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, kind: Kind::Textures }
+    Cut { rows, columns, lanes, kind: Kind::Textures, subgroups: false }
+}
+
+/// Within subgroups of the device, as large as they are.
+const fn within(rows: usize, columns: usize, kind: Kind) -> Cut {
+    Cut { rows, columns, lanes: 0, kind, subgroups: true }
 }
 
 const fn tiled(rows: usize, columns: usize, quads: [usize; 2], depth: usize) -> Cut {
     let lanes = rows / 4 / quads[0] * (columns / 4 / quads[1]);
-    Cut { rows, columns, lanes, kind: Kind::Tiled { quads, depth } }
+    Cut { rows, columns, lanes, kind: Kind::Tiled { quads, depth }, subgroups: false }
 }
 
 impl Cut {
+    /// For the device. Where no subgroups are used, as on SwiftShader, the same tile without them.
+    fn resolved(self) -> Self {
+        if !self.subgroups {
+            return self;
+        }
+        let subgroup = device().habits().subgroup;
+        let lanes = subgroup.unwrap_or(8) as usize;
+        Self { lanes, columns: self.columns.max(lanes), subgroups: subgroup.is_some(), ..self }
+    }
+
     fn textures(&self) -> bool {
         self.kind == Kind::Textures
     }
@@ -87,7 +104,8 @@ impl Cut {
                 .with("LANES", word(self.lanes))
                 .with(sides[0], word(self.rows))
                 .with(sides[1], word(self.columns))
-                .flag("TEXTURES", self.textures()),
+                .flag("TEXTURES", self.textures())
+                .flag("SUBGROUPS", self.subgroups),
         }
     }
 }
@@ -96,6 +114,10 @@ const SMALL: Cut = cut(4, 4, 8);
 
 /// How the kernels over rows are cut: those of software drivers, those of GPUs, and others.
 const ROW_CUTS: &[Cut] = &[
+    within(8, 32, Kind::Textures),
+    within(8, 16, Kind::Textures),
+    within(8, 8, Kind::Textures),
+    within(8, 32, Kind::Buffers),
     textures(16, 16, 16),
     textures(16, 8, 16),
     cut(8, 16, 32),
@@ -111,6 +133,10 @@ const ROW_CUTS: &[Cut] = &[
 ];
 /// How the gradient of the weights is cut.
 const WEIGHT_CUTS: &[Cut] = &[
+    within(8, 32, Kind::Textures),
+    within(8, 16, Kind::Textures),
+    within(8, 8, Kind::Textures),
+    within(8, 32, Kind::Buffers),
     textures(16, 16, 16),
     textures(8, 16, 16),
     textures(16, 8, 16),
@@ -148,8 +174,10 @@ fn shapes_and_cuts(cuts: &'static [Cut]) -> impl Iterator<Item = ((usize, usize)
     let shapes = SHAPES.iter().map(move |&shape| (shape, small));
     let tiled = tiled(32, 32, [1, 1], 32);
     let of_workgroups = [(1, 1), (17, 31), (67, 2), (3, 130)].map(|shape| (shape, tiled));
-    let large = cuts.iter().filter(|cut| cut.is_tiled()).map(|&cut| ((137, 150), cut));
-    shapes.chain(of_workgroups).chain(large).chain(cuts.iter().map(|&cut| ((35, 50), cut)))
+    // Those of workgroups and of subgroups have a shape more, of more than one of these.
+    let large = cuts.iter().filter(|cut| cut.is_tiled() || cut.subgroups).map(|&cut| ((137, 150), cut));
+    let all = shapes.chain(of_workgroups).chain(large).chain(cuts.iter().map(|&cut| ((35, 50), cut)));
+    all.map(|(shape, cut)| (shape, cut.resolved()))
 }
 
 struct Layer {
