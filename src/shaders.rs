@@ -299,7 +299,11 @@ fn integrators(
     add: &mut impl FnMut(Variant),
 ) {
     let layout = Layout::new(architecture);
-    for habits in HABITS {
+    let within = SUBGROUPS[1..].iter().map(|subgroup| match subgroup {
+        Some(16) => Habits { subgroup: *subgroup, ..Habits::SOFTWARE_WIDE },
+        _ => Habits { subgroup: *subgroup, ..Habits::SOFTWARE },
+    });
+    for habits in HABITS.into_iter().chain(within) {
         for solver in solvers {
             for divergence in divergences.iter().copied() {
                 // With a divergence, one solver of each kind of step.

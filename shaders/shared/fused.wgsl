@@ -10,6 +10,8 @@
 //
 // Flags: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
 //        DIVERGENCE  with tangents; {PROBE} says which
+//        SUBGROUPS   a workgroup is a subgroup of LANES lanes, which stay together: each brings another row of W, and all
+//                    read it from its registers. TILE_COLUMNS is a multiple of LANES; layers need not be one
 //        SHARED      the lanes share the layers (shared/layer_shared.wgsl): the only place with barriers. Without tangents
 
 //#include "shared/philox.wgsl"
@@ -78,7 +80,11 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     for (var column = 0u; column < shape.y; column += TILE_COLUMNS) {
         var sums: array<vec4f, TILE_SLOTS * TILE_QUADS>;
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+            let bias = parameters[shape.w + min(column / 4u + q, shape.y / 4u - 1u)];
+//#else
             let bias = parameters[shape.w + column / 4u + q];
+//#end
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 sums[r * SLOTS * TILE_QUADS + q] = bias;
                 for (var j = 0u; j < TANGENTS; j++) { //#unroll
@@ -91,17 +97,34 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
             for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
                 x[s] = memory[(input + k) * ROWS + s * LANES + lane];
             }
+//#if SUBGROUPS
+            var brought: array<vec4f, TILE_COLUMNS / LANES>;
+            for (var i = 0u; i < TILE_COLUMNS / LANES; i++) { //#unroll
+                // A tile may end beyond the layer: what it computes there is not stored.
+                brought[i] = weight_at(shape, outputs, min(column + i * LANES + lane, shape.y - 1u), k);
+            }
+//#end
             for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+                let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
+                let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
+                let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
+                let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
+//#else
                 let w0 = weight_at(shape, outputs, column + 4u * q, k);
                 let w1 = weight_at(shape, outputs, column + 4u * q + 1u, k);
                 let w2 = weight_at(shape, outputs, column + 4u * q + 2u, k);
                 let w3 = weight_at(shape, outputs, column + 4u * q + 3u, k);
+//#end
                 for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
                     sums[s * TILE_QUADS + q] += vec4f(dot(w0, x[s]), dot(w1, x[s]), dot(w2, x[s]), dot(w3, x[s]));
                 }
             }
         }
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+//#if SUBGROUPS
+            if (column + 4u * q < shape.y) {
+//#end
             // act(0) need not be 0 (softplus), but padded columns must be
             let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(outputs.x);
             let to = (output + column / 4u + q) * ROWS + lane;
@@ -122,6 +145,9 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
                 }
 //#end
             }
+//#if SUBGROUPS
+            }
+//#end
         }
     }
 }

@@ -434,14 +434,16 @@ impl Tile {
     /// little to bring, so its tiles are long on that side.
     fn of(habits: &Habits, layer: &LayerLayout, own: usize, common: usize) -> Self {
         const WORTH: usize = 128 * 128;
-        let large = layer.width_in * layer.width_out >= WORTH;
+        const WORTH_WITHIN: usize = 32 * 32;
+        let weights = layer.width_in * layer.width_out;
         if let Some(lanes) = habits.subgroup {
-            let sides: &[u32] = if large { &[32, 16, 8] } else { &[8, 16] };
+            let sides: &[u32] = if weights >= WORTH_WITHIN { &[32, 16, 8] } else { &[8, 16] };
             let fits = |side: &&u32| side.is_multiple_of(lanes) && to_u32(common).is_multiple_of(**side);
             if let Some(common) = sides.iter().copied().find(|side| fits(&side)) {
                 return Self { own: 8, common, lanes, subgroups: true };
             }
         }
+        let large = weights >= WORTH;
         let along = |width: usize, most: u32| {
             if large && most == 16 && width.is_multiple_of(16) { 16 } else { 8 }
         };

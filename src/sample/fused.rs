@@ -13,7 +13,10 @@ use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Wo
 use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
 use crate::{Error, Result};
 
+/// Outputs of a layer that a lane computes at once; and within subgroups, from layers of [`WIDE`] on.
 const TILE_COLUMNS: usize = 8;
+const TILE_COLUMNS_WITHIN: u32 = 16;
+const WIDE: usize = 32;
 /// Tangents that a particle takes with it at once.
 const TANGENTS: usize = 3;
 /// Directions beyond which the layered integrator is faster: the fused one evaluates the velocity anew for each group.
@@ -32,6 +35,8 @@ pub(crate) struct Tiles {
     groups: usize,
     /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
     across: u32,
+    /// Whether a workgroup is a subgroup, whose lanes read the weights from each other's registers.
+    subgroups: bool,
 }
 
 impl Tiles {
@@ -97,7 +102,11 @@ pub(crate) fn tiles(
     let room = limits.max_compute_workgroup_storage_size as usize / (16 * columns(layout, solver, load));
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
-    let cut = |lanes, rows| Tiles { lanes, rows, tangents, groups, across: 0 };
+    let cut = |lanes, rows| {
+        // Lanes of an adaptive solver stop one by one.
+        let subgroups = habits.subgroup == Some(lanes) && widest(layout) >= WIDE && !solver.is_adaptive();
+        Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
+    };
     if layout.layers.len() > MAX_LAYERS
         || load.directions > MOST_DIRECTIONS
         || iterations(layout, solver, load, cut(1, 1)) > habits.loop_iterations / 2
@@ -139,6 +148,7 @@ fn shared_tiles(limits: &wgpu::Limits, layout: &Layout, solver: &Solver, load: L
             tangents: 0,
             groups: 1,
             across,
+            subgroups: false,
         })
 }
 
@@ -175,12 +185,13 @@ pub(crate) fn fused_variant(
         .with("STAGES", to_u32(solver.stages()))
         .with("KEPT", to_u32(kept(solver)))
         .with("TILE_ROWS", tiles.rows)
-        .with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
+        .with("TILE_COLUMNS", if tiles.subgroups { TILE_COLUMNS_WITHIN } else { to_u32(TILE_COLUMNS) })
         .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
         .flag("MULTISTEP", solver.method == Method::Multistep)
         .flag("STOCHASTIC", solver.method == Method::Stochastic)
         .flag("TRAJECTORY", trajectory)
+        .flag("SUBGROUPS", tiles.subgroups)
         .flag("TEXTURES", textures);
     let variant =
         if tiles.is_shared() { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };

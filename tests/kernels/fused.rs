@@ -6,7 +6,7 @@ use windfield::gpu::Variant;
 use windfield::model::NetworkTable;
 use windfield::sample::Tableau;
 
-use crate::common::{Launch, narrow, pad, wide, word};
+use crate::common::{Launch, device, narrow, pad, wide, word};
 use crate::reference::activation::Activation;
 use crate::reference::divergence::{Probe, divergence, hutchinson_terms, probe};
 use crate::reference::integrator::Transform;
@@ -37,6 +37,8 @@ pub struct Case {
     pub rows: usize,
     /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
     pub across: usize,
+    /// A workgroup is a subgroup, whose lanes read the weights from each other's registers.
+    pub subgroups: bool,
 }
 
 const fn case(
@@ -47,7 +49,7 @@ const fn case(
     cut: Cut,
     rows: usize,
 ) -> Case {
-    Case { dim, hidden, frequencies, activation, cut, rows, across: 0 }
+    Case { dim, hidden, frequencies, activation, cut, rows, across: 0, subgroups: false }
 }
 
 /// Of `across` lanes along the outputs, for that many particles of a workgroup.
@@ -65,6 +67,23 @@ pub const SHARED_CASES: [Case; 6] = [
     shared(4, 32, case(9, &[1, 31], 0, Activation::Tanh, CUTS[5], 1)),
     shared(4, 32, case(20, &[], 1, Activation::Silu, CUTS[5], 77)),
 ];
+
+/// Those within subgroups, as many lanes as the device has: layers that end within a tile, at every place, broken
+/// workgroups, one layer and many. Where no subgroups are used, as on SwiftShader, the same without them.
+pub fn subgroup_cases() -> Vec<Case> {
+    let subgroup = device().habits().subgroup;
+    let lanes = subgroup.unwrap_or(8) as usize;
+    let within = |rows, textures, case: Case| {
+        let cut = (lanes, rows, textures);
+        Case { cut, subgroups: subgroup.is_some(), ..case }
+    };
+    vec![
+        within(3, true, case(2, &[32, 40], 0, Activation::Silu, CUTS[0], 77)),
+        within(2, true, case(3, &[5, 17, 33], 2, Activation::Gelu, CUTS[0], 25)),
+        within(1, false, case(17, &[9, 20], 1, Activation::Softplus, CUTS[0], 19)),
+        within(2, true, case(5, &[], 0, Activation::Tanh, CUTS[0], 33)),
+    ]
+}
 
 /// Dimensions, widths that are no multiples of a tile, one layer to many, every activation, every cut.
 pub const CASES: [Case; 9] = [
@@ -125,7 +144,13 @@ impl Case {
     }
 
     pub fn name(&self) -> String {
-        let shared = if self.across > 0 { ", shared" } else { "" };
+        let shared = if self.across > 0 {
+            ", shared"
+        } else if self.subgroups {
+            ", within subgroups"
+        } else {
+            ""
+        };
         format!("{:?} {}{shared}", self.mlp().widths, self.activation.name())
     }
 
@@ -150,9 +175,10 @@ impl Case {
             .with("STAGES", word(stages))
             .with("KEPT", word(kept))
             .with("TILE_ROWS", word(self.cut.1))
-            .with("TILE_COLUMNS", 8)
+            .with("TILE_COLUMNS", if self.subgroups { 16 } else { 8 })
             .with("LANES", word(self.cut.0))
             .part("ACTIVATION", self.activation.name())
+            .flag("SUBGROUPS", self.subgroups)
             .flag("TEXTURES", self.cut.2);
         let variant = if self.across > 0 {
             variant.with("LANES_X", word(self.across)).flag("SHARED", true)

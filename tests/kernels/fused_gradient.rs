@@ -50,7 +50,8 @@ fn network(
     activation: Activation,
     textures: bool,
 ) -> Case {
-    Case { dim, hidden, frequencies, activation, cut: (8, 1, textures), rows: 0, across: 0 }
+    let cut = (8, 1, textures);
+    Case { dim, hidden, frequencies, activation, cut, rows: 0, across: 0, subgroups: false }
 }
 
 fn variant(case: &Case, cut: Cut, source: bool) -> Variant {

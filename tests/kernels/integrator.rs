@@ -2,7 +2,9 @@
 
 use windfield::flow::{Method, SOLVERS, Solver};
 
-use super::fused::{CASES, CUTS, Case, FIRST_ROW, SEED, SHARED_CASES, Trace, constants, magnitude, plainly};
+use super::fused::{
+    CASES, CUTS, Case, FIRST_ROW, SEED, SHARED_CASES, Trace, constants, magnitude, plainly, subgroup_cases,
+};
 use crate::common::{Report, UNIT, narrow, random, wide};
 use crate::reference::activation::Activation;
 use crate::reference::conversions::stochastic;
@@ -98,7 +100,7 @@ fn named(name: &str) -> &'static Solver {
 #[test]
 fn particles_are_carried_as_the_twins() {
     let mut report = Report::new();
-    for case in CASES.iter().chain(&SHARED_CASES) {
+    for case in CASES.iter().chain(&SHARED_CASES).chain(&subgroup_cases()) {
         for solver in fixed_steps() {
             for (grid, times) in [
                 ("uniform", uniform((0.0, 1.0), 8)),
@@ -137,7 +139,9 @@ fn evaluations_are_transformed() {
         time: 1.0 - 0.75 * t,
     };
     // Every network with one solver, and every solver with at least one network.
-    for (case, solver) in CASES.iter().chain(&SHARED_CASES).zip(fixed_steps().cycle()) {
+    for (case, solver) in
+        CASES.iter().chain(&SHARED_CASES).chain(&subgroup_cases()).zip(fixed_steps().cycle())
+    {
         let times = cosine((0.0, 1.0), 5);
         let way = Way { case, solver, trace: None, times: &times, transform: &transform, noise: &|_, _| 0.0 };
         let x = random(13, case.rows * case.dim);
@@ -164,13 +168,16 @@ fn traces(case: &Case) -> Vec<Trace> {
 
 /// Where a slope jumps a tangent cannot be compared: what is left is smooth.
 fn smooth_cases() -> impl Iterator<Item = Case> {
-    CASES.into_iter().filter(|case| !matches!(case.activation, Activation::Relu | Activation::Selu)).map(
-        |case| {
-            // A tile small enough for its tangents.
-            let cut = if case.cut.0 * case.cut.1 > 16 { CUTS[2] } else { case.cut };
-            Case { cut: (cut.0, cut.1.min(2), case.cut.2), ..case }
-        },
-    )
+    let cases = CASES.into_iter().chain(subgroup_cases());
+    cases.filter(|case| !matches!(case.activation, Activation::Relu | Activation::Selu)).map(|case| {
+        // A tile small enough for its tangents.
+        let cut = match case.cut {
+            (lanes, rows, textures) if case.subgroups => (lanes, if lanes > 8 { 1 } else { rows }, textures),
+            cut if cut.0 * cut.1 > 16 => CUTS[2],
+            cut => cut,
+        };
+        Case { cut: (cut.0, cut.1.min(2), case.cut.2), ..case }
+    })
 }
 
 #[test]
@@ -271,7 +278,7 @@ fn noise_is_added_at_its_address() {
         let factor = g(t).powi(2) / 2.0 / ((a * db - da * b) * b);
         Transform { alpha: factor * da, beta: 1.0 - factor * a, ..plainly(t) }
     };
-    for case in CASES.iter().chain(&SHARED_CASES) {
+    for case in CASES.iter().chain(&SHARED_CASES).chain(&subgroup_cases()) {
         let times = cosine((0.0, 0.9), 6);
         let way = Way {
             case,
