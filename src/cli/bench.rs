@@ -127,7 +127,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     let before = args.compare.as_ref().map(Report::load).transpose()?;
-    let device = context.device()?;
+    let shapes = [&task.training[..], &task.sampling, &task.likelihood].concat();
+    let widths: Vec<[usize; 1]> = shapes.iter().map(|shape| [shape.width]).collect();
+    let device = context.device_for(widths.iter().map(|width| &width[..]))?;
     if let Some(folder) = context.cache().filter(|_| args.clear) {
         return forget(context, &device, folder);
     }

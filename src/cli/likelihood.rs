@@ -128,7 +128,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let device = context.device()?;
+    let device = context.device_for([&model.architecture.hidden[..]])?;
     let solver = options.solver;
     let steps = options.steps;
     let work = (Task::of(solver, options.divergence), &model.architecture, data.rows());

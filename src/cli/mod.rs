@@ -16,6 +16,7 @@ mod sample;
 mod shaders;
 mod terminal;
 mod train;
+mod vectors;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -187,6 +188,12 @@ impl Context {
             self.say("          no GPU was found: this is a software driver, the processor does the work");
         }
         Ok(device)
+    }
+
+    /// The same for networks with these hidden layers and no others.
+    pub fn device_for<'a>(&self, networks: impl IntoIterator<Item = &'a [usize]>) -> anyhow::Result<Device> {
+        vectors::widen(networks.into_iter().map(|hidden| hidden.iter().copied().max().unwrap_or(0)));
+        self.device()
     }
 }
 

@@ -253,7 +253,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
     let data = Dataset::open(name)?;
     let source = flags::open_source(args.source.as_deref())?;
-    let device = context.device()?;
+    let device = context.device_for([&options.hidden[..]])?;
     if options.exact_every > 0 {
         context
             .say(&format!("exact     the marginal field of {} held-out points", count(options.exact_rows)));
@@ -332,7 +332,7 @@ fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     let name = "reflow";
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let device = context.device()?;
+    let device = context.device_for([&options.hidden[..]])?;
     rounds(args, context, &device, (folder.path(), 1, last), parent, &options)
 }
 
@@ -443,7 +443,7 @@ fn resume_rounds(args: &Args, out: &Path, context: &Context) -> anyhow::Result<(
     if next.is_taken() {
         next.clear()?;
     }
-    let device = context.device()?;
+    let device = context.device_for([&options.hidden[..]])?;
     let steps = if context.typed("steps") { args.steps } else { options.steps };
     let options = TrainOptions { steps, ..options };
     rounds(args, context, &device, (out, number + 1, last), folder.model(), &options)
@@ -490,7 +490,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
     let source = source.map(Dataset::open).transpose().map_err(moved)?;
-    let device = context.device()?;
+    let device = context.device_for([&checkpoint.options.hidden[..]])?;
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);
     if args.explain {

@@ -13,6 +13,12 @@ const CELLS: u32 = 32;
 /// Outputs and inputs of a tile of `weight_gradient`.
 const WEIGHT_TILE: (u32, u32) = (8, 16);
 
+/// The lanes of a subgroup where they may read the registers of a lane that is known only when they do: lavapipe does that
+/// in one instruction for eight lanes, and one by one for sixteen.
+fn subgroup(habits: &Habits) -> Option<u32> {
+    habits.subgroup.filter(|lanes| *lanes == 8)
+}
+
 /// How `fused_gradient` cuts a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
@@ -42,7 +48,7 @@ impl Tile {
     ) -> Option<Self> {
         // A driver that has its subgroups in registers has no memory that is nearer than another: what is added up in
         // memory for every tile costs more than the tiles' activations do, once.
-        let apart = habits.subgroup.is_some() && habits.matrices == Matrices::Textures;
+        let apart = subgroup(habits).is_some() && habits.matrices == Matrices::Textures;
         let tile = Self::cut(habits, limits, architecture, layout, apart)?;
         let columns = layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).sum();
         let fits = fits_texture(limits, tile.padded(habits, batch), columns);
@@ -59,11 +65,11 @@ impl Tile {
         let hidden = layout.layers.len() - 1;
         let widest = layout.layers.iter().map(|layer| layer.width_in).max().unwrap_or(0);
         NetworkTable::of(layout).filter(|_| hidden > 0)?;
-        let (lanes, groups) = habits.subgroup.map_or(habits.step_lanes, |lanes| (lanes, 1));
+        let (lanes, groups) = subgroup(habits).map_or(habits.step_lanes, |lanes| (lanes, 1));
         let quads = to_u32(widest).div_ceil(4 * lanes);
         let mut rows = (CELLS / quads.max(1)).min(habits.step_rows) / 4 * 4;
         while rows > 0 {
-            let tile = Self { lanes, quads, rows, groups, subgroups: habits.subgroup.is_some(), apart };
+            let tile = Self { lanes, quads, rows, groups, subgroups: subgroup(habits).is_some(), apart };
             if tile.bytes(architecture, hidden) <= u64::from(limits.max_compute_workgroup_storage_size) {
                 return Some(tile);
             }
