@@ -29,4 +29,5 @@ pages! {
     lab: "10-lab.md";
     conventions: "conventions.md";
     scale: "scale.md";
+    performance: "performance.md";
 }
