@@ -98,7 +98,7 @@ pub enum Error {
     #[error("interrupted")]
     Interrupted,
     /// A value on the device stopped being finite.
-    #[error("{what} is not finite at step {step}; {remedy} (the last checkpoint is kept)")]
+    #[error("{what} is not finite at step {step}; {remedy}")]
     NonFinite {
         /// Which value.
         what: &'static str,

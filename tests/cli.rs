@@ -596,7 +596,7 @@ fn every_failure_is_one_line() {
         ),
         (
             format!("{train} --data moons --coupling minibatch-ot --exact-every 5"),
-            1,
+            2,
             &["--exact-every", "--coupling minibatch-ot"],
         ),
         (format!("{train} --data moons --activation sine"), 2, &["sine", "silu", "softplus"]),

@@ -97,7 +97,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         let data = Dataset::open(args.data.as_deref().unwrap_or_default())?;
         let source = flags::open_source(args.source.as_deref())?;
         let device = context.device()?;
+        let waiting = context.waiting("pairing the batch's points");
         let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;
+        waiting.clear();
         (device, batch)
     };
     batch.save(&args.out)?;

@@ -4,6 +4,7 @@
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
 
 use super::Context;
 
@@ -80,6 +81,20 @@ impl Context {
         } else {
             None
         };
+        Progress { bar }
+    }
+
+    /// A sign of life, for work whose length nobody knows: what is done, and for how long.
+    pub fn waiting(&self, what: &str) -> Progress {
+        let bar = (!self.quiet && io::stderr().is_terminal()).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}  {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.set_message(what.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(200));
+            bar
+        });
         Progress { bar }
     }
 }

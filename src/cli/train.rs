@@ -250,6 +250,13 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
+    if args.exact_every > 0 && options.coupling != Coupling::Independent {
+        return Err(Usage(format!(
+            "--exact-every does not go with --coupling {}: the exact field is known for independent pairs alone",
+            options.coupling.entry().name
+        ))
+        .into());
+    }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
     let data = Dataset::open(name)?;
     let source = flags::open_source(args.source.as_deref())?;
@@ -823,7 +830,10 @@ impl Run<'_> {
                 Err(error) => {
                     // The history up to there tells what went wrong; the error itself is what counts.
                     let _ = self.metrics.flush();
-                    return Err(error.into());
+                    return Err(match error {
+                        Error::NonFinite { .. } => anyhow::anyhow!("{error} (the last checkpoint is kept)"),
+                        error => error.into(),
+                    });
                 }
             }
             let saving = Instant::now();

@@ -175,7 +175,17 @@ fn difference(found: &serde_json::Value, wanted: &serde_json::Value) -> Option<S
             })
         }
         (found, wanted) if found == wanted => None,
-        (found, wanted) => Some(format!("is {found} there, not {wanted}")),
+        (found, wanted) => Some(format!("is {} there, not {}", shortest(found), shortest(wanted))),
+    }
+}
+
+/// A value as it was typed: a number of float32 without the digits that float64 adds.
+fn shortest(value: &serde_json::Value) -> String {
+    #[allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "whether it is the same number")]
+    let narrow = |wide: f64| Some(wide as f32).filter(|&narrow| f64::from(narrow) == wide);
+    match value.as_f64().filter(|_| value.is_f64()).and_then(narrow) {
+        Some(narrow) => narrow.to_string(),
+        None => value.to_string(),
     }
 }
 
@@ -204,6 +214,10 @@ mod tests {
         other.train.batch = 17;
         let error = Lab::open(folder.path(), other).unwrap_err().to_string();
         assert!(error.contains("batch is 16 there, not 17") && error.lines().count() == 1, "{error}");
+        let mut other = plan();
+        other.train.lr = 3e-4;
+        let error = Lab::open(folder.path(), other).unwrap_err().to_string();
+        assert!(error.contains("lr is 0.003 there, not 0.0003"), "{error}");
         let other = Plan { tasks: vec![Task::new("moons:201", None)], ..plan() };
         let error = Lab::open(folder.path(), other).unwrap_err().to_string();
         assert!(error.contains("moons:201"), "{error}");

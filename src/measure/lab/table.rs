@@ -305,8 +305,12 @@ impl Table {
             let curvature = base.measures.get("curvature");
             let curvature = curvature
                 .map_or_else(String::new, |curvature| format!(", curvature {}", with_interval(curvature)));
+            let bends = match bend.half_width {
+                Some(half_width) if bend.mean <= half_width => "does not bend beyond the interval, S",
+                _ => "bends by S",
+            };
             sentences.push(format!(
-                "{task}, path {}, {} pairs: {crossing}; the learned flow bends by S = {}{curvature}.",
+                "{task}, path {}, {} pairs: {crossing}; the learned flow {bends} = {}{curvature}.",
                 base.path,
                 base.coupling,
                 with_interval(&bend)
@@ -458,6 +462,10 @@ mod tests {
         };
         assert!(of([0.1, 0.12]).contains("takes S from 1.01"), "{}", of([0.1, 0.12]));
         assert!(of([0.2, 1.7]).contains("leaves S from 1.01"), "{}", of([0.2, 1.7]));
+        assert!(of([0.1, 0.12]).contains("bends by S = 1.01"), "{}", of([0.1, 0.12]));
+        let straight = [cell("ot", "independent", 0, 0.001), cell("ot", "independent", 1, 0.02)];
+        let text = Table::of(&plan, &straight).conclusion().join(" ");
+        assert!(text.contains("does not bend beyond the interval"), "{text}");
         assert!(Table { rows: vec![] }.conclusion().is_empty());
     }
 }
