@@ -341,6 +341,40 @@ impl Dataset {
         Ok(Self { values, columns, conditions, image: None, ..self })
     }
 
+    /// The same rows, with nothing to be conditional on.
+    #[must_use]
+    pub fn without_conditions(self) -> Self {
+        Self { conditions: None, ..self }
+    }
+
+    /// The rows of a class, by the names of the condition and of the class.
+    ///
+    /// # Errors
+    /// When there is no such condition, it has no such class, it is a number, or no row is of that class.
+    pub fn of_class(&self, label: &str, class: &str) -> Result<Self> {
+        let columns = self.conditions.as_ref().map_or(&[][..], |conditions| &conditions.columns);
+        let Some(column) = columns.iter().find(|column| column.label().name == label) else {
+            return Err(Error::input(
+                self.name.clone(),
+                format!("its rows have no label `{}`", array::quote(label.as_bytes())),
+                "give data with that column",
+            ));
+        };
+        if column.label().classes().is_empty() {
+            return Err(Error::config(
+                format!("`{label}` is a number, of which there are too few equal ones to compare with"),
+                "give a condition on classes alone",
+            ));
+        }
+        let class = column.label().parse(class)?;
+        #[allow(clippy::float_cmp, reason = "numbers of classes")]
+        let rows: Vec<usize> = (0..self.rows).filter(|&row| column.values()[row] == class).collect();
+        if rows.is_empty() {
+            return Err(Error::input(self.name.clone(), "no row is of that class", "give another condition"));
+        }
+        Ok(self.select(&rows))
+    }
+
     /// The shape of the images, where rows are images.
     #[must_use]
     pub fn image(&self) -> Option<ImageShape> {
