@@ -252,6 +252,13 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
+    if args.exact_every > 0 && args.labels.is_given() {
+        return Err(Usage(
+            "--exact-every does not go with --label: the exact field is that of all data, whatever their labels"
+                .into(),
+        )
+        .into());
+    }
     if args.exact_every > 0 && options.coupling != Coupling::Independent {
         return Err(Usage(format!(
             "--exact-every does not go with --coupling {}: the exact field is known for independent pairs alone",

@@ -13,6 +13,8 @@ const LARGEST_NORMAL: f64 = 5.769;
 const PAIRS: usize = 1 << 14;
 /// The share of pairs whose conditions count as near: as far as that, they weigh as much as the points.
 const NEAR: f64 = 0.01;
+/// Beside numbers, classes that differ weigh as much as numbers ten times as far apart as near ones.
+const FARTHER: f64 = 100.0;
 /// What a feature is of its label, beside the number of a class.
 const VALUE: u32 = u32::MAX;
 const PRESENT: u32 = u32::MAX - 1;
@@ -88,14 +90,8 @@ impl Weights {
         let near = if near > 0.0 { Some(near) } else { distances.iter().copied().find(|d| *d > 0.0) };
         let number = near.map_or(0.0, |near| points / near);
         let of_numbers = distances.iter().sum::<f64>() / PAIRS as f64;
-        let ranges: f64 = (0..columns)
-            .map(|j| {
-                let values = (0..data.rows()).map(|row| standardised(j, row));
-                let (low, high) = values.fold((0.0f64, 0.0f64), |(low, high), x| (low.min(x), high.max(x)));
-                (high - low).powi(2)
-            })
-            .sum();
-        let class = 1.01 * ((most0.sqrt() + most1.sqrt()).powi(2) + number * ranges);
+        let beside = if number > 0.0 { FARTHER * points } else { 0.0 };
+        let class = 1.01 * ((most0.sqrt() + most1.sqrt()).powi(2) + beside);
         let share = points / (points + class * differing + number * of_numbers);
         Self { class, number, share }
     }
@@ -174,4 +170,62 @@ fn words(conditions: &Conditions, weights: Weights) -> Vec<u32> {
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two columns to learn, a class and a number.
+    fn data(labels: &[&str]) -> Dataset {
+        let values = (0u16..400).flat_map(|i| {
+            let x = f32::from(i) / 400.0;
+            [x, 1.0 - x, f32::from(i % 3), 0.1 + x * 5.0]
+        });
+        let columns = ["x", "y", "k", "age"].map(str::to_owned).to_vec();
+        let array =
+            crate::data::Array { shape: vec![400, 4], values: values.collect(), columns: Some(columns) };
+        let requests: Vec<_> = labels.iter().map(|label| label.parse().unwrap()).collect();
+        Dataset::from_array("table", array).unwrap().with_labels(&requests, 0.25).unwrap()
+    }
+
+    fn weights(labels: &[&str]) -> Weights {
+        let data = data(labels);
+        Weights::of(data.conditions().unwrap(), &data, None, None)
+    }
+
+    #[test]
+    fn another_class_costs_more_than_any_pair_of_points() {
+        let Weights { class, number, share } = weights(&["k"]);
+        // |x1| is at most 1, and a normal at most 5.769 in each of two columns.
+        assert!((class / (1.0 + 5.769 * 2f64.sqrt()).powi(2) - 1.01).abs() < 1e-3, "{class}");
+        assert_eq!(number, 0.0);
+        // E‖x0‖² + E‖x1‖² = 2 + 2/3, and two rows in three differ.
+        let points = 2.0 + 2.0 / 3.0;
+        assert!((share - points / (points + class * 2.0 / 3.0)).abs() < 0.02 * share, "{share}");
+    }
+
+    #[test]
+    fn one_pair_in_a_hundred_is_near_in_its_numbers() {
+        let Weights { class, number, .. } = weights(&["k", "age"]);
+        // A uniform number: |Δ| < δ·√12 standard deviations with the probability 2δ.
+        let near = (0.005f64 * 12f64.sqrt()).powi(2);
+        assert!((number * near / (2.0 + 2.0 / 3.0) - 1.0).abs() < 0.3, "{number}");
+        assert!(class > 100.0 * number * near * 0.7);
+    }
+
+    #[test]
+    fn words_are_features_and_rows() {
+        let data = data(&["k", "age:number"]);
+        let conditions = data.conditions().unwrap();
+        assert_eq!((data.dim(), conditions.features()), (2, 5));
+        let words = words(conditions, Weights { class: 8.0, number: 9.0, share: 1.0 });
+        let (two, three) = (2f32.to_bits(), 3f32.to_bits());
+        assert_eq!(words[..15], [0, 0, two, 0, 1, two, 0, 2, two, 1, VALUE, three, 1, PRESENT, 0]);
+        assert_eq!(words.len(), 15 + 2 * 400);
+        let row = |row: usize| [f32::from_bits(words[15 + 2 * row]), f32::from_bits(words[16 + 2 * row])];
+        assert_eq!(row(5)[0], 2.0);
+        let mean = (0..400).map(|i| f64::from(row(i)[1])).sum::<f64>() / 400.0;
+        assert!(mean.abs() < 1e-5, "{mean}");
+    }
 }
