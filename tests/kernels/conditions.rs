@@ -90,7 +90,7 @@ fn batch(dim: usize, data: &[f64], step: u32, rows: usize) -> crate::reference::
 fn rows_are_told_their_labels() {
     let mut report = Report::new();
     for (dim, frequencies, textures) in [(1, 0, false), (2, 3, true), (5, 1, false), (64, 2, true)] {
-        for (first, rows) in [(0, 1), (0, 130), (64, 57)] {
+        for (first, rows) in [(0usize, 1usize), (0, 130), (64, 57)] {
             let plain = dim + 1 + 2 * frequencies;
             let run = |report: &mut Report, extra: usize| {
                 let (width, out) = ((plain + extra).next_multiple_of(8), dim.next_multiple_of(8));
