@@ -1,5 +1,6 @@
 //! Conditional models: what they are told, what couplings make of it, and what comes out under a condition.
 
+#![allow(clippy::float_cmp, reason = "bits are compared on purpose")]
 #![allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "sizes of tests are small")]
 
 mod common;
@@ -288,7 +289,8 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut text = "x,y,side\n".to_owned();
     for row in table().values.chunks_exact(4) {
-        text += &format!("{},{},{}\n", row[0], row[1], row[2]);
+        text.push_str(&[row[0], row[1], row[2]].map(|x| x.to_string()).join(","));
+        text.push('\n');
     }
     std::fs::write(folder.path().join("t.csv"), text).expect("written");
     let run = |line: &str| {

@@ -88,6 +88,7 @@ struct Sums {
     probe_error: Option<f64>,
 }
 
+#[allow(clippy::too_many_lines, reason = "in the order of what happens")]
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
     let trained = Model::load(&args.model)?;

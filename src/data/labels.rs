@@ -96,6 +96,7 @@ impl Label {
     }
 
     /// What the network sees of a value, as [`parse`](Self::parse) gives it.
+    #[allow(clippy::float_cmp, reason = "numbers of classes")]
     pub fn encode(&self, value: f32, features: &mut Vec<f32>) {
         match &self.kind {
             LabelKind::Class { names } => {
@@ -122,8 +123,7 @@ impl Label {
 /// Names for a message: all, or the first of many.
 fn listed(names: &[String]) -> String {
     const SHOWN: usize = 20;
-    let shown: Vec<String> =
-        names.iter().take(SHOWN).map(|name| quote(name.as_bytes()).to_string()).collect();
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| quote(name.as_bytes())).collect();
     let rest = names.len().saturating_sub(SHOWN);
     if rest > 0 { format!("{}, and {rest} more", shown.join(", ")) } else { shown.join(", ") }
 }
@@ -430,6 +430,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "numbers of classes")]
     fn text_is_ordered_and_encoded() {
         let text: Vec<String> = ["b", "a", "b"].iter().map(ToString::to_string).collect();
         let column = LabelColumn::from_text("c", &text).unwrap();

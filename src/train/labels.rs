@@ -47,6 +47,7 @@ pub(crate) struct Weights {
 
 impl Weights {
     /// For data in the network's coordinates, and noise or a source as x0.
+    #[allow(clippy::float_cmp, reason = "numbers of classes")]
     pub fn of(
         conditions: &Conditions,
         data: &Dataset,
@@ -61,6 +62,7 @@ impl Weights {
         };
         let points = mean0 + mean1;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+        #[allow(clippy::cast_possible_truncation, reason = "below the number of rows")]
         let mut row = || (rng.random::<u64>() % data.rows() as u64) as usize;
         let pairs: Vec<(usize, usize)> = (0..PAIRS).map(|_| (row(), row())).collect();
         let standardised = |column: usize, row: usize| {
@@ -173,6 +175,7 @@ fn words(conditions: &Conditions, weights: Weights) -> Vec<u32> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "numbers of classes, and zero")]
 mod tests {
     use super::*;
 
