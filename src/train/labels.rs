@@ -200,11 +200,13 @@ mod tests {
     #[test]
     fn another_class_costs_more_than_any_pair_of_points() {
         let Weights { class, number, share } = weights(&["k"]);
-        // |x1| is at most 1, and a normal at most 5.769 in each of two columns.
-        assert!((class / (1.0 + 5.769 * 2f64.sqrt()).powi(2) - 1.01).abs() < 1e-3, "{class}");
+        // x, y and age, at their largest in the last row; a normal is at most 5.769 in each of three columns.
+        let row = |x: f64| x * x + (1.0 - x).powi(2) + (0.1 + 5.0 * x).powi(2);
+        let most = row(399.0 / 400.0).sqrt() + 5.769 * 3f64.sqrt();
+        assert!((class / (most * most) - 1.01).abs() < 1e-3, "{class}");
         assert_eq!(number, 0.0);
-        // E‖x0‖² + E‖x1‖² = 2 + 2/3, and two rows in three differ.
-        let points = 2.0 + 2.0 / 3.0;
+        // E‖x0‖² + E‖x1‖², and two rows in three differ.
+        let points = 3.0 + (0..400).map(|i| row(f64::from(i) / 400.0)).sum::<f64>() / 400.0;
         assert!((share - points / (points + class * 2.0 / 3.0)).abs() < 0.02 * share, "{share}");
     }
 
