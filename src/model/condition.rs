@@ -21,7 +21,7 @@ impl Model {
         self.architecture.condition_features > 0
     }
 
-    /// The features [C] of a condition, of which every label of the model is given once: by its name, and by the name of
+    /// The features `[C]` of a condition, of which every label of the model is given once: by its name, and by the name of
     /// its class or its number.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Model {
         self.under(&vec![0.0; self.architecture.condition_features])
     }
 
-    /// The model under a condition [C] (see [`condition`](Self::condition)), which is conditional on nothing more.
+    /// The model under a condition `[C]` (see [`condition`](Self::condition)), which is conditional on nothing more.
     ///
     /// # Errors
     /// [`Error::Config`] if there are not C features.
@@ -108,7 +108,7 @@ impl Model {
         Ok(Self { architecture, weights, conditions: vec![], label_dropout: 0.0, ..self.clone() })
     }
 
-    /// The model under a condition [C], guided by w: `(1 − w)·v(x, t) + w·v(x, t | c)`. At 0 the condition says nothing, at
+    /// The model under a condition `[C]`, guided by w: `(1 − w)·v(x, t) + w·v(x, t | c)`. At 0 the condition says nothing, at
     /// 1 as much as it does; beyond, more.
     ///
     /// # Errors

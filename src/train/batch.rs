@@ -267,7 +267,7 @@ pub struct Batch {
     pub t: Vec<f32>,
     /// The rows of the data `[B]`.
     pub index: Vec<u32>,
-    /// What the network is told of each row, [B, C]: zeros where that is nothing. Empty without conditions.
+    /// What the network is told of each row, `[B, C]`: zeros where that is nothing. Empty without conditions.
     pub condition: Vec<f32>,
     /// What became of the coupling's problem, where it solves one.
     pub coupling: Option<CouplingReport>,
