@@ -9,6 +9,7 @@
 //           PAIRED   it is the row of the same number as x1's
 //           GATHERED the rows of the data, and of the source, were gathered for the steps of a wave (gather.wgsl)
 //           NOISY    there is noise around the path
+//           CONDITIONED the features of the row's condition follow those of the time
 //           TEXTURES the features are a texture (src/gpu/matrix.rs says when)
 //           EXPORT   x0, x1, t and the row picked are written as well, for the command `batch`
 
@@ -33,6 +34,9 @@ const LANES: u32 = 64u;
 //#if EXPORT
 @group(0) @binding(6) var<storage, read_write> endpoints: array<vec4f>;      // [rows padded, 2, WIDTH_OUT / 4]: x0, x1
 @group(0) @binding(7) var<storage, read_write> picks: array<vec2u>;          // [rows padded]: row of the data, bits of t
+//#end
+//#if CONDITIONED
+@group(0) @binding(12) var<storage, read> labels: array<u32>;                // [3·C + N·L]: shared/conditions.wgsl
 //#end
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;

@@ -17,7 +17,7 @@
 //           APART      with SUBGROUPS and TEXTURES: what goes into a layer and dL/dz of it are left for
 //                      weight_gradient.wgsl, instead of adding to a gradient in memory for every tile
 //           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           COUPLED, SOURCE, GATHERED, NOISY  as in draw.wgsl
+//           COUPLED, SOURCE, GATHERED, NOISY, CONDITIONED  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
 //#include "shared/network.wgsl"
@@ -71,6 +71,9 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;     // [row groups, parameters]
 //#end
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>;       // [row groups]: sums of squared errors
+//#if CONDITIONED
+@group(0) @binding(12) var<storage, read> labels: array<u32>;              // [3·C + N·L]: shared/conditions.wgsl
+//#end
 //#if COUPLED
 @group(0) @binding(8) var<uniform> wave: Wave;
 @group(0) @binding(9) var<storage, read> partners: array<u32>;             // [problems, wave.steps, B]

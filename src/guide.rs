@@ -27,6 +27,7 @@ pages! {
     couplings: "8-couplings.md";
     measures: "9-measures.md";
     lab: "10-lab.md";
+    conditions: "11-conditions.md";
     conventions: "conventions.md";
     scale: "scale.md";
     performance: "performance.md";

@@ -6,7 +6,7 @@
 //! | what happens | module | shaders |
 //! | --- | --- | --- |
 //! | a **data set** is opened: a built-in density, a table, images | [`data`] | |
-//! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `path`, `shared/philox`, `shared/path/*`, `shared/expression` |
+//! | a **batch** is drawn on the device: pairs (x0, x1), times, points and velocities on the conditional paths | [`flow`], [`train`] | `draw`, `path`, `shared/philox`, `shared/path/*`, `shared/expression`, `shared/conditions` |
 //! | of data larger than a kernel can see, the rows of many steps are **gathered** ahead | [`train`] | `gather` |
 //! | where a **coupling** asks for it, the pairs of many steps are rearranged: by optimal transport, exact or entropic | [`flow`], [`train`] | `endpoints`, `assignment`, `assignment_begin`, `assignment_costs`, `sinkhorn`, `sinkhorn_*` |
 //! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `tiled_forward`, `shared/activation/*` |

@@ -48,8 +48,13 @@ pub fn catalogue() -> Vec<Variant> {
         let mut hidden = WIDTHS.to_vec();
         hidden.rotate_left(place);
         for time_frequencies in [0, 3] {
-            let architecture =
-                Architecture { dim, hidden: hidden.clone(), activation: silu, time_frequencies };
+            let architecture = Architecture {
+                dim,
+                hidden: hidden.clone(),
+                activation: silu,
+                time_frequencies,
+                condition_features: 0,
+            };
             let layout = Layout::new(&architecture);
             for habits in HABITS {
                 training(&architecture, &layout, &habits, &mut add);
@@ -78,8 +83,13 @@ pub fn catalogue() -> Vec<Variant> {
             }
         }
         for width in WIDTHS {
-            let architecture =
-                Architecture { dim, hidden: vec![width; 2], activation: silu, time_frequencies: 0 };
+            let architecture = Architecture {
+                dim,
+                hidden: vec![width; 2],
+                activation: silu,
+                time_frequencies: 0,
+                condition_features: 0,
+            };
             // Everything at one width of every dimension; the widths change nothing but sizes.
             if width == 17 {
                 integrators(&architecture, SOLVERS, &DIVERGENCES, &mut add);
@@ -90,7 +100,8 @@ pub fn catalogue() -> Vec<Variant> {
     }
     for (name, ..) in ACTIVATIONS {
         let Ok(activation) = name.parse() else { continue };
-        let architecture = Architecture { dim: 2, hidden: vec![17], activation, time_frequencies: 3 };
+        let architecture =
+            Architecture { dim: 2, hidden: vec![17], activation, time_frequencies: 3, condition_features: 0 };
         let layout = Layout::new(&architecture);
         for habits in HABITS {
             for training in [false, true] {
@@ -104,11 +115,24 @@ pub fn catalogue() -> Vec<Variant> {
         }
         integrators(&architecture, &SOLVERS[3..4], &DIVERGENCES[..2], &mut add);
     }
-    let architecture = Architecture { dim: 3, hidden: vec![17], activation: silu, time_frequencies: 3 };
+    let architecture = Architecture {
+        dim: 3,
+        hidden: vec![17],
+        activation: silu,
+        time_frequencies: 3,
+        condition_features: 0,
+    };
     let noisy = Path::default().with_noise(0.1).into_iter();
     for path in Path::examples().into_iter().chain(noisy) {
         add(path.bake(Variant::new("path")));
         add(draw_variant(&architecture, &path, Pairs::default(), false, false));
+    }
+    let told = Architecture { condition_features: 12, ..architecture };
+    let labels = Pairs { labels: 2, dropout: 1 << 20, ..Pairs::default() };
+    for pairs in [labels, Pairs { coupled: true, source: true, gathered: true, ..labels }] {
+        for (textures, export) in [(true, false), (false, false), (false, true)] {
+            add(draw_variant(&told, &Path::default(), pairs, textures, export));
+        }
     }
     add(Variant::new("known_answers"));
     for habits in HABITS {
@@ -126,8 +150,11 @@ fn fused_gradients(
 ) {
     // One network for each dimension; their sizes are all that differs.
     let hidden: &[usize] = if dim == 3 { &[17] } else { &[64, 64, 64] };
-    let architecture = Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies };
+    let architecture =
+        Architecture { dim, hidden: hidden.to_vec(), activation, time_frequencies, condition_features: 0 };
     let layout = Layout::new(&architecture);
+    // As wide as the layers are without.
+    let told = Architecture { condition_features: 3, ..architecture.clone() };
     for habits in HABITS {
         for subgroup in if habits.software { &SUBGROUPS[..] } else { &SUBGROUPS[..1] } {
             let habits = Habits { subgroup: *subgroup, ..habits };
@@ -150,6 +177,10 @@ fn fused_gradients(
                 }
                 for pairs in pairs {
                     add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                }
+                if dim == 3 {
+                    let pairs = Pairs { labels: 2, dropout: 1 << 20, ..Pairs::default() };
+                    add(fused_gradient_variant(&told, &path, tile, pairs, textures));
                 }
                 if tile.apart {
                     add(weight_gradient_variant(tile));
@@ -175,9 +206,11 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
             add(draw_variant(architecture, &Path::default(), pairs, textures, false));
         }
         for gathered in [false, true] {
-            add(endpoints_variant(architecture.dim, source, gathered));
+            for told in [(0, 0), (12, 2)] {
+                add(endpoints_variant(architecture.dim, source, gathered, told));
+            }
             for coupled in [false, true] {
-                let pairs = Pairs { coupled, source, gathered, paired: false };
+                let pairs = Pairs { coupled, source, gathered, ..Pairs::default() };
                 add(draw_variant(architecture, &Path::default(), pairs, textures, false));
                 add(draw_variant(architecture, &Path::default(), pairs, false, true));
             }

@@ -62,8 +62,13 @@ fn json(folder: &Path, cache: &str, line: &str) -> serde_json::Value {
 /// A tuning that takes what `auto` would not: `buffers` for narrow networks.
 fn tune(cache: &Path, rows: usize, kernels: Kernels) {
     let device = open(None);
-    let network =
-        Architecture { dim: 2, hidden: vec![16, 16], activation: Activation::default(), time_frequencies: 0 };
+    let network = Architecture {
+        dim: 2,
+        hidden: vec![16, 16],
+        activation: Activation::default(),
+        time_frequencies: 0,
+        condition_features: 0,
+    };
     let widths = Tuning::widths(&network);
     let mut tuning = Tuning::load(cache, device.info());
     for task in [Task::Training, Task::Sampling, Task::Likelihood] {

@@ -386,15 +386,16 @@ mod digits {
         assert!(data.values().iter().all(|&x| (0.0..=16.0).contains(&x) && x.fract() == 0.0));
         // The first image of the published file, a zero.
         assert_eq!(data.row(0)[..16], [0., 0., 5., 13., 9., 1., 0., 0., 0., 0., 13., 15., 10., 15., 5., 0.]);
-        let labels = data.labels().expect("labels");
-        assert_eq!(labels.values()[..12], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]);
+        let [labels] = data.labels() else { panic!("one label") };
+        assert_eq!(labels.values()[..12], [0., 1., 2., 3., 4., 5., 6., 7., 8., 9., 0., 1.]);
         let mut counts = [0; 10];
         for &label in labels.values() {
             counts[label as usize] += 1;
         }
         // As the repository's page says for the test set.
         assert_eq!(counts, [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
-        assert_eq!(labels.classes(), 10);
+        assert_eq!((labels.label().name.as_str(), labels.label().classes().len()), ("digit", 10));
+        assert_eq!(data.fingerprint(), "xxh3-128:bd3bf06531ebe48225299bdcac957912");
         assert_eq!(data.columns()[63], "pixel_7_7");
         // Constant pixels, such as the first column of the images, must not divide by zero.
         let scale = data.standardization();
@@ -408,12 +409,12 @@ mod digits {
     fn a_part_keeps_its_labels() {
         let data = Dataset::open("digits:100").expect("digits");
         assert_eq!(data.rows(), 100);
-        assert_eq!(data.labels().expect("labels").values().len(), 100);
+        assert_eq!(data.labels()[0].values().len(), 100);
         let part = data.select(&[7, 3, 3]);
-        assert_eq!(part.labels().expect("labels").values(), [7, 3, 3]);
+        assert_eq!(part.labels()[0].values(), [7., 3., 3.]);
         assert_eq!(part.row(2), data.row(3));
         let spread = data.spread(4);
-        assert_eq!(spread.labels().expect("labels").values()[1], data.labels().expect("labels").values()[25]);
+        assert_eq!(spread.labels()[0].values()[1], data.labels()[0].values()[25]);
         assert_eq!((data.spread(1000).rows(), data.head(0).rows()), (100, 1));
     }
 }

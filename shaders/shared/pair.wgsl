@@ -9,11 +9,15 @@
 // In the variant NOISY there is noise around the path, x_t = b·x0 + a·x1 + σ·ε with ε ~ N(0, I), and u_t is as it was
 // (Tong et al. 2023, eq. 12 and 14).
 //
-// Whoever includes this declares `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
+// In the variant CONDITIONED the time features are followed by those of the condition of x1's row (shared/conditions.wgsl);
+// the share DROPOUT of the rows is told nothing, by word 3 of what picks the row.
+//
+// Whoever includes this declares `labels` in the variant CONDITIONED, `chunk`, `state`, `data`; `source` in the variant SOURCE; `wave` and `partners` in the
 // variant COUPLED; `wave` in the variant GATHERED.
 
 //#include "shared/endpoints.wgsl"
 //#include "shared/features.wgsl"
+//#include "shared/conditions.wgsl"
 //#include "shared/path/{PATH}.wgsl"
 //#include "shared/wave.wgsl"
 //#include "shared/state.wgsl"
@@ -28,6 +32,7 @@ const PATH_NOISE: f32 = 0.1; // σ
 struct Pick {
     row: u32,
     t: f32,
+    told: bool,  // the condition
 }
 
 // What four columns of a row come to.
@@ -40,7 +45,19 @@ struct Columns {
 
 fn pick(address: u32) -> Pick {
     let words = philox4x32(vec4u(address, 0u, state.step, STREAM_PICK), chunk.seed);
-    return Pick(pick_row(words.x, words.y, chunk.data_rows), T_MAX * uniform01(words.z));
+    let row = pick_row(words.x, words.y, chunk.data_rows);
+    return Pick(row, T_MAX * uniform01(words.z), (words.w >> 8u) >= DROPOUT);
+}
+
+// The features of columns DIM and beyond: of the time, then of the condition.
+fn feature_beyond(column: u32, picked: Pick) -> f32 {
+//#if CONDITIONED
+    let begin = DIM + 1u + 2u * FREQUENCIES;
+    if (column >= begin && column - begin < CONDITIONS) {
+        return select(0.0, condition_feature(column - begin, picked.row), picked.told);
+    }
+//#end
+    return time_feature(column, picked.t);
 }
 
 fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Columns {
@@ -67,7 +84,7 @@ fn pair_columns(address: u32, picked: Pick, schedule: vec4f, block: u32) -> Colu
 //#end
     for (var i = 0u; i < 4u; i++) { //#unroll
         if (column + i >= DIM) {
-            feature[i] = time_feature(column + i, picked.t);
+            feature[i] = feature_beyond(column + i, picked);
         }
     }
     return Columns(x0, x1, feature, schedule.w * x0 + schedule.z * x1);

@@ -7,7 +7,8 @@
 
 //#include "shared/turns.wgsl"
 
-const STREAM_PICK: u32 = 0u;    // block 0: words 0, 1 pick the row of the data; word 2 is the time
+const STREAM_PICK: u32 = 0u;    // block 0: words 0, 1 pick the row of the data; word 2 is the time,
+                                // word 3 says whether the row is told its condition
 const STREAM_SOURCE: u32 = 1u;  // block j: x0 in columns 4j..4j+3; or, in block 0, the row of a source data set
 const STREAM_SAMPLE: u32 = 2u;  // block j: noise of the sampler in columns 4j..4j+3; step = 0
 const STREAM_PROBE: u32 = 3u;   // block j: probe number `step` of the divergence in columns 4j..4j+3

@@ -9,13 +9,13 @@ use windfield::model::Model;
 use windfield::report::count;
 use windfield::train::{Batch, BatchOptions, CouplingReport, TrainOptions};
 
-use super::flags::{self, FlowArgs, StandardizeArgs};
+use super::flags::{self, FlowArgs, LabelArgs, StandardizeArgs};
 use super::{Adapter, Context, Usage};
 
 /// Write the very batch that a training step draws
 ///
 /// The batch of step N depends on the seed and N alone. The file holds x0, x1, xt and ut [B, d], t [B] and index [B]
-/// (the rows of the data), in the coordinates that the network sees. With --coupling reflow the rows are those of the
+/// (the rows of the data), with --label condition [B, C] as well, in the coordinates that the network sees. With --coupling reflow the rows are those of the
 /// pairs that were made.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -27,6 +27,8 @@ pub struct Args {
     /// What stands at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
     #[command(flatten)]
     standardize: StandardizeArgs,
     #[command(flatten)]
@@ -78,6 +80,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     flags::note(context, &options.path);
     let reflow = (&args.flow.from_model, options.coupling);
     let (device, batch) = if let (Some(file), Coupling::Reflow { pairs, .. }) = reflow {
+        if args.labels.is_given() {
+            return Err(Usage("--label does not go with --coupling reflow; leave it out".into()).into());
+        }
         if args.data.is_some() || context.typed("standardize") || context.typed("no-standardize") {
             return Err(Usage(
                     "--coupling reflow learns the pairs of --from-model, standardised as the model does it; leave out \
@@ -94,7 +99,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             Batch::of_pairs(&device, (&pairs.x0, &pairs.x1), model.standardization.as_ref(), &options)?;
         (device, batch)
     } else {
-        let data = Dataset::open(args.data.as_deref().unwrap_or_default())?;
+        let data = args.labels.of(Dataset::open(args.data.as_deref().unwrap_or_default())?)?;
         let source = flags::open_source(args.source.as_deref())?;
         let device = context.device()?;
         let waiting = context.waiting("pairing the batch's points");

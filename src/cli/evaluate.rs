@@ -11,7 +11,7 @@ use windfield::measure::evaluate::{self as measures, Evaluation, Identity, Inter
 use windfield::model::Model;
 use windfield::report::{self, count, duration};
 
-use super::flags::{self, SolverArgs};
+use super::flags::{self, ConditionArgs, SolverArgs};
 use super::terminal::number;
 use super::{Adapter, Context, Usage, interrupt, sample};
 
@@ -67,6 +67,8 @@ pub struct Args {
     #[arg(long, help_heading = "Measures")]
     no_likelihood: bool,
     #[command(flatten)]
+    condition: ConditionArgs,
+    #[command(flatten)]
     solver: SolverArgs,
     /// A folder for evaluation.json, crossing.csv, quality.csv and evaluation.png
     #[arg(long, short, value_name = "FOLDER", help_heading = "Output")]
@@ -94,6 +96,8 @@ struct Summary<'a> {
     schema: u32,
     model: &'a Path,
     data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
     source: Option<&'a str>,
     #[serde(flatten)]
     evaluation: &'a Evaluation,
@@ -119,8 +123,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         stop: interrupt::requested,
     };
     options.validate().map_err(Usage::of)?;
-    let model = Model::load(&args.model)?;
-    let data = Dataset::open(&args.data)?;
+    let trained = Model::load(&args.model)?;
+    let model = args.condition.of(&trained)?;
+    let data = args.condition.open(&trained, &args.data)?;
     let source = args.source.as_deref().or(model.source.as_deref());
     let source = source.map(|name| sample::open_source(name, args.source.is_some())).transpose()?;
     // Now rather than after all the work, which a folder that cannot be written to would cost.
@@ -144,6 +149,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         schema: 1,
         model: &args.model,
         data: data.name(),
+        condition: args.condition.describe(),
         source: source.as_ref().map(Dataset::name),
         evaluation: &evaluation,
         seconds: elapsed.as_secs_f64(),

@@ -10,7 +10,7 @@ use windfield::model::Model;
 use windfield::report::{counted, pictures};
 use windfield::sample::{Kernels, SampleOptions, Sampler};
 
-use super::flags::{self, PathArgs, StandardizeArgs};
+use super::flags::{self, ConditionArgs, PathArgs, StandardizeArgs};
 use super::{Adapter, Context, Usage, interrupt, sample};
 
 /// Points of a chunk, at most.
@@ -46,6 +46,8 @@ pub struct Args {
     standardize: StandardizeArgs,
     #[command(flatten)]
     path: PathArgs,
+    #[command(flatten)]
+    condition: ConditionArgs,
     /// The points: a file of shape [n, d]
     #[arg(long, value_name = "FILE", help_heading = "Points")]
     points: PathBuf,
@@ -72,8 +74,21 @@ pub struct Args {
 }
 
 /// Beside a model, these flags have a meaning; all others say how a path to data is laid.
-const WITH_MODEL: [&str; 11] =
-    ["model", "points", "time", "quantity", "out", "picture", "raw", "quiet", "json", "seed", "adapter"];
+const WITH_MODEL: [&str; 13] = [
+    "model",
+    "conditions",
+    "guidance",
+    "points",
+    "time",
+    "quantity",
+    "out",
+    "picture",
+    "raw",
+    "quiet",
+    "json",
+    "seed",
+    "adapter",
+];
 
 /// What `--json` prints.
 #[derive(Serialize)]
@@ -98,6 +113,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     if !(0.0..=1.0).contains(&args.time) {
         return Err(Usage(format!("--time {} is not in [0, 1]; 0 is noise, 1 is data", args.time)).into());
     }
+    if args.data.is_some() && args.condition.describe().is_some() {
+        return Err(Usage("--condition goes with a model, not with --data; leave it out".into()).into());
+    }
     match (&args.model, &args.data) {
         (Some(model), _) => of_model(args, model, context),
         (None, data) => of_data(args, data.as_deref().unwrap_or_default(), context),
@@ -114,7 +132,7 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
     }
     let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
-    let model = Model::load(path)?;
+    let model = args.condition.of(&Model::load(path)?)?;
     let points = sample::points(&args.points, &model)?;
     let device = context.device()?;
     let options = SampleOptions { kernels: Kernels::Layered, ..SampleOptions::default() };

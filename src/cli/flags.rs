@@ -5,12 +5,12 @@ use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use windfield::Error;
-use windfield::data::{Dataset, built_in, read_array};
+use windfield::data::{Dataset, Label, LabelKind, LabelRequest, LabelWish, built_in, read_array};
 use windfield::flow::{
     COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, Method, PATHS, PROBE_DISTRIBUTIONS, Path,
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
 };
-use windfield::model::{ACTIVATIONS, KERNELS, Kernels};
+use windfield::model::{ACTIVATIONS, KERNELS, Kernels, Model};
 use windfield::report::counted;
 use windfield::sample::{SampleOptions, Tolerance};
 use windfield::train::{CouplingReport, SCHEDULES};
@@ -111,6 +111,9 @@ fn grid(text: &str) -> anyhow::Result<Grid> {
     }
     text.parse().map_err(Usage::of)
 }
+
+/// Of rows that are told nothing, where no other share is asked for.
+const LABEL_DROPOUT: f32 = 0.1;
 
 /// How to integrate.
 #[derive(Debug, clap::Args)]
@@ -470,6 +473,13 @@ pub fn pairs(
     source: Option<&str>,
     (count, seed): (usize, u64),
 ) -> anyhow::Result<windfield::sample::Pairs> {
+    if model.is_conditional() {
+        return Err(Error::config(
+            "pairs of a conditional model would lose their conditions",
+            "give --from-model one that was trained without --label",
+        )
+        .into());
+    }
     if let (Some(given), None) = (source, &model.source) {
         super::terminal::warn(&format!(
             "the model of --from-model was trained to carry noise, not `{given}`; where it carries that is its guess"
@@ -513,6 +523,118 @@ impl StandardizeArgs {
     pub fn wanted(&self) -> bool {
         !self.no_standardize
     }
+}
+
+/// What a model is to be conditional on.
+#[derive(Debug, clap::Args)]
+pub struct LabelArgs {
+    /// Make the model conditional on this column: classes or numbers; several with commas, or the flag again
+    ///
+    /// The column is taken out of what is learned. It may also be a label that the data bring along (`digit` of digits), or
+    /// a .npy file with a value for each row. Whole numbers with at most 64 different values are classes, others numbers;
+    /// COLUMN:class and COLUMN:number say what it is.
+    #[arg(long = "label", value_name = "COLUMN", help_heading = "Data", value_delimiter = ',')]
+    labels: Vec<String>,
+    /// Share of the rows of a batch that are told nothing of their labels [default: 0.1]
+    ///
+    /// So the model also learns the flow of all data, which `sample` without --condition and with --guidance needs. 0: it
+    /// does not.
+    #[arg(long, value_name = "SHARE", help_heading = "Data", requires = "labels")]
+    label_dropout: Option<f32>,
+}
+
+impl LabelArgs {
+    /// Whether any is asked for.
+    pub fn is_given(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    /// The data with these labels.
+    pub fn of(&self, data: Dataset) -> anyhow::Result<Dataset> {
+        let requests: Vec<LabelRequest> =
+            self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(Usage::of)?;
+        let dropout = self.label_dropout.unwrap_or(LABEL_DROPOUT);
+        if !(0.0..=1.0).contains(&dropout) {
+            return Err(Usage(format!(
+                "--label-dropout {dropout} is out of range; it takes a share from 0 to 1"
+            ))
+            .into());
+        }
+        Ok(data.with_labels(&requests, dropout)?)
+    }
+}
+
+/// The condition that a conditional model is used under.
+#[derive(Debug, clap::Args)]
+pub struct ConditionArgs {
+    /// What the points are to be an example of, such as digit=3; one for each label of the model
+    ///
+    /// Without it, a conditional model is that of all its data.
+    #[arg(long = "condition", value_name = "LABEL=VALUE", help_heading = "Condition", value_parser = condition)]
+    conditions: Vec<(String, String)>,
+    /// How much the condition counts: the velocity is (1 − w)·v(x, t) + w·v(x, t | c) [default: 1]
+    ///
+    /// Classifier-free guidance (Ho & Salimans 2022): 0 is the flow of all data, 1 the conditional one, and more than 1
+    /// makes samples more typical and less varied.
+    #[arg(long, value_name = "W", help_heading = "Condition", requires = "conditions")]
+    guidance: Option<f32>,
+}
+
+impl ConditionArgs {
+    /// The model under the condition, ready to be followed.
+    pub fn of(&self, model: &Model) -> anyhow::Result<Model> {
+        if self.conditions.is_empty() {
+            return Ok(model.unconditional()?);
+        }
+        let condition = model.condition(&self.conditions)?;
+        Ok(model.guided(&condition, self.guidance.unwrap_or(1.0))?)
+    }
+
+    /// Opens data for a model, and of them the rows that are examples of the condition.
+    pub fn open(&self, model: &Model, name: &str) -> anyhow::Result<Dataset> {
+        if self.conditions.is_empty() {
+            return open_for(model, name);
+        }
+        let wish = |label: &Label| match label.kind {
+            LabelKind::Class { .. } => LabelWish::Class,
+            LabelKind::Number { .. } => LabelWish::Number,
+        };
+        let labels: Vec<LabelRequest> = (model.conditions.iter())
+            .map(|label| LabelRequest { name: label.name.clone(), wish: Some(wish(label)) })
+            .collect();
+        let mut data = Dataset::open(name)?.with_labels(&labels, 0.0)?;
+        for (name, class) in &self.conditions {
+            data = data.of_class(name, class)?;
+        }
+        Ok(data.without_conditions())
+    }
+
+    /// In words, for a summary; none without.
+    pub fn describe(&self) -> Option<String> {
+        if self.conditions.is_empty() {
+            return None;
+        }
+        let all: Vec<String> =
+            self.conditions.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let guidance = self.guidance.map_or_else(String::new, |w| format!(", guidance {w}"));
+        Some(format!("{}{guidance}", all.join(" ")))
+    }
+}
+
+/// A label and its value.
+fn condition(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it takes LABEL=VALUE, such as digit=3")?;
+    Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// Opens data for a model: columns that are labels of it are taken out of the table.
+pub fn open_for(model: &Model, name: &str) -> anyhow::Result<Dataset> {
+    let data = Dataset::open(name)?;
+    let labels: Vec<LabelRequest> = (model.conditions.iter())
+        .filter(|label| data.columns().contains(&label.name) && data.dim() > model.architecture.dim)
+        .map(|label| LabelRequest { name: label.name.clone(), wish: None })
+        .collect();
+    Ok(data.with_labels(&labels, 0.0)?.without_conditions())
 }
 
 /// Opens the data set that replaces the Gaussian, if one is named.

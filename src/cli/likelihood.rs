@@ -11,7 +11,7 @@ use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, count, duration};
 use windfield::sample::{SampleOptions, Sampler, Start};
 
-use super::flags::{self, DivergenceArgs, SolverArgs};
+use super::flags::{self, ConditionArgs, DivergenceArgs, SolverArgs};
 use super::sample::Evaluations;
 use super::{Adapter, Context, Usage, interrupt};
 
@@ -32,6 +32,8 @@ pub struct Args {
     /// The data: a built-in name, `name:N`, or a file
     #[arg(long, value_name = "SOURCE", help_heading = "Data", long_help = flags::source_help("The data"))]
     data: String,
+    #[command(flatten)]
+    condition: ConditionArgs,
     #[command(flatten)]
     solver: SolverArgs,
     #[command(flatten)]
@@ -56,6 +58,8 @@ struct Summary<'a> {
     schema: u32,
     model: &'a Path,
     data: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
     rows: usize,
     dim: usize,
     /// Of log p over the rows, in nats.
@@ -84,9 +88,11 @@ struct Sums {
     probe_error: Option<f64>,
 }
 
+#[allow(clippy::too_many_lines, reason = "in the order of what happens")]
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
-    let model = Model::load(&args.model)?;
+    let trained = Model::load(&args.model)?;
+    let model = args.condition.of(&trained)?;
     let mut options = args.solver.options(context, 1.0, 0.0)?;
     let divergence = args.divergence.divergence()?;
     options.divergence = Some(divergence);
@@ -118,7 +124,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let data = Dataset::open(&args.data)?;
+    let data = flags::open_for(&trained, &args.data)?;
     let dim = model.architecture.dim;
     if data.dim() != dim {
         return Err(Error::input(
@@ -170,6 +176,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         schema: 1,
         model: &args.model,
         data: data.name(),
+        condition: args.condition.describe(),
         rows: sums.rows,
         dim,
         mean,

@@ -11,7 +11,7 @@ use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, counted, duration};
 use windfield::sample::{Flow, SampleOptions, Sampler, Start};
 
-use super::flags::{self, DivergenceArgs, PathArgs, SolverArgs};
+use super::flags::{self, ConditionArgs, DivergenceArgs, PathArgs, SolverArgs};
 use super::{Adapter, Context, Usage, interrupt};
 
 /// Samples where no other number is asked for.
@@ -47,6 +47,8 @@ pub struct Args {
     /// The data set to start from, for a model that was trained with one [default: that one]
     #[arg(long, value_name = "SOURCE", help_heading = "Start", conflicts_with = "from")]
     source: Option<String>,
+    #[command(flatten)]
+    condition: ConditionArgs,
     #[command(flatten)]
     solver: SolverArgs,
     /// Where to begin: 0 is noise, 1 is data
@@ -102,6 +104,8 @@ struct Summary<'a> {
     t0: f32,
     t1: f32,
     seed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<String>,
     out: &'a Path,
     trajectory: Option<&'a Path>,
     log_density: Option<&'a Path>,
@@ -116,7 +120,7 @@ struct Summary<'a> {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
-    let model = Model::load(&args.model)?;
+    let model = args.condition.of(&Model::load(&args.model)?)?;
     let options = options(args, context)?;
     let (t0, t1) = (options.t0, options.t1);
     if args.from.is_none() && t0 != 0.0 {
@@ -200,6 +204,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         t0,
         t1,
         seed: context.seed(),
+        condition: args.condition.describe(),
         out: &args.out,
         trajectory: args.trajectory.as_deref(),
         log_density: args.log_density.as_deref(),

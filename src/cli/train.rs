@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use windfield::data::{Dataset, write_array};
+use windfield::data::{Conditions, Dataset, write_array};
 use windfield::flow::Coupling;
 use windfield::gpu::{Device, Dispatch, Work};
 use windfield::model::{Activation, Architecture, Kernels, Model, Task};
@@ -17,7 +17,7 @@ use windfield::report::{
 use windfield::train::{Checkpoint, CouplingReport, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
 
-use super::flags::{self, FlowArgs, PathArgs, StandardizeArgs};
+use super::flags::{self, FlowArgs, LabelArgs, PathArgs, StandardizeArgs};
 use super::terminal::{typed, warn};
 use super::{Adapter, Context, Interrupted, Usage, interrupt};
 
@@ -45,6 +45,8 @@ pub struct Args {
     /// What to begin with at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
+    #[command(flatten)]
+    labels: LabelArgs,
     #[command(flatten)]
     standardize: StandardizeArgs,
     #[command(flatten)]
@@ -250,6 +252,13 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
+    if args.exact_every > 0 && args.labels.is_given() {
+        return Err(Usage(
+            "--exact-every does not go with --label: the exact field is that of all data, whatever their labels"
+                .into(),
+        )
+        .into());
+    }
     if args.exact_every > 0 && options.coupling != Coupling::Independent {
         return Err(Usage(format!(
             "--exact-every does not go with --coupling {}: the exact field is known for independent pairs alone",
@@ -258,7 +267,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         .into());
     }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let data = Dataset::open(name)?;
+    let data = args.labels.of(Dataset::open(name)?)?;
     let source = flags::open_source(args.source.as_deref())?;
     let device = context.device_for([&options.hidden[..]])?;
     if options.exact_every > 0 {
@@ -270,6 +279,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         hidden: options.hidden.clone(),
         activation: options.activation,
         time_frequencies: options.time_frequencies,
+        condition_features: data.conditions().map_or(0, Conditions::features),
     };
     let work = (Some(Task::Training), &network, options.batch);
     let (trainer, tuned) = context.tuned(&device, options.kernels, work, |kernels| {
@@ -320,6 +330,7 @@ fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
         (args.data.is_some(), "--data"),
         (args.init.is_some(), "--init"),
         (args.exact_every > 0, "--exact-every"),
+        (args.labels.is_given(), "--label"),
         (context.typed("standardize"), "--standardize"),
         (context.typed("no-standardize"), "--no-standardize"),
     ] {
@@ -495,6 +506,8 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
         anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
     };
     let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
+    let (labels, dropout) = checkpoint.labels()?;
+    let data = data.with_labels(&labels, dropout)?;
     let source = args.source.as_deref().or(checkpoint.source());
     let source = source.map(Dataset::open).transpose().map_err(moved)?;
     let device = context.device_for([&checkpoint.options.hidden[..]])?;
@@ -636,6 +649,17 @@ fn introduce(context: &Context, data: &Dataset, source: Option<&Dataset>, traine
     context.say(&format!("data      {}", table(data)));
     if let Some(source) = source {
         context.say(&format!("source    {}", table(source)));
+    }
+    if let Some(conditions) = data.conditions() {
+        let labels: Vec<String> = conditions
+            .labels()
+            .iter()
+            .map(|label| match label.classes().len() {
+                0 => format!("{} (a number)", label.name),
+                classes => format!("{} ({})", label.name, counted(classes, "class", "classes")),
+            })
+            .collect();
+        context.say(&format!("labels    {}; {} of the rows without", labels.join(", "), conditions.dropout));
     }
     flags::note(context, &trainer.options().path);
     let architecture = trainer.architecture();
@@ -899,8 +923,16 @@ impl Run<'_> {
             progress.show(drawn as u64, || "samples for the pictures".to_owned());
             go_on()
         };
+        // Of a conditional model the pictures show all classes together, where it can do without a condition.
+        let shown = match model.unconditional() {
+            Ok(shown) => shown,
+            Err(error) => {
+                fail("samples.png", &error);
+                return go_on();
+            }
+        };
         let portrait =
-            pictures::Portrait::sit(&self.device, model, &self.data, self.source.as_ref(), patience, watch);
+            pictures::Portrait::sit(&self.device, &shown, &self.data, self.source.as_ref(), patience, watch);
         progress.clear();
         match portrait {
             Ok(Some(mut portrait)) => {

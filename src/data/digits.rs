@@ -6,7 +6,7 @@
 //! licence, is in `assets/digits.LICENSE.md`.
 
 use super::array::Array;
-use super::{Dataset, ImageShape, Labels, npy};
+use super::{Dataset, ImageShape, LabelColumn, LabelWish, npy};
 use crate::error::Result;
 
 /// What it is called on the command line.
@@ -25,13 +25,9 @@ pub(super) fn load() -> Result<Dataset> {
     let mut labels = Vec::with_capacity(ROWS);
     for row in values.chunks_exact(PIXELS + 1) {
         pixels.extend_from_slice(&row[..PIXELS]);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "the file holds 0..=9 there"
-        )]
-        labels.push(row[PIXELS] as u32);
+        labels.push(row[PIXELS]);
     }
     let columns = (0..PIXELS).map(|i| format!("pixel_{}_{}", i / 8, i % 8)).collect();
-    Dataset::new(NAME.into(), pixels, columns, Some(Labels { values: labels, classes: 10 }), Some(SHAPE))
+    let digit = LabelColumn::from_numbers("digit", &labels, Some(LabelWish::Class))?;
+    Dataset::new(NAME.into(), pixels, columns, vec![digit], Some(SHAPE))
 }

@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `toy` | the table of built-in densities |
 //! | `digits` | the bundled 8×8 handwritten digits |
+//! | `labels` | what rows are examples of, and what of it a model is conditional on |
 //! | `array` | one reader and one streaming writer for all formats |
 //! | `csv`, `npy`, `parquet` | each format, with its checks |
 //! | `standardization` | shift and scale by column |
@@ -15,6 +16,7 @@
 mod array;
 mod csv;
 mod digits;
+mod labels;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -26,6 +28,7 @@ use std::path::Path;
 use twox_hash::xxhash3_128;
 
 pub use array::{Array, ArrayWriter, default_columns, is_array_file, read_array, write_array};
+pub use labels::{Conditions, Label, LabelColumn, LabelKind, LabelRequest, LabelWish, MOST_CLASSES};
 pub use standardization::Standardization;
 pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
@@ -46,27 +49,6 @@ pub struct ImageShape {
     pub channels: usize,
 }
 
-/// What each row is an example of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Labels {
-    values: Vec<u32>,
-    classes: u32,
-}
-
-impl Labels {
-    /// The class of each row, below [`classes`](Self::classes).
-    #[must_use]
-    pub fn values(&self) -> &[u32] {
-        &self.values
-    }
-
-    /// The number of classes.
-    #[must_use]
-    pub fn classes(&self) -> u32 {
-        self.classes
-    }
-}
-
 /// A table of points: at least one row, every value finite.
 ///
 /// ```
@@ -85,7 +67,8 @@ pub struct Dataset {
     values: Vec<f32>,
     rows: usize,
     columns: Vec<String>,
-    labels: Option<Labels>,
+    labels: Vec<LabelColumn>,
+    conditions: Option<Conditions>,
     image: Option<ImageShape>,
 }
 
@@ -119,7 +102,7 @@ impl Dataset {
         }
         if let Some(toy) = sources().iter().find(|toy| toy.name == name) {
             let n = count.map_or(Ok(toy.points), |count| parse_count(source, count, MOST_POINTS))?;
-            return Self::new(source.into(), toy.generate(n, seed), default_columns(toy.dim), None, None);
+            return Self::new(source.into(), toy.generate(n, seed), default_columns(toy.dim), vec![], None);
         }
         let path = Path::new(source);
         if path.extension().is_none() && !path.is_file() {
@@ -138,7 +121,7 @@ impl Dataset {
     /// # Errors
     /// When there are no rows, they are not whole, or a value is not finite.
     pub fn from_rows(name: impl Into<String>, values: Vec<f32>, dim: usize) -> Result<Self> {
-        Self::new(name.into(), values, default_columns(dim), None, None)
+        Self::new(name.into(), values, default_columns(dim), vec![], None)
     }
 
     /// A data set of an array: a table `[n, d]`, or a stack of images `[n, height, width]`
@@ -172,7 +155,7 @@ impl Dataset {
             }
         };
         let columns = array.columns.unwrap_or_else(|| default_columns(dim));
-        Self::new(name, array.values, columns, None, image)
+        Self::new(name, array.values, columns, vec![], image)
     }
 
     /// The one place where a data set comes to be, with the checks that all share.
@@ -180,7 +163,7 @@ impl Dataset {
         name: String,
         values: Vec<f32>,
         columns: Vec<String>,
-        labels: Option<Labels>,
+        labels: Vec<LabelColumn>,
         image: Option<ImageShape>,
     ) -> Result<Self> {
         let dim = columns.len();
@@ -214,7 +197,7 @@ impl Dataset {
                 "use at most 4294967295 rows",
             ));
         }
-        Ok(Self { name, values, rows, columns, labels, image })
+        Ok(Self { name, values, rows, columns, labels, conditions: None, image })
     }
 
     /// The source as it was asked for.
@@ -276,10 +259,120 @@ impl Dataset {
         &self.columns
     }
 
-    /// The class of each row, where it is known.
+    /// What each row is an example of, as far as the data bring it along.
     #[must_use]
-    pub fn labels(&self) -> Option<&Labels> {
-        self.labels.as_ref()
+    pub fn labels(&self) -> &[LabelColumn] {
+        &self.labels
+    }
+
+    /// What a model of these data is conditional on, where anything was asked for.
+    #[must_use]
+    pub fn conditions(&self) -> Option<&Conditions> {
+        self.conditions.as_ref()
+    }
+
+    /// With labels for a model to be conditional on: columns of the table, which are taken out of it, labels that the data
+    /// bring along, or files beside them. Of a batch's rows the share `dropout` is told nothing of them. Without requests,
+    /// the data set as it is.
+    ///
+    /// # Errors
+    /// When there is no such column, one is asked for twice, nothing is left of the table, a file does not fit, or the
+    /// share is none.
+    ///
+    /// # Examples
+    /// ```
+    /// use windfield::data::Dataset;
+    ///
+    /// let data = Dataset::open("digits")?.with_labels(&["digit".parse()?], 0.1)?;
+    /// assert_eq!(data.conditions().unwrap().features(), 10);
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
+    pub fn with_labels(self, requests: &[LabelRequest], dropout: f32) -> Result<Self> {
+        if requests.is_empty() {
+            return Ok(self);
+        }
+        if !(0.0..=1.0).contains(&dropout) {
+            return Err(Error::config(
+                format!("--label-dropout {dropout} is out of range"),
+                "it takes a share from 0 to 1",
+            ));
+        }
+        let table = labels::Table {
+            place: &self.name,
+            rows: self.rows,
+            columns: &self.columns,
+            values: &self.values,
+            known: &self.labels,
+        };
+        let mut columns: Vec<LabelColumn> = vec![];
+        let mut taken = vec![false; self.dim()];
+        for request in requests {
+            let (found, at) = table.find(request)?;
+            for column in found {
+                let name = &column.label().name;
+                if columns.iter().any(|other| other.label().name == *name) {
+                    return Err(Error::config(
+                        format!("--label `{}` is given twice", array::quote(name.as_bytes())),
+                        "leave one out",
+                    ));
+                }
+                columns.push(column);
+            }
+            if let Some(at) = at {
+                taken[at] = true;
+            }
+        }
+        if taken.iter().all(|taken| *taken) {
+            return Err(Error::input(
+                self.name,
+                "all of its columns are labels",
+                "leave at least one to be learned",
+            ));
+        }
+        let conditions = Some(Conditions { columns, dropout });
+        if !taken.contains(&true) {
+            return Ok(Self { conditions, ..self });
+        }
+        let kept = |at: &usize| !taken[*at];
+        let dim = self.dim();
+        let values =
+            self.values.iter().enumerate().filter(|(i, _)| kept(&(i % dim))).map(|(_, x)| *x).collect();
+        let columns = (0..dim).filter(kept).map(|at| self.columns[at].clone()).collect();
+        Ok(Self { values, columns, conditions, image: None, ..self })
+    }
+
+    /// The same rows, with nothing to be conditional on.
+    #[must_use]
+    pub fn without_conditions(self) -> Self {
+        Self { conditions: None, ..self }
+    }
+
+    /// The rows of a class, by the names of the condition and of the class.
+    ///
+    /// # Errors
+    /// When there is no such condition, it has no such class, it is a number, or no row is of that class.
+    pub fn of_class(&self, label: &str, class: &str) -> Result<Self> {
+        let columns = self.conditions.as_ref().map_or(&[][..], |conditions| &conditions.columns);
+        let Some(column) = columns.iter().find(|column| column.label().name == label) else {
+            return Err(Error::input(
+                self.name.clone(),
+                format!("its rows have no label `{}`", array::quote(label.as_bytes())),
+                "give data with that column",
+            ));
+        };
+        if column.label().classes().is_empty() {
+            return Err(Error::config(
+                format!("`{label}` is a number, of which there are too few equal ones to compare with"),
+                "give a condition on classes alone",
+            ));
+        }
+        let class = column.label().parse(class)?;
+        #[allow(clippy::float_cmp, reason = "numbers of classes")]
+        let rows: Vec<usize> = (0..self.rows).filter(|&row| column.values()[row] == class).collect();
+        if rows.is_empty() {
+            return Err(Error::input(self.name.clone(), "no row is of that class", "give another condition"));
+        }
+        Ok(self.select(&rows))
     }
 
     /// The shape of the images, where rows are images.
@@ -306,7 +399,9 @@ impl Dataset {
         hash.write(&(self.dim() as u64).to_le_bytes());
         let mut bytes = Vec::with_capacity(1 << 16);
         let words = self.values.iter().map(|x| x.to_bits());
-        let words = words.chain(self.labels.iter().flat_map(|l| l.values.iter().copied()));
+        let words = words.chain(self.labels.iter().flat_map(LabelColumn::words));
+        let conditions = self.conditions.iter().flat_map(|conditions| &conditions.columns);
+        let words = words.chain(conditions.flat_map(LabelColumn::words));
         for word in words {
             bytes.extend_from_slice(&word.to_le_bytes());
             if bytes.len() == 1 << 16 {
@@ -330,9 +425,10 @@ impl Dataset {
             values: rows.iter().flat_map(|&i| self.row(i)).copied().collect(),
             rows: rows.len(),
             columns: self.columns.clone(),
-            labels: self.labels.as_ref().map(|labels| Labels {
-                values: rows.iter().map(|&i| labels.values[i]).collect(),
-                classes: labels.classes,
+            labels: self.labels.iter().map(|column| column.select(rows)).collect(),
+            conditions: self.conditions.as_ref().map(|conditions| Conditions {
+                columns: conditions.columns.iter().map(|column| column.select(rows)).collect(),
+                dropout: conditions.dropout,
             }),
             image: self.image,
         }

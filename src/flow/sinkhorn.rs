@@ -201,6 +201,7 @@ impl Sinkhorn {
         dim: usize,
         options: SinkhornOptions,
     ) -> Result<Vec<Self>> {
+        options.validate()?;
         check_points(x0, x1, n, dim)?;
         let all = x0.len() / (n * dim);
         let mut solver = SinkhornSolver::new(device, n, dim, all, "the number of points", options)?;
@@ -427,7 +428,8 @@ struct Laid {
 }
 
 impl SinkhornSolver {
-    /// Reserves memory for up to `problems` problems, fewer if the device has no room for as many.
+    /// Reserves memory for up to `problems` problems, fewer if the device has no room for as many. `options` are as they
+    /// were checked, but that ε is smaller where costs have a part that it is not to count.
     pub fn new(
         device: &Device,
         points: usize,
@@ -436,7 +438,6 @@ impl SinkhornSolver {
         flag: &str,
         options: SinkhornOptions,
     ) -> Result<Self> {
-        options.validate()?;
         let purpose = Purpose { what: "an entropic coupling", flag };
         let habits = device.habits();
         // The loop of `sinkhorn_begin`.

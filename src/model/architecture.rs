@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::activation::Activation;
 use crate::{Error, Result};
 
-/// The shape of the network: features `[x, t, sin 2πkt (k = 1..K), cos 2πkt (k = 1..K)]`, hidden layers
+/// The shape of the network: features `[x, t, sin 2πkt (k = 1..K), cos 2πkt (k = 1..K), condition]`, hidden layers
 /// `h = act(W·h + b)`, a linear output of size d.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Architecture {
@@ -18,13 +18,16 @@ pub struct Architecture {
     pub activation: Activation,
     /// K.
     pub time_frequencies: usize,
+    /// C, the features of the condition; 0 of a model that is conditional on nothing. Files say it by what they list.
+    #[serde(skip)]
+    pub condition_features: usize,
 }
 
 impl Architecture {
-    /// The features of one point: d + 1 + 2K.
+    /// The features of one point: d + 1 + 2K + C.
     #[must_use]
     pub fn features(&self) -> usize {
-        self.dim + 1 + 2 * self.time_frequencies
+        self.dim + 1 + 2 * self.time_frequencies + self.condition_features
     }
 
     /// (inputs, outputs) of each layer.
@@ -63,7 +66,7 @@ impl Architecture {
             ));
         }
         // Each by itself first: their sum must not overflow.
-        let each = self.dim <= LARGEST && self.time_frequencies <= LARGEST;
+        let each = [self.dim, self.time_frequencies, self.condition_features].iter().all(|n| *n <= LARGEST);
         if !each || self.features() > LARGEST {
             return Err(Error::config(
                 format!("features of dimension {} with {} time frequencies", self.dim, self.time_frequencies),
@@ -236,6 +239,7 @@ mod tests {
             hidden: vec![5, 17],
             activation: Activation::default(),
             time_frequencies: 2,
+            condition_features: 0,
         };
         let layout = Layout::new(&architecture);
         let weights = architecture.initialize(7);

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, LayerWeights, Layout};
-use crate::data::{ImageShape, Standardization};
+use crate::data::{ImageShape, Label, LabelKind, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::{Error, Result, files};
 
@@ -40,6 +40,10 @@ pub struct Model {
     pub columns: Vec<String>,
     /// The shape of a row, if the data are images.
     pub image: Option<ImageShape>,
+    /// What it is conditional on, in the order of the network's features.
+    pub conditions: Vec<Label>,
+    /// The share of training rows that were told nothing of it; 0: it cannot do without.
+    pub label_dropout: f32,
 }
 
 /// The JSON under the metadata key `windfield`.
@@ -66,6 +70,10 @@ struct Record {
     columns: Vec<String>,
     #[serde(default)]
     image: Option<ImageShape>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Label>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label_dropout: Option<f32>,
 }
 
 /// The part of the record that tells whether the rest can be understood.
@@ -90,6 +98,8 @@ impl Model {
             steps: 0,
             columns: vec![],
             image: None,
+            conditions: vec![],
+            label_dropout: 0.0,
         }
     }
 
@@ -125,15 +135,17 @@ impl Model {
                 "use a newer windfield",
             ));
         }
-        let record: Record = serde_json::from_str(json)
+        let mut record: Record = serde_json::from_str(json)
             .map_err(|error| refuse(format!("its `windfield` record is broken ({error})")))?;
-        if record.classes != 0 {
-            return Err(Error::input(
-                &place,
-                "it is conditional on classes, which this version cannot sample",
-                "use a newer windfield",
-            ));
+        if record.conditions.is_empty() && record.classes != 0 {
+            // Another program's: one label, whose classes have no names.
+            let names = (0..record.classes.min(1 << 16)).map(|class| class.to_string()).collect();
+            record.conditions = vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names } }];
         }
+        for label in &record.conditions {
+            label.validate().map_err(refuse)?;
+        }
+        record.architecture.condition_features = record.conditions.iter().map(Label::features).sum();
         record.architecture.validate()?;
         let dim = record.architecture.dim;
         if let Some(standardization) = &record.standardize {
@@ -174,6 +186,8 @@ impl Model {
             steps: record.steps,
             columns: record.columns,
             image: record.image,
+            conditions: record.conditions,
+            label_dropout: record.label_dropout.filter(|share| share.is_finite()).unwrap_or(0.0),
         })
     }
 
@@ -185,7 +199,12 @@ impl Model {
         let record = Record {
             format: FORMAT,
             architecture: self.architecture.clone(),
-            classes: 0,
+            classes: self
+                .conditions
+                .iter()
+                .map(|label| u32::try_from(label.classes().len()).unwrap_or(u32::MAX))
+                .find(|classes| *classes > 0)
+                .unwrap_or(0),
             path: self.path.clone(),
             standardize: self.standardization.clone(),
             source: self.source.clone(),
@@ -195,6 +214,8 @@ impl Model {
             steps: self.steps,
             columns: self.columns.clone(),
             image: self.image,
+            conditions: self.conditions.clone(),
+            label_dropout: self.is_conditional().then_some(self.label_dropout),
         };
         let mut tensors = Vec::new();
         for (layer, ((weight, bias), (inputs, outputs))) in

@@ -2,6 +2,7 @@
 
 mod activation;
 mod architecture;
+mod condition;
 mod file;
 mod kernels;
 mod network;

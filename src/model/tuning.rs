@@ -66,7 +66,7 @@ pub struct Tuned {
 /// use windfield::model::{Activation, Architecture, Kernels, Task, Tuned, Tuning};
 ///
 /// let activation = Activation::default();
-/// let network = Architecture { dim: 2, hidden: vec![64; 3], activation, time_frequencies: 0 };
+/// let network = Architecture { dim: 2, hidden: vec![64; 3], activation, time_frequencies: 0, condition_features: 0 };
 /// let mut tuning = Tuning::default();
 /// tuning.insert(Tuned {
 ///     task: Task::Training,
@@ -153,7 +153,13 @@ mod tests {
 
     fn network(width: usize) -> Architecture {
         let activation = crate::model::Activation::default();
-        Architecture { dim: 2, hidden: vec![width; 3], activation, time_frequencies: 0 }
+        Architecture {
+            dim: 2,
+            hidden: vec![width; 3],
+            activation,
+            time_frequencies: 0,
+            condition_features: 0,
+        }
     }
 
     fn tuned(width: usize, rows: usize, kernels: Kernels) -> Tuned {

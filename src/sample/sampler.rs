@@ -279,6 +279,12 @@ impl Sampler {
         options: SampleOptions,
     ) -> Result<Self> {
         options.validate()?;
+        if model.is_conditional() {
+            return Err(Error::config(
+                "a conditional model is followed under a condition",
+                "take what Model::under, guided or unconditional gives",
+            ));
+        }
         let dim = model.architecture.dim;
         if let Some(source) = source.filter(|source| source.dim() != dim) {
             return Err(Error::config(

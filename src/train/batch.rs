@@ -1,11 +1,12 @@
 //! The data on the device, and the kernel that draws batches from it.
 
 use super::coupling::CouplingReport;
+use super::labels::DeviceLabels;
 use super::layout::{Chunk, State};
 use super::wave::{Gather, Waves};
-use crate::data::{Dataset, Standardization};
+use crate::data::{Conditions, Dataset, Standardization};
 use crate::flow::{Coupling, Path};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Matrix, Purpose, Variant, Work};
+use crate::gpu::{Binding, Buffer, Constant, Device, Dispatch, Matrix, Purpose, Variant, Work};
 use crate::model::{Architecture, PAD, Table};
 use crate::{Error, Result};
 
@@ -16,6 +17,8 @@ const LANES: u32 = 64;
 pub(crate) struct DeviceData {
     pub data: Table,
     pub source: Option<Table>,
+    /// What the network is told of the rows of the data, if anything.
+    pub labels: Option<DeviceLabels>,
     /// Row i of the source belongs to row i of the data.
     pub paired: bool,
 }
@@ -34,6 +37,7 @@ impl DeviceData {
         Ok(Self {
             data: table(data, "the rows of --data")?,
             source: source.map(|set| table(set, "the rows of --source")).transpose()?,
+            labels: DeviceLabels::upload(device, data, source, standardization)?,
             paired: false,
         })
     }
@@ -72,7 +76,8 @@ impl DeviceData {
 
     /// Of both.
     pub fn bytes(&self) -> u64 {
-        self.tables().flat_map(|table| &table.blocks).map(Buffer::bytes).sum()
+        let labels = self.labels.as_ref().map(|labels| &labels.buffer);
+        self.tables().flat_map(|table| &table.blocks).chain(labels).map(Buffer::bytes).sum()
     }
 
     /// Whether a kernel can see all of it: nothing has to be gathered.
@@ -108,6 +113,10 @@ pub(crate) struct Pairs {
     pub gathered: bool,
     /// x0 is the row of the source with the number of x1's.
     pub paired: bool,
+    /// The labels that the network is told of each row; 0: none.
+    pub labels: u32,
+    /// The share of rows that are told nothing, of 2^24.
+    pub dropout: u32,
 }
 
 /// The variant of `draw` for a network and a path.
@@ -145,6 +154,22 @@ pub(crate) fn pair_variant(
         .flag("SOURCE", pairs.source)
         .flag("GATHERED", pairs.gathered)
         .flag("PAIRED", pairs.paired)
+        .with_all(conditions(architecture.condition_features, pairs.labels, pairs.dropout))
+        .flag("CONDITIONED", pairs.labels > 0)
+}
+
+/// The constants of shaders/shared/conditions.wgsl; none without labels.
+pub(super) fn conditions(
+    features: usize,
+    labels: u32,
+    dropout: u32,
+) -> impl IntoIterator<Item = (&'static str, Constant)> {
+    let constants = [
+        ("CONDITIONS", Constant::Unsigned(crate::model::to_u32(features))),
+        ("LABELS", Constant::Unsigned(labels)),
+        ("DROPOUT", Constant::Unsigned(dropout)),
+    ];
+    constants.into_iter().filter(move |_| labels > 0)
 }
 
 /// Where a drawn batch goes.
@@ -169,6 +194,8 @@ impl<'a> DrawSources<'a> {
             source: self.data.source.is_some(),
             gathered: self.waves.gather().is_some(),
             paired: self.data.paired,
+            labels: self.data.labels.as_ref().map_or(0, |labels| crate::model::to_u32(labels.columns)),
+            dropout: self.data.labels.as_ref().map_or(0, |labels| labels.dropout),
         }
     }
 
@@ -184,6 +211,9 @@ impl<'a> DrawSources<'a> {
         }
         if let Some(coupler) = self.waves.coupler() {
             bindings.push(Binding::whole(9, coupler.partners()));
+        }
+        if let Some(labels) = &self.data.labels {
+            bindings.push(Binding::whole(12, &labels.buffer));
         }
         bindings
     }
@@ -237,6 +267,8 @@ pub struct Batch {
     pub t: Vec<f32>,
     /// The rows of the data `[B]`.
     pub index: Vec<u32>,
+    /// What the network is told of each row, `[B, C]`: zeros where that is nothing. Empty without conditions.
+    pub condition: Vec<f32>,
     /// What became of the coupling's problem, where it solves one.
     pub coupling: Option<CouplingReport>,
 }
@@ -322,6 +354,7 @@ impl Batch {
             hidden: vec![],
             activation: crate::model::Activation::default(),
             time_frequencies: 0,
+            condition_features: data.conditions().map_or(0, Conditions::features),
         };
         let (dim, batch) = (data.dim(), options.batch);
         if batch == 0 {
@@ -347,7 +380,7 @@ impl Batch {
         let state = device.upload(&[State { step: options.step, ..State::default() }], purpose)?;
         let coupling = waves.coupler().map(|coupler| coupler.report);
         let [x0, x1, xt, ut, t] = [const { vec![] }; 5];
-        let mut drawn = Self { dim, x0, x1, xt, ut, t, index: vec![], coupling };
+        let mut drawn = Self { dim, x0, x1, xt, ut, t, index: vec![], condition: vec![], coupling };
         let mut first = 0;
         while first < batch {
             let rows = chunk_rows.min(batch - first);
@@ -362,7 +395,10 @@ impl Batch {
             let columns = |values: &[f32], width: usize, from: usize| -> Vec<f32> {
                 values.chunks_exact(width).flat_map(|row| &row[from..from + dim]).copied().collect()
             };
-            drawn.xt.extend(columns(&read(&features, width_in)?, width_in, 0));
+            let seen = read(&features, width_in)?;
+            drawn.xt.extend(columns(&seen, width_in, 0));
+            let told = dim + 1..architecture.features();
+            drawn.condition.extend(seen.chunks_exact(width_in).flat_map(|row| &row[told.clone()]));
             drawn.ut.extend(columns(&read(&velocity, width_out)?, width_out, 0));
             let ends = read(&endpoints, 2 * width_out)?;
             drawn.x0.extend(columns(&ends, 2 * width_out, 0));
@@ -375,7 +411,8 @@ impl Batch {
         Ok(drawn)
     }
 
-    /// Writes the batch as safetensors: `x0 x1 xt ut` `[B, d]`, `t` `[B]`, `index` `[B]` (u32).
+    /// Writes the batch as safetensors: `x0 x1 xt ut` `[B, d]`, `t` `[B]`, `index` `[B]` (u32), and with conditions
+    /// `condition` `[B, C]`.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -386,18 +423,23 @@ impl Batch {
             Error::io("write", path, std::io::Error::other(error.to_string()))
         };
         let points = vec![self.t.len(), self.dim];
-        let views = [
+        let condition = vec![self.t.len(), self.condition.len() / self.t.len().max(1)];
+        let mut views = vec![
             ("x0", Dtype::F32, points.clone(), bytemuck::cast_slice::<f32, u8>(&self.x0)),
             ("x1", Dtype::F32, points.clone(), bytemuck::cast_slice(&self.x1)),
             ("xt", Dtype::F32, points.clone(), bytemuck::cast_slice(&self.xt)),
             ("ut", Dtype::F32, points, bytemuck::cast_slice(&self.ut)),
             ("t", Dtype::F32, vec![self.t.len()], bytemuck::cast_slice(&self.t)),
             ("index", Dtype::U32, vec![self.index.len()], bytemuck::cast_slice(&self.index)),
-        ]
-        .into_iter()
-        .map(|(name, kind, shape, bytes)| TensorView::new(kind, shape, bytes).map(|view| (name, view)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(refuse)?;
+        ];
+        if !self.condition.is_empty() {
+            views.push(("condition", Dtype::F32, condition, bytemuck::cast_slice(&self.condition)));
+        }
+        let views = views
+            .into_iter()
+            .map(|(name, kind, shape, bytes)| TensorView::new(kind, shape, bytes).map(|view| (name, view)))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(refuse)?;
         let bytes = safetensors::serialize(views, None).map_err(refuse)?;
         crate::files::write_bytes(path, bytes)
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::State;
 use super::options::TrainOptions;
-use super::trainer::{DataFacts, Parent};
-use crate::data::{Dataset, ImageShape, Standardization};
+use super::trainer::{ConditionFacts, DataFacts, Parent};
+use crate::data::{Dataset, ImageShape, Label, LabelRequest, Standardization};
 use crate::model::{Architecture, LayerWeights, Layout, save_tensors, tensor};
 use crate::{Error, Result};
 
@@ -41,6 +41,8 @@ struct Record {
     standardize: Option<Standardization>,
     columns: Vec<String>,
     image: Option<ImageShape>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    conditions: Option<ConditionFacts>,
     #[serde(default)]
     parent: Option<Parent>,
     /// The words of the device's state: floats by their bits.
@@ -69,6 +71,24 @@ impl Checkpoint {
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.facts.source.as_deref()
+    }
+
+    /// The labels that the run asked for, and the share of rows that are told nothing of them: what
+    /// [`Dataset::with_labels`] takes.
+    ///
+    /// # Errors
+    /// [`Error::Config`] if one has no name.
+    pub fn labels(&self) -> Result<(Vec<LabelRequest>, f32)> {
+        let Some(facts) = &self.facts.conditions else { return Ok((vec![], 0.0)) };
+        let mut requests: Vec<LabelRequest> = vec![];
+        for text in &facts.requests {
+            let request = text.parse()?;
+            // A file of several columns was asked for once.
+            if !requests.contains(&request) {
+                requests.push(request);
+            }
+        }
+        Ok((requests, facts.dropout))
     }
 
     /// Writes it, whole or not at all.
@@ -111,6 +131,7 @@ impl Checkpoint {
             standardize: self.facts.standardization.clone(),
             columns: self.facts.columns.clone(),
             image: self.facts.image,
+            conditions: self.facts.conditions.clone(),
             parent: self.facts.parent.clone(),
             state: bytemuck::cast(self.state),
         };
@@ -146,7 +167,9 @@ impl Checkpoint {
                 version.format
             )));
         }
-        let record: Record = serde_json::from_str(json).map_err(broken)?;
+        let mut record: Record = serde_json::from_str(json).map_err(broken)?;
+        let labels = record.conditions.as_ref().map_or(&[][..], |facts| &facts.labels);
+        record.architecture.condition_features = labels.iter().map(Label::features).sum();
         record.options.validate()?;
         record.architecture.validate()?;
         let options = &record.options;
@@ -184,6 +207,7 @@ impl Checkpoint {
                 standardization: record.standardize,
                 columns: record.columns,
                 image: record.image,
+                conditions: record.conditions,
                 parent: record.parent,
             },
             options: record.options,

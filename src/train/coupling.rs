@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::batch::DeviceData;
+use super::batch::{DeviceData, conditions};
 use super::layout::Wave;
 use super::wave::Gather;
 use crate::Result;
@@ -19,8 +19,15 @@ const ROOM: usize = 1 << 24;
 const SUBMISSIONS: u64 = 3;
 
 /// The variant of `endpoints`.
-pub(crate) fn endpoints_variant(dim: usize, source: bool, gathered: bool) -> Variant {
+pub(crate) fn endpoints_variant(
+    dim: usize,
+    source: bool,
+    gathered: bool,
+    (features, labels): (usize, u32),
+) -> Variant {
     Variant::new("endpoints")
+        .with_all(conditions(features, labels, 0))
+        .flag("CONDITIONED", labels > 0)
         .with("DIM", to_u32(dim))
         .with("LANES", LANES)
         .flag("SOURCE", source)
@@ -177,9 +184,19 @@ impl Coupler {
     ) -> Result<Option<Self>> {
         let Some(steps) = coupling.steps(batch)? else { return Ok(None) };
         let points = steps * batch;
-        let most = most.min(device.habits().assignments).min(ROOM / (points * dim)).max(1);
+        // The ends go on with their conditions, and the cost with them.
+        let told = data.labels.as_ref();
+        let width = dim + told.map_or(0, |labels| labels.features);
+        let coupling = match (coupling, told) {
+            // ε is in units of the cost of the points alone.
+            (Coupling::Sinkhorn { ot_batch, epsilon }, Some(labels)) => {
+                Coupling::Sinkhorn { ot_batch, epsilon: epsilon * labels.share }
+            }
+            (coupling, _) => coupling,
+        };
+        let most = most.min(device.habits().assignments).min(ROOM / (points * width)).max(1);
         let flag = if steps == 1 { "--batch" } else { "--ot-batch" };
-        let Some(solver) = PairSolver::new(device, coupling, (points, dim), most, flag, seed)? else {
+        let Some(solver) = PairSolver::new(device, coupling, (points, width), most, flag, seed)? else {
             return Ok(None);
         };
         let [x0, x1] = solver.points();
@@ -197,7 +214,11 @@ impl Coupler {
         if let Some(source) = source {
             bindings.push(Binding::whole(5, source));
         }
-        let variant = endpoints_variant(dim, source.is_some(), gather.is_some());
+        if let Some(labels) = told {
+            bindings.push(Binding::whole(12, &labels.buffer));
+        }
+        let told = told.map_or((0, 0), |labels| (labels.features, to_u32(labels.columns)));
+        let variant = endpoints_variant(dim, source.is_some(), gather.is_some(), told);
         let endpoints = device.dispatch(&variant, &bindings, [1, 1, 1])?;
         let problems = solver.problems().min(if device.habits().software { 4 } else { 128 });
         let steps = steps as u64;

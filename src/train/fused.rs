@@ -255,6 +255,7 @@ mod tests {
             hidden: vec![64; 3],
             activation: Activation::default(),
             time_frequencies: 0,
+            condition_features: 0,
         };
         let layout = Layout::new(&architecture);
         let limits = wgpu::Limits { max_compute_workgroup_storage_size: 1 << 15, ..wgpu::Limits::default() };

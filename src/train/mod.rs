@@ -7,6 +7,7 @@ mod exact;
 mod footprint;
 mod fused;
 mod gradients;
+mod labels;
 mod layout;
 mod options;
 mod trainer;

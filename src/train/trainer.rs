@@ -15,7 +15,7 @@ use super::gradients::{Pass, Recipe};
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use super::wave::Waves;
-use crate::data::{Dataset, ImageShape, Standardization};
+use crate::data::{Conditions, Dataset, ImageShape, Label, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
     Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
@@ -86,8 +86,19 @@ pub(crate) struct DataFacts {
     pub standardization: Option<Standardization>,
     pub columns: Vec<String>,
     pub image: Option<ImageShape>,
+    /// What the model is conditional on.
+    pub conditions: Option<ConditionFacts>,
     /// The model whose pairs these are, where they are.
     pub parent: Option<Parent>,
+}
+
+/// What a run remembers of its labels.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct ConditionFacts {
+    pub labels: Vec<Label>,
+    /// What they were asked for with.
+    pub requests: Vec<String>,
+    pub dropout: f32,
 }
 
 /// The model that a run of rectified flow begins with.
@@ -324,6 +335,12 @@ impl Trainer {
         options.validate()?;
         if options.exact_every > 0 {
             exact::defined(&options, source)?;
+            if data.conditions().is_some() {
+                return Err(Error::config(
+                    "--exact-every does not go with --label: the exact field is that of all data, whatever their labels",
+                    "leave one of them out",
+                ));
+            }
         }
         let architecture = architecture(data, &options);
         architecture.validate()?;
@@ -358,6 +375,11 @@ impl Trainer {
             standardization,
             columns,
             image,
+            conditions: data.conditions().map(|conditions| ConditionFacts {
+                labels: conditions.labels(),
+                requests: conditions.requests(),
+                dropout: conditions.dropout,
+            }),
             parent,
         };
         let weights = Purpose { what: "the network's weights", flag: "--hidden" };
@@ -651,6 +673,8 @@ impl Trainer {
             steps: self.step,
             columns: self.facts.columns.clone(),
             image: self.facts.image,
+            conditions: self.facts.conditions.as_ref().map_or_else(Vec::new, |facts| facts.labels.clone()),
+            label_dropout: self.facts.conditions.as_ref().map_or(0.0, |facts| facts.dropout),
         })
     }
 
@@ -750,12 +774,20 @@ fn architecture(data: &Dataset, options: &TrainOptions) -> Architecture {
         hidden: options.hidden.clone(),
         activation: options.activation,
         time_frequencies: options.time_frequencies,
+        condition_features: data.conditions().map_or(0, Conditions::features),
     }
 }
 
 /// Whether a model is of the shape that the options ask for.
 fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result<()> {
     let wanted = architecture(data, options);
+    let labels = data.conditions().map_or_else(Vec::new, Conditions::labels);
+    if !same_labels(&model.conditions, &labels) {
+        return Err(Error::config(
+            "the model to begin with is not conditional on the same labels and classes",
+            "give the --label that it was trained with",
+        ));
+    }
     if model.architecture != wanted {
         return Err(Error::config(
             format!(
@@ -767,6 +799,12 @@ fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result
         ));
     }
     Ok(())
+}
+
+/// Whether features of both mean the same; mean and deviation of a number may have changed with the data.
+fn same_labels(model: &[Label], data: &[Label]) -> bool {
+    let same = |(a, b): (&Label, &Label)| a.name == b.name && a.classes() == b.classes();
+    model.len() == data.len() && model.iter().zip(data).all(same)
 }
 
 fn describe(architecture: &Architecture) -> String {

@@ -40,8 +40,13 @@ pub fn model(architecture: Architecture, weights: Vec<(Vec<f32>, Vec<f32>)>) -> 
 // matrix: [dim, dim], slope: [dim], bias: [dim]
 pub fn affine(matrix: &[f32], slope: &[f32], bias: &[f32]) -> Model {
     let dim = bias.len();
-    let architecture =
-        Architecture { dim, hidden: vec![], activation: "relu".parse().expect("relu"), time_frequencies: 0 };
+    let architecture = Architecture {
+        dim,
+        hidden: vec![],
+        activation: "relu".parse().expect("relu"),
+        time_frequencies: 0,
+        condition_features: 0,
+    };
     let rows = matrix.chunks(dim).zip(slope);
     let weight = rows.flat_map(|(row, slope)| row.iter().chain([slope])).copied().collect();
     model(architecture, vec![(weight, bias.to_vec())])
@@ -66,6 +71,7 @@ pub fn network(dim: usize, hidden: &[usize], time_frequencies: usize) -> (Model,
         hidden: hidden.to_vec(),
         activation: activation.name().parse().expect("silu"),
         time_frequencies,
+        condition_features: 0,
     };
     let weights = mlp.parameters.chunks_exact(2).map(|pair| (narrow(&pair[0]), narrow(&pair[1]))).collect();
     (model(architecture, weights), mlp)

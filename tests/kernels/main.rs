@@ -20,6 +20,7 @@ mod reference;
 
 mod adaptive;
 mod assignment;
+mod conditions;
 mod draw;
 mod fused;
 mod fused_gradient;

@@ -23,6 +23,7 @@ pub mod activation;
 pub mod adamw;
 pub mod adaptive;
 pub mod assignment;
+pub mod conditions;
 pub mod conversions;
 pub mod divergence;
 pub mod draw;

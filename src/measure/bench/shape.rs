@@ -33,6 +33,7 @@ impl Shape {
             hidden: vec![self.width; self.layers],
             activation: crate::model::Activation::default(),
             time_frequencies: 0,
+            condition_features: 0,
         }
     }
 }

@@ -45,7 +45,7 @@ pub struct Kinetics {
 /// let device = Device::open(&DeviceOptions::default())?;
 /// // v(x, t) = 2: every particle goes straight.
 /// # let activation = Activation::default();
-/// # let architecture = Architecture { dim: 1, hidden: vec![], activation, time_frequencies: 0 };
+/// # let architecture = Architecture { dim: 1, hidden: vec![], activation, time_frequencies: 0, condition_features: 0 };
 /// # let model = Model::new(architecture, vec![(vec![0.0, 0.0], vec![2.0])]);
 /// let mut sampler = Sampler::new(&device, &model, None, SampleOptions::default())?;
 /// let found = kinetics(&mut sampler, &[-1.0, 0.0, 1.0])?;

@@ -513,7 +513,7 @@ fn entropy(name: &str) -> Option<f64> {
 /// let device = Device::open(&DeviceOptions::default())?;
 /// // v(x, t) = 0: noise is what it samples.
 /// # let activation = Activation::default();
-/// # let architecture = Architecture { dim: 2, hidden: vec![], activation, time_frequencies: 0 };
+/// # let architecture = Architecture { dim: 2, hidden: vec![], activation, time_frequencies: 0, condition_features: 0 };
 /// # let model = Model::new(architecture, vec![(vec![0.0; 6], vec![0.0; 2])]);
 /// let options = Options { rows: Some(64), seeds: 2, steps: vec![1], exact_rows: 0, ..Options::default() };
 /// let data = Dataset::open("gaussian:1000")?;

@@ -102,8 +102,13 @@ fn exponential(matrix: &Matrix) -> Matrix {
 
 /// A network without hidden layers: W [d, d + 1] over (x, t), and b.
 fn network(dim: usize, weight: Vec<f32>, bias: Vec<f32>) -> Model {
-    let architecture =
-        Architecture { dim, hidden: vec![], activation: Activation::default(), time_frequencies: 0 };
+    let architecture = Architecture {
+        dim,
+        hidden: vec![],
+        activation: Activation::default(),
+        time_frequencies: 0,
+        condition_features: 0,
+    };
     Model::new(architecture, vec![(weight, bias)])
 }
 
