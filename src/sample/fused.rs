@@ -44,6 +44,11 @@ impl Tiles {
     pub fn is_shared(&self) -> bool {
         self.across > 0
     }
+
+    /// Particles of a workgroup.
+    pub fn particles(&self) -> u32 {
+        self.rows * self.lanes
+    }
 }
 
 /// What a particle carries with it.

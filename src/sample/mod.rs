@@ -7,6 +7,7 @@ mod layered;
 mod layout;
 mod likelihood;
 mod pairs;
+mod portable;
 mod sampler;
 mod timetable;
 
@@ -19,5 +20,6 @@ pub(crate) use layered::{
 pub use layout::{Noise, Particle, Stage, Tableau};
 pub use likelihood::LogDensity;
 pub use pairs::Pairs;
+pub use portable::Portable;
 pub(crate) use sampler::noise_variant;
 pub use sampler::{Flow, SampleOptions, Sampler, Start};
