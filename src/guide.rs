@@ -27,6 +27,7 @@ pages! {
     couplings: "8-couplings.md";
     measures: "9-measures.md";
     lab: "10-lab.md";
+    exchange: "15-exchange.md";
     conventions: "conventions.md";
     scale: "scale.md";
 }

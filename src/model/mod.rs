@@ -5,6 +5,7 @@ mod architecture;
 mod file;
 mod kernels;
 mod network;
+mod onnx;
 mod table;
 mod tiled;
 mod tuning;
