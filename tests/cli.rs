@@ -1399,7 +1399,7 @@ fn a_run_is_repeated_to_the_bit() {
     model.weights[0].0[3] += 1e-3;
     model.save(&file).unwrap();
     let message = complaint("rerun base", &place.run("rerun base"), 1);
-    let words = ["base-rerun is not base", "1 of ", "0.001 at most", "windfield devices"];
+    let words = ["base-rerun is not base", "1 of ", "1e-3 at most", "windfield devices"];
     assert!(words.iter().all(|word| message.contains(word)), "{message}");
     // Another version is one.
     let config = place.path("base/config.toml");
