@@ -1403,9 +1403,10 @@ fn a_run_is_repeated_to_the_bit() {
     assert!(words.iter().all(|word| message.contains(word)), "{message}");
     // Another version is one.
     let config = place.path("base/config.toml");
-    let text = fs::read_to_string(&config).unwrap();
+    let mut text = fs::read_to_string(&config).unwrap();
     let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));
-    fs::write(&config, text.replace(&version, "version = \"0.0.1\"")).unwrap();
+    text = text.replace(&version, "version = \"0.0.1\"");
+    fs::write(&config, &text).unwrap();
     let report = place.json("rerun base");
     assert_eq!(report["models"][0]["differing"], 1);
     assert!(report["models"][0]["reasons"][0].as_str().unwrap().contains("0.0.1"));

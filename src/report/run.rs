@@ -23,7 +23,7 @@ use crate::data::Dataset;
 use crate::files::{write_atomically, write_bytes, write_error};
 use crate::gpu::AdapterRecord;
 use crate::model::Model;
-use crate::train::{ExactLoss, Record, TrainOptions};
+use crate::train::{ExactLoss, Record, Schedule, TrainOptions};
 use crate::{Error, Result};
 
 /// The version of `config.toml` that this program writes, and the newest that it reads.
@@ -236,7 +236,7 @@ pub struct RunConfig {
     /// The model whose weights it began with, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub init: Option<ModelRecord>,
-    /// What was in force until the run was resumed, for each time that it was.
+    /// What was in force until the run was resumed, for each time that something changed which the result depends on.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub resumed: Vec<Resumption>,
     /// The data.
@@ -269,7 +269,11 @@ impl RunConfig {
                 i64::try_from(self.options.steps).map(|steps| ("steps".to_owned(), steps.into())).ok(),
             );
         }
-        resumed.push(Resumption { step, steps: options.steps, version, adapter, kernels });
+        // Where nothing has changed that the result depends on, the run is the uninterrupted one.
+        let retimed = self.options.steps != options.steps && self.options.schedule != Schedule::Constant;
+        if retimed || (&version, &adapter, &kernels) != (&self.version, &self.adapter, &self.kernels) {
+            resumed.push(Resumption { step, steps: options.steps, version, adapter, kernels });
+        }
         (self.flags, self.init, self.resumed) = (flags, init, resumed);
         self
     }
