@@ -28,6 +28,7 @@ pages! {
     measures: "9-measures.md";
     lab: "10-lab.md";
     conditions: "11-conditions.md";
+    exchange: "15-exchange.md";
     conventions: "conventions.md";
     scale: "scale.md";
     performance: "performance.md";

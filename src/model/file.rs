@@ -196,7 +196,19 @@ impl Model {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<FilePath>) -> Result<()> {
-        let record = Record {
+        let mut tensors = Vec::new();
+        for (layer, ((weight, bias), (inputs, outputs))) in
+            self.weights.iter().zip(self.architecture.layers()).enumerate()
+        {
+            tensors.push((format!("layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
+            tensors.push((format!("layers.{layer}.bias"), vec![outputs], bias.as_slice()));
+        }
+        save_tensors(path.as_ref(), &tensors, &self.metadata())
+    }
+
+    /// What the file says of the model beside its tensors.
+    fn metadata(&self) -> Record {
+        Record {
             format: FORMAT,
             architecture: self.architecture.clone(),
             classes: self
@@ -216,15 +228,29 @@ impl Model {
             image: self.image,
             conditions: self.conditions.clone(),
             label_dropout: self.is_conditional().then_some(self.label_dropout),
-        };
-        let mut tensors = Vec::new();
-        for (layer, ((weight, bias), (inputs, outputs))) in
-            self.weights.iter().zip(self.architecture.layers()).enumerate()
-        {
-            tensors.push((format!("layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
-            tensors.push((format!("layers.{layer}.bias"), vec![outputs], bias.as_slice()));
         }
-        save_tensors(path.as_ref(), &tensors, &record)
+    }
+
+    /// The JSON under the metadata key `windfield`.
+    pub(crate) fn record(&self) -> Result<String> {
+        serde_json::to_string(&self.metadata()).map_err(|error| {
+            Error::config(format!("the model cannot be described ({error})"), "train it anew")
+        })
+    }
+
+    /// A hash of the network's shape and the bits of its weights, as text: models with the same one compute the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = twox_hash::xxhash3_128::Hasher::new();
+        for ((weight, bias), (inputs, outputs)) in self.weights.iter().zip(self.architecture.layers()) {
+            hash.write(&(inputs as u64).to_le_bytes());
+            hash.write(&(outputs as u64).to_le_bytes());
+            for values in [weight, bias] {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
+                hash.write(&bytes);
+            }
+        }
+        format!("xxh3-128:{:032x}", hash.finish_128())
     }
 
     /// The parameters as they lie on the device.
