@@ -770,6 +770,38 @@ fn devices_lists_the_default_and_survives_a_closed_pipe() {
     }
 }
 
+/// Lavapipe is asked for the processor's widest vectors where the network is wide; the user has the last word.
+#[test]
+fn wide_networks_get_wide_vectors() {
+    let place = Place::new();
+    let device = |hidden: &str, set: &[(&str, &str)]| {
+        let output = place.run_with(&format!("train --data moons:2000 --hidden {hidden} --explain"), set);
+        assert!(output.status.success(), "{output:?}");
+        let said = text(&output.stdout);
+        said.lines().find(|line| line.starts_with("device")).map(str::to_owned).unwrap_or_default()
+    };
+    let set = |bits| [("LP_NATIVE_VECTOR_WIDTH", bits)];
+    let (narrow, wide) = (device("96,64", &set("256")), device("64,64", &set("512")));
+    assert!(!narrow.is_empty());
+    assert_eq!(
+        (device("64,64", &set("")), device("64,96", &set("128"))),
+        (narrow.clone(), device("64", &set("128")))
+    );
+    // Other drivers have one name in all of these, and know nothing of the variable.
+    assert_eq!(device("64,96", &set("")), if has_wide_vectors() { wide } else { narrow });
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_wide_vectors() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_wide_vectors() -> bool {
+    false
+}
+
 /// `devices` on a terminal-less machine: no login session must not make a driver complain.
 #[cfg(target_os = "linux")]
 #[test]
