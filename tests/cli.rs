@@ -307,7 +307,11 @@ fn kernels_can_be_chosen_and_are_told() {
     for name in ["buffers", "tiled"] {
         assert_eq!(taken(&format!("train {SMALL} {steps} --kernels {name} --out {name}")), name);
         let config = fs::read_to_string(place.path(name).join("config.toml")).unwrap();
-        assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");
+        assert_eq!(
+            config.matches(&format!("kernels = \"{name}\"")).count(),
+            3,
+            "taken, typed and asked: {config}"
+        );
         assert_eq!(taken(&format!("sample {name}/model.safetensors -n 10 --kernels {name}")), name);
     }
     for (line, part) in [
