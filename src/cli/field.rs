@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windfield::Error;
-use windfield::data::{Array, ArrayWriter, Dataset, read_array};
+use windfield::data::{Array, ArrayWriter, Dataset};
 use windfield::flow::{Marginal, QUANTITIES, Quantity};
 use windfield::model::Model;
 use windfield::report::{counted, pictures};
@@ -115,7 +115,7 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
     let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
     let model = Model::load(path)?;
-    let points = sample::points(&args.points, &model)?;
+    let points = sample::points(&args.points, &model, args.raw)?;
     let device = context.device()?;
     let options = SampleOptions { kernels: Kernels::Layered, ..SampleOptions::default() };
     let mut sampler = Sampler::new(&device, &model, None, options)?;
@@ -275,7 +275,7 @@ fn say(args: &Args, context: &Context, points: usize) {
 
 /// The points, which have the data's dimension.
 fn points(path: &Path, data: &Dataset) -> anyhow::Result<Array> {
-    let array = read_array(path)?;
+    let array = sample::prepared(path, data.preparation().as_ref())?;
     if array.row_len() != data.dim() {
         return Err(Error::input(
             path.display().to_string(),

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use windfield::Error;
-use windfield::data::{Dataset, built_in, read_array};
+use windfield::data::{Dataset, MISSING, Preparation, built_in, read_array};
 use windfield::flow::{
     COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, Method, PATHS, PROBE_DISTRIBUTIONS, Path,
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
@@ -88,6 +88,11 @@ pub fn quantities() -> PossibleValuesParser {
 
 fn divergences() -> PossibleValuesParser {
     choices(DIVERGENCES.iter().map(|(name, help)| (*name, (*help).to_owned())))
+}
+
+/// The ways with missing values.
+pub fn missing() -> PossibleValuesParser {
+    choices(MISSING.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
 }
 
 fn probe_distributions() -> PossibleValuesParser {
@@ -229,7 +234,8 @@ pub fn source_help(purpose: &str) -> String {
     use std::fmt::Write as _;
     let mut help = format!(
         "{purpose}: a built-in name, `name:N` for N points of it, or a file (.npy of shape [n, d], .csv or .tsv with \
-         a header row, .parquet).\n\nBuilt in:"
+         a header row, .parquet), or a folder of PNGs of one size.\n\nA table may hold numbers, whole numbers \
+         (samples are rounded), words (categories, at most 64 in a column) and columns of one value.\n\nBuilt in:"
     );
     let widest = built_in().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, line) in built_in() {
@@ -470,7 +476,7 @@ pub fn pairs(
     source: Option<&str>,
     (count, seed): (usize, u64),
 ) -> anyhow::Result<windfield::sample::Pairs> {
-    let source = open_source(source.or(model.source.as_deref()))?;
+    let source = open_source(source.or(model.source.as_deref()), model.preparation.as_ref())?;
     let mut progress = context.progress(0, count as u64);
     let watch = |made: usize| {
         progress.show(made as u64, || "pairs of the flow".to_owned());
@@ -511,8 +517,12 @@ impl StandardizeArgs {
 }
 
 /// Opens the data set that replaces the Gaussian, if one is named.
-pub fn open_source(source: Option<&str>) -> anyhow::Result<Option<Dataset>> {
-    Ok(source.map(Dataset::open).transpose()?)
+/// A table is prepared as the data are.
+pub fn open_source(
+    source: Option<&str>,
+    preparation: Option<&Preparation>,
+) -> anyhow::Result<Option<Dataset>> {
+    Ok(source.map(|name| Dataset::open_as(name, preparation)).transpose()?)
 }
 
 /// Says how well the problems of an entropic coupling were solved.

@@ -118,7 +118,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let data = Dataset::open(&args.data)?;
+    // Densities of the network's own coordinates are of numbers.
+    let data = Dataset::open_rows_as(&args.data, model.preparation.as_ref().filter(|_| !args.raw))?;
     let dim = model.architecture.dim;
     if data.dim() != dim {
         return Err(Error::input(

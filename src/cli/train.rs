@@ -45,6 +45,11 @@ pub struct Args {
     /// What to begin with at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
+    /// What to do about values that are missing in a table; without, it is refused
+    ///
+    /// The model remembers it. `windfield likelihood` takes tables with missing values of a model with `mean`.
+    #[arg(long, value_name = "HOW", help_heading = "Data", value_parser = flags::missing())]
+    missing: Option<String>,
     #[command(flatten)]
     standardize: StandardizeArgs,
     #[command(flatten)]
@@ -258,8 +263,19 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         .into());
     }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let data = Dataset::open(name)?;
-    let source = flags::open_source(args.source.as_deref())?;
+    let data = match (&init, args.missing.as_deref()) {
+        (Some(_), Some(_)) => {
+            return Err(Usage(
+                "--missing does not go with --init, whose model remembers what was done about missing values"
+                    .into(),
+            )
+            .into());
+        }
+        (Some(model), None) => Dataset::open_as(name, model.preparation.as_ref())?,
+        (None, Some(missing)) => Dataset::open_with(name, missing.parse().map_err(Usage::of)?)?,
+        (None, None) => Dataset::open(name)?,
+    };
+    let source = flags::open_source(args.source.as_deref(), data.preparation().as_ref())?;
     let device = context.device()?;
     if options.exact_every > 0 {
         context
@@ -320,6 +336,7 @@ fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
         (args.data.is_some(), "--data"),
         (args.init.is_some(), "--init"),
         (args.exact_every > 0, "--exact-every"),
+        (args.missing.is_some(), "--missing"),
         (context.typed("standardize"), "--standardize"),
         (context.typed("no-standardize"), "--no-standardize"),
     ] {
@@ -411,7 +428,7 @@ fn rounds(
             context,
             device: device.clone(),
             data: shown(x1),
-            source: flags::open_source(model.source.as_deref())?,
+            source: flags::open_source(model.source.as_deref(), model.preparation.as_ref())?,
             trainer,
             tuned,
             metrics: Metrics::new(folder.metrics(), args.log_every),
@@ -494,9 +511,11 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     let moved = |error: Error| {
         anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
     };
-    let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
+    let prepared = checkpoint.preparation();
+    let name = args.data.as_deref().unwrap_or(checkpoint.data());
+    let data = Dataset::open_as(name, prepared).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
-    let source = source.map(Dataset::open).transpose().map_err(moved)?;
+    let source = source.map(|name| Dataset::open_as(name, prepared)).transpose().map_err(moved)?;
     let device = context.device()?;
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);

@@ -9,7 +9,9 @@
 //! | `toy` | the table of built-in densities |
 //! | `digits` | the bundled 8×8 handwritten digits |
 //! | `array` | one reader and one streaming writer for all formats |
-//! | `csv`, `npy`, `parquet` | each format, with its checks |
+//! | `csv`, `npy`, `parquet`, `png` | each format, with its checks |
+//! | `table` | tables as they stand in files: numbers, words, gaps |
+//! | `preparation` | how rows are made of tables, and tables of rows |
 //! | `standardization` | shift and scale by column |
 
 mod array;
@@ -18,19 +20,26 @@ mod digits;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod png;
+mod preparation;
 mod standardization;
+mod table;
 mod toy;
 
 use std::path::Path;
 
 use twox_hash::xxhash3_128;
 
-pub use array::{Array, ArrayWriter, default_columns, is_array_file, read_array, write_array};
+pub use array::{
+    Array, ArrayWriter, RowForm, default_columns, is_array_file, is_folder, read_array, write_array,
+};
+pub use preparation::{ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn};
 pub use standardization::Standardization;
 pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
 
 use crate::error::{Error, Result};
+use array::Content;
 
 /// The most points that are drawn from a built-in density.
 const MOST_POINTS: usize = 100_000_000;
@@ -87,16 +96,69 @@ pub struct Dataset {
     columns: Vec<String>,
     labels: Option<Labels>,
     image: Option<ImageShape>,
+    preparation: Option<Preparation>,
+}
+
+/// How the rows of a file become numbers.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// As suits the file.
+    Fitted(Missing),
+    /// As it was done before; `bool`: whether every row counts, so that none may be dropped.
+    As(Option<&'a Preparation>, bool),
 }
 
 impl Dataset {
-    /// Opens a source: a built-in name, `name:N` for N points of it, or a file
-    /// (`.npy`, `.csv`, `.tsv`, `.parquet`).
+    /// Opens a source: a built-in name, `name:N` for N points of it, a file (`.npy`, `.csv`, `.tsv`, `.parquet`), or a
+    /// folder of PNGs of the same size.
+    ///
+    /// A table may have columns of whole numbers, of words and of one value alone; see
+    /// [`preparation`](Self::preparation).
     ///
     /// # Errors
     /// When there is no such source, or the file cannot be used; see [`read_array`].
+    ///
+    /// # Examples
+    /// ```
+    /// use windfield::data::Dataset;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("penguins.csv");
+    /// std::fs::write(&file, "mass,island\n3750.5,Dream\n3800.1,Biscoe\n").unwrap();
+    /// let data = Dataset::open(file.to_str().unwrap())?;
+    /// assert_eq!(data.columns(), ["mass", "island=Biscoe", "island=Dream"]);
+    /// assert_eq!(data.row(0), [3750.5, 0.0, 1.0]);
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
     pub fn open(source: &str) -> Result<Self> {
         Self::open_seeded(source, 0)
+    }
+
+    /// As [`open`](Self::open), with something else done about values that are missing in a table than to refuse it.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_with(source: &str, missing: Missing) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::Fitted(missing))
+    }
+
+    /// As [`open`](Self::open), with rows made as those of other data were: those that a model was trained on. Columns are
+    /// found by their names, and others are not looked at. Without a `preparation`, a file has to hold numbers.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open); when a table has not the columns, holds other kinds of values in them, or a category
+    /// that was not there; when values are missing and nothing was done about it.
+    pub fn open_as(source: &str, preparation: Option<&Preparation>) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::As(preparation, false))
+    }
+
+    /// As [`open_as`](Self::open_as), with all rows of the file: where rows that miss a value were dropped, they are
+    /// refused.
+    ///
+    /// # Errors
+    /// As of [`open_as`](Self::open_as).
+    pub fn open_rows_as(source: &str, preparation: Option<&Preparation>) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::As(preparation, true))
     }
 
     /// As [`open`](Self::open), with other points of a built-in density for every other `seed`.
@@ -106,6 +168,10 @@ impl Dataset {
     /// # Errors
     /// As of [`open`](Self::open).
     pub fn open_seeded(source: &str, seed: u64) -> Result<Self> {
+        Self::open_wanted(source, seed, Wanted::Fitted(Missing::Refuse))
+    }
+
+    fn open_wanted(source: &str, seed: u64, wanted: Wanted<'_>) -> Result<Self> {
         let (name, count) = match source.split_once(':') {
             Some((name, count)) => (name, Some(count)),
             None => (source, None),
@@ -122,15 +188,53 @@ impl Dataset {
             return Self::new(source.into(), toy.generate(n, seed), default_columns(toy.dim), None, None);
         }
         let path = Path::new(source);
+        if path.is_dir() {
+            let (low, high) = png::RANGE;
+            let data = Self::from_array(source, png::read(path)?)?;
+            return Ok(Self { preparation: Some(Preparation::Images { version: 1, low, high }), ..data });
+        }
         if path.extension().is_none() && !path.is_file() {
             let names: Vec<_> = built_in().map(|(name, _)| name).collect();
             return Err(Error::input(
                 array::quote(source.as_bytes()),
                 "there is no data source of this name",
-                format!("use one of {}, or a .npy, .csv, .tsv or .parquet file", names.join(", ")),
+                format!(
+                    "use one of {}, a .npy, .csv, .tsv or .parquet file, or a folder of PNGs",
+                    names.join(", ")
+                ),
             ));
         }
-        Self::from_array(source, read_array(path)?)
+        Self::open_file(source, path, wanted)
+    }
+
+    fn open_file(source: &str, path: &Path, wanted: Wanted<'_>) -> Result<Self> {
+        let known = match wanted {
+            Wanted::Fitted(_) => None,
+            Wanted::As(Some(known @ Preparation::Table { .. }), counts) => Some((known, counts)),
+            Wanted::As(..) => return Self::from_array(source, read_array(path)?),
+        };
+        let is_text = |name: &str| known.is_some_and(|(known, _)| known.is_text(name));
+        let mut table = match array::read_content(path, &is_text)? {
+            // Rows that are numbers already.
+            Content::Array(array) => {
+                let data = Self::from_array(source, array)?;
+                let known = known.filter(|(known, _)| known.encoded_columns().len() == data.dim());
+                return Ok(Self { preparation: known.map(|(known, _)| known.clone()), ..data });
+            }
+            Content::Table(table) => table,
+        };
+        let (preparation, counts) = match (known, wanted) {
+            (Some((known, counts)), _) => (known.clone(), counts),
+            (None, Wanted::Fitted(missing)) => match Preparation::of(&mut table, missing)? {
+                Some(fitted) => (fitted, false),
+                None => return Self::from_array(source, table.into_array()),
+            },
+            (None, Wanted::As(..)) => return Self::from_array(source, table.into_array()),
+        };
+        let columns = preparation.encoded_columns();
+        let values = preparation.encode(table, counts)?;
+        let data = Self::new(source.into(), values, columns, None, None)?;
+        Ok(Self { preparation: Some(preparation), ..data })
     }
 
     /// A data set of rows of `dim` values each.
@@ -214,7 +318,7 @@ impl Dataset {
                 "use at most 4294967295 rows",
             ));
         }
-        Ok(Self { name, values, rows, columns, labels, image })
+        Ok(Self { name, values, rows, columns, labels, image, preparation: None })
     }
 
     /// The source as it was asked for.
@@ -227,6 +331,12 @@ impl Dataset {
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// All values, without the rest.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
     }
 
     /// The number of rows.
@@ -288,6 +398,20 @@ impl Dataset {
         self.image
     }
 
+    /// How the rows were made of what is in the file, and how samples become the same again; `None` if they are plain
+    /// numbers. Of images that were read as numbers, the values of black and white are the smallest and the largest.
+    #[must_use]
+    pub fn preparation(&self) -> Option<Preparation> {
+        if self.preparation.is_some() || self.image.is_none() {
+            return self.preparation.clone();
+        }
+        let (low, high) = self
+            .values
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+        (low < high).then_some(Preparation::Images { version: 1, low, high })
+    }
+
     /// The mean and standard deviation of each column.
     ///
     /// A constant column has the deviation 1; see [`Standardization`].
@@ -335,6 +459,7 @@ impl Dataset {
                 classes: labels.classes,
             }),
             image: self.image,
+            preparation: self.preparation.clone(),
         }
     }
 

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, LayerWeights, Layout};
-use crate::data::{ImageShape, Standardization};
+use crate::data::{ImageShape, Preparation, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::{Error, Result, files};
 
@@ -40,6 +40,8 @@ pub struct Model {
     pub columns: Vec<String>,
     /// The shape of a row, if the data are images.
     pub image: Option<ImageShape>,
+    /// How its rows were made of the data and samples become the same again; `None` if they are plain numbers.
+    pub preparation: Option<Preparation>,
 }
 
 /// The JSON under the metadata key `windfield`.
@@ -66,6 +68,8 @@ struct Record {
     columns: Vec<String>,
     #[serde(default)]
     image: Option<ImageShape>,
+    #[serde(default)]
+    preparation: Option<Preparation>,
 }
 
 /// The part of the record that tells whether the rest can be understood.
@@ -90,6 +94,7 @@ impl Model {
             steps: 0,
             columns: vec![],
             image: None,
+            preparation: None,
         }
     }
 
@@ -149,6 +154,9 @@ impl Model {
                 ));
             }
         }
+        if let Some(preparation) = &record.preparation {
+            preparation.validate(dim).map_err(refuse)?;
+        }
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
         let shapes = record.architecture.layers();
@@ -174,6 +182,7 @@ impl Model {
             steps: record.steps,
             columns: record.columns,
             image: record.image,
+            preparation: record.preparation,
         })
     }
 
@@ -195,6 +204,7 @@ impl Model {
             steps: self.steps,
             columns: self.columns.clone(),
             image: self.image,
+            preparation: self.preparation.clone(),
         };
         let mut tensors = Vec::new();
         for (layer, ((weight, bias), (inputs, outputs))) in

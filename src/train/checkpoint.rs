@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::State;
 use super::options::TrainOptions;
 use super::trainer::{DataFacts, Parent};
-use crate::data::{Dataset, ImageShape, Standardization};
+use crate::data::{Dataset, ImageShape, Preparation, Standardization};
 use crate::model::{Architecture, LayerWeights, Layout, save_tensors, tensor};
 use crate::{Error, Result};
 
@@ -42,6 +42,8 @@ struct Record {
     columns: Vec<String>,
     image: Option<ImageShape>,
     #[serde(default)]
+    preparation: Option<Preparation>,
+    #[serde(default)]
     parent: Option<Parent>,
     /// The words of the device's state: floats by their bits.
     state: [u32; 8],
@@ -69,6 +71,12 @@ impl Checkpoint {
     #[must_use]
     pub fn source(&self) -> Option<&str> {
         self.facts.source.as_deref()
+    }
+
+    /// How rows were made of the data; see [`Dataset::open_as`].
+    #[must_use]
+    pub fn preparation(&self) -> Option<&Preparation> {
+        self.facts.preparation.as_ref()
     }
 
     /// Writes it, whole or not at all.
@@ -111,6 +119,7 @@ impl Checkpoint {
             standardize: self.facts.standardization.clone(),
             columns: self.facts.columns.clone(),
             image: self.facts.image,
+            preparation: self.facts.preparation.clone(),
             parent: self.facts.parent.clone(),
             state: bytemuck::cast(self.state),
         };
@@ -149,6 +158,9 @@ impl Checkpoint {
         let record: Record = serde_json::from_str(json).map_err(broken)?;
         record.options.validate()?;
         record.architecture.validate()?;
+        if let Some(preparation) = &record.preparation {
+            preparation.validate(record.architecture.dim).map_err(refuse)?;
+        }
         let options = &record.options;
         let same = options.hidden == record.architecture.hidden
             && options.activation == record.architecture.activation
@@ -184,6 +196,7 @@ impl Checkpoint {
                 standardization: record.standardize,
                 columns: record.columns,
                 image: record.image,
+                preparation: record.preparation,
                 parent: record.parent,
             },
             options: record.options,

@@ -15,7 +15,7 @@ use super::gradients::{Pass, Recipe};
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use super::wave::Waves;
-use crate::data::{Dataset, ImageShape, Standardization};
+use crate::data::{Dataset, ImageShape, Preparation, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
     Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
@@ -86,6 +86,7 @@ pub(crate) struct DataFacts {
     pub standardization: Option<Standardization>,
     pub columns: Vec<String>,
     pub image: Option<ImageShape>,
+    pub preparation: Option<Preparation>,
     /// The model whose pairs these are, where they are.
     pub parent: Option<Parent>,
 }
@@ -341,14 +342,16 @@ impl Trainer {
         };
         let saved =
             start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
-        // Of pairs, columns and shape are what their model says.
-        let (columns, image, parent) = match (start.parent, saved) {
+        // Of pairs, columns, shape and preparation are what their model says.
+        let (columns, image, preparation, parent) = match (start.parent, saved) {
             (Some((name, model)), _) => {
                 let parent = Parent { model: name.to_owned(), source: model.source.clone() };
-                (model.columns.clone(), model.image, Some(parent))
+                (model.columns.clone(), model.image, model.preparation.clone(), Some(parent))
             }
-            (None, Some(facts)) => (facts.columns.clone(), facts.image, facts.parent.clone()),
-            (None, None) => (data.columns().to_vec(), data.image(), None),
+            (None, Some(facts)) => {
+                (facts.columns.clone(), facts.image, facts.preparation.clone(), facts.parent.clone())
+            }
+            (None, None) => (data.columns().to_vec(), data.image(), data.preparation(), None),
         };
         let facts = DataFacts {
             data: data.name().to_owned(),
@@ -358,6 +361,7 @@ impl Trainer {
             standardization,
             columns,
             image,
+            preparation,
             parent,
         };
         let weights = Purpose { what: "the network's weights", flag: "--hidden" };
@@ -651,6 +655,7 @@ impl Trainer {
             steps: self.step,
             columns: self.facts.columns.clone(),
             image: self.facts.image,
+            preparation: self.facts.preparation.clone(),
         })
     }
 
@@ -764,6 +769,15 @@ fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result
                 describe(&wanted)
             ),
             "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
+        ));
+    }
+    let table = |preparation: Option<Preparation>| preparation.filter(|known| known.columns().is_some());
+    if let (Some(model), Some(data)) = (table(model.preparation.clone()), table(data.preparation()))
+        && model != data
+    {
+        return Err(Error::config(
+            "the model to begin with is of another table: its columns or their categories differ",
+            "open the data as the model's were, by `Dataset::open_as`, or begin without --init",
         ));
     }
     Ok(())
