@@ -13,7 +13,8 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use windfield::Error;
 use windfield::data::{
-    ArrayWriter, ColumnKind, Constant, Dataset, ImageShape, Missing, Preparation, RowForm, read_array,
+    ArrayWriter, ColumnKind, Constant, Dataset, ImageShape, Missing, Preparation, RowForm, TakenColumn,
+    read_array,
 };
 
 #[track_caller]
@@ -196,7 +197,31 @@ fn constant_numbers_are_restored_and_demanded() {
         Dataset::open_as(&folder.write("q.csv", "a,b,c\n1,7,0.5\n2,8,0.5\n"), preparation.as_ref()),
         &["q.csv, column 'b'", "it is 8 in row 1", "and 7 in all of the model's data"],
     );
+    let point = Dataset::open(&folder.write("one.csv", "a,b\n1,2\n")).expect("a point");
+    assert_eq!((point.values(), point.preparation()), (&[1.0, 2.0][..], None));
     refused(Dataset::open(&folder.write("k.csv", "a,b\n1,x\n1,x\n")), &["k.csv", "one and the same value"]);
+}
+
+#[test]
+fn a_column_can_be_taken_out() {
+    let folder = Folder::new();
+    let data = Dataset::open(&folder.write("p.csv", PENGUINS)).expect("a table");
+    let (island, rest) = data.clone().take_column("island").expect("words");
+    assert_eq!(island, TakenColumn::Words(["Biscoe", "Dream", "#1"].map(str::to_owned).to_vec()));
+    assert_eq!(rest.columns(), ["species=Adelie, small", "species=Gentoo", "mass", "year"]);
+    write(&folder.path("rest.csv"), &rest).expect("written");
+    let text = fs::read_to_string(folder.path("rest.csv")).expect("text");
+    assert!(text.starts_with("species,mass,year,note\nGentoo,5000.5,2007,a\n"), "{text}");
+    let (year, rest) = rest.take_column("year").expect("numbers");
+    assert_eq!(year, TakenColumn::Numbers(vec![2007.0, 2008.0, 2009.0]));
+    let (note, rest) = rest.take_column("note").expect("a constant");
+    assert_eq!(note, TakenColumn::Words(vec!["a".to_owned(); 3]));
+    let (_, rest) = rest.take_column("mass").expect("numbers");
+    refused(rest.clone().take_column("species"), &["nothing is left without the column 'species'"]);
+    refused(rest.take_column("mass"), &["it has no column 'mass'"]);
+    let plain = Dataset::open(&folder.write("n.csv", "a,b\n1.5,2.0\n2,-3e4\n")).expect("a table");
+    let (a, rest) = plain.take_column("a").expect("numbers");
+    assert_eq!((a, rest.values()), (TakenColumn::Numbers(vec![1.5, 2.0]), &[2.0, -3e4][..]));
 }
 
 #[test]

@@ -170,7 +170,8 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     }
     let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
-    let data = Dataset::open(name)?;
+    // Numbers are taken as they are, constant ones as well; only a table of words is prepared.
+    let data = Dataset::open_as(name, None).or_else(|_| Dataset::open(name))?;
     let points = points(&args.points, &data)?;
     let dim = data.dim();
     let standardization = args.standardize.wanted().then(|| data.standardization());

@@ -40,6 +40,7 @@ pub use toy::{ToySource, sources};
 
 use crate::error::{Error, Result};
 use array::Content;
+use preparation::Cell;
 
 /// The most points that are drawn from a built-in density.
 const MOST_POINTS: usize = 100_000_000;
@@ -97,6 +98,15 @@ pub struct Dataset {
     labels: Option<Labels>,
     image: Option<ImageShape>,
     preparation: Option<Preparation>,
+}
+
+/// The values of a column that was taken out of a table, one a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TakenColumn {
+    /// Numbers, whole or not.
+    Numbers(Vec<f32>),
+    /// Words; of truth values `false` and `true`.
+    Words(Vec<String>),
 }
 
 /// How the rows of a file become numbers.
@@ -396,6 +406,74 @@ impl Dataset {
     #[must_use]
     pub fn image(&self) -> Option<ImageShape> {
         self.image
+    }
+
+    /// Takes a column of the table out of the rows, and out of what is known of the table: what is left is learned without
+    /// it. Its values are as they stood in the file.
+    ///
+    /// # Errors
+    /// When there is no such column, or nothing but constants would be left.
+    pub fn take_column(self, name: &str) -> Result<(TakenColumn, Self)> {
+        let preparation = self.preparation;
+        let widths: Vec<(&str, Option<&ColumnKind>)> =
+            match preparation.as_ref().and_then(Preparation::columns) {
+                Some(columns) => {
+                    columns.iter().map(|column| (column.name.as_str(), Some(&column.kind))).collect()
+                }
+                None => self.columns.iter().map(|column| (column.as_str(), None)).collect(),
+            };
+        let width = |kind: &Option<&ColumnKind>| kind.map_or(1, ColumnKind::width);
+        let dim = self.columns.len();
+        let mut begin = 0;
+        let mut found = None;
+        for (column, kind) in &widths {
+            if *column == name {
+                found = Some((begin..begin + width(kind), *kind));
+            }
+            begin += width(kind);
+        }
+        let Some((range, kind)) = found else {
+            return Err(Error::input(
+                self.name,
+                format!("it has no column '{}'", array::quote(name.as_bytes())),
+                "give one that it has",
+            ));
+        };
+        if range.len() == dim {
+            return Err(Error::input(
+                self.name,
+                format!("nothing is left without the column '{}'", array::quote(name.as_bytes())),
+                "give data with more columns",
+            ));
+        }
+        let cells = self.values.chunks_exact(dim).map(|row| &row[range.clone()]);
+        let taken = match kind {
+            None | Some(ColumnKind::Number { .. } | ColumnKind::Integer { .. }) => {
+                TakenColumn::Numbers(cells.map(|cell| cell[0]).collect())
+            }
+            Some(kind) => match kind.written() {
+                Cell::Text(_) | Cell::Boolean(_) => TakenColumn::Words(
+                    cells
+                        .map(|cell| match kind.decode(cell) {
+                            Cell::Text(word) => word.to_owned(),
+                            Cell::Boolean(value) => value.to_string(),
+                            Cell::Integer(_) | Cell::Number(_) => String::new(),
+                        })
+                        .collect(),
+                ),
+                #[allow(clippy::cast_precision_loss, reason = "it was a float32 when it was read")]
+                Cell::Integer(value) => TakenColumn::Numbers(vec![value as f32; self.rows]),
+                Cell::Number(value) => TakenColumn::Numbers(vec![value; self.rows]),
+            },
+        };
+        let kept = |at: &usize| !range.contains(at);
+        let values =
+            self.values.iter().enumerate().filter(|(i, _)| kept(&(i % dim))).map(|(_, x)| *x).collect();
+        let columns = (0..dim).filter(kept).map(|at| self.columns[at].clone()).collect();
+        let image = if range.is_empty() { self.image } else { None };
+        let preparation =
+            preparation.filter(|known| known.columns().is_some()).map(|known| known.without(name));
+        Ok((taken, Self { values, columns, image, preparation, ..self }))
     }
 
     /// How the rows were made of what is in the file, and how samples become the same again; `None` if they are plain

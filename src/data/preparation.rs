@@ -227,6 +227,17 @@ impl Preparation {
         names
     }
 
+    /// The same without one column of the table.
+    pub(super) fn without(self, name: &str) -> Self {
+        match self {
+            Self::Table { version, missing, mut columns } => {
+                columns.retain(|column| column.name != name);
+                Self::Table { version, missing, columns }
+            }
+            images @ Self::Images { .. } => images,
+        }
+    }
+
     /// Whether the column `name` holds words, so that what looks like a number there is one of them.
     pub(super) fn is_text(&self, name: &str) -> bool {
         let text = |kind: &ColumnKind| match kind {
@@ -285,6 +296,12 @@ impl Preparation {
         complete(table, &all, missing, false)?;
         let columns = all.iter().map(|&at| prepare(table, at, missing)).collect::<Result<Vec<_>>>()?;
         if columns.iter().all(|column| column.kind.width() == 0) {
+            // A single point is data as well, if it is one of numbers.
+            if table.columns.iter().all(|column| matches!(column.kind, Kind::Number | Kind::Integer))
+                && missing == Missing::Refuse
+            {
+                return Ok(None);
+            }
             return Err(Error::input(
                 &table.place,
                 "every column has one and the same value in all rows",
