@@ -27,6 +27,7 @@ pages! {
     couplings: "8-couplings.md";
     measures: "9-measures.md";
     lab: "10-lab.md";
+    tables: "12-tables.md";
     conventions: "conventions.md";
     scale: "scale.md";
 }
