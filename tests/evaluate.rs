@@ -109,6 +109,8 @@ fn the_exact_flow_of_a_gaussian_is_that_of_the_closed_forms() {
     assert!((mean(&evaluation, "curvature") - 1.0).abs() < 1e-5);
     // W₂² of the two finite samples is ‖m‖² and what they differ by beside.
     assert!(mean(&evaluation, "NPE") < 0.1);
+    let floor = evaluation.measure("NPE").and_then(|npe| npe.floor.as_ref()).map(|floor| floor.mean).unwrap();
+    assert!(floor > 0.0 && floor < 0.1, "W₂ of other test points is another one, but not far: {floor}");
     holds(&measure("W2").value, measure("W2").floor.as_ref().unwrap().mean, 0.05);
     // One Euler step of a constant velocity is all there is.
     let one = &evaluation.quality[0];

@@ -476,6 +476,11 @@ pub fn pairs(
     source: Option<&str>,
     (count, seed): (usize, u64),
 ) -> anyhow::Result<windfield::sample::Pairs> {
+    if let (Some(given), None) = (source, &model.source) {
+        super::terminal::warn(&format!(
+            "the model of --from-model was trained to carry noise, not `{given}`; where it carries that is its guess"
+        ));
+    }
     let source = open_source(source.or(model.source.as_deref()), model.preparation.as_ref())?;
     let mut progress = context.progress(0, count as u64);
     let watch = |made: usize| {

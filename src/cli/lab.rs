@@ -458,7 +458,7 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
         counted(seeds, "seed", "seeds")
     ));
     context.say(
-        "reached: at most the published mean and its deviation; floor: W₂ of two test sets; 1 step: W₂ after a single Euler \
-         step",
+        "reached: at most the published mean and its deviation; floor: W₂ of two test sets, and NPE of what transports \
+         optimally to another one; 1 step: W₂ after a single Euler step",
     );
 }

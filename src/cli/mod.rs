@@ -222,7 +222,17 @@ pub fn run() -> anyhow::Result<()> {
     // Any text is a choice: what is no index is a part of a name.
     let choice = adapter.and_then(|text| text.parse().ok());
     let cache = match cache.filter(|folder| !folder.as_os_str().is_empty()) {
-        Some(folder) => Some(folder).filter(|folder| folder.as_os_str() != "off"),
+        Some(folder) if folder.as_os_str() == "off" => None,
+        // The default folder is a convenience; one that somebody named is expected to be used.
+        Some(folder) => {
+            if let Err(error) = std::fs::create_dir_all(&folder) {
+                terminal::warn(&format!(
+                    "nothing is kept in {}, named by --cache: {error}",
+                    folder.display()
+                ));
+            }
+            Some(folder)
+        }
         None => cache_folder(),
     };
     cli.command.run(&Context { seed, choice, cache, quiet, json, typed })

@@ -21,6 +21,21 @@ use crate::{Error, Result};
 /// How long to wait for one submission before the device is given up. Submissions aim at a fraction of a second;
 /// the rest is for machines under heavy load.
 const PATIENCE: Duration = Duration::from_mins(2);
+/// How long the driver is asked to wait at a time. Waits without a limit were seen to hang on software drivers.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Time spent waiting. A turn that took much longer than asked for was not waiting: the process was stopped
+/// (ctrl-Z, a suspended computer), and the device perhaps with it.
+#[derive(Default)]
+struct Waiting(Duration);
+
+impl Waiting {
+    /// Adds a turn; whether there is patience left.
+    fn goes_on(&mut self, turn: Duration) -> bool {
+        self.0 += turn.min(2 * TURN);
+        self.0 < PATIENCE
+    }
+}
 
 /// How to open a device.
 #[derive(Clone, Debug, Default)]
@@ -566,17 +581,17 @@ impl Device {
     /// # Errors
     /// [`Error::DeviceLost`] if it does not end; [`Error::Device`] for what the driver reported meanwhile.
     pub fn wait(&self, submission: Option<&Submission>) -> Result<()> {
-        let begun = Instant::now();
+        let mut waiting = Waiting::default();
         loop {
-            // Waits without a limit were seen to hang on software drivers: short ones, again and again.
+            let begun = Instant::now();
             let result = self.poll(PollType::Wait {
                 submission_index: submission.map(|submission| submission.index.clone()),
-                timeout: Some(Duration::from_secs(2)),
+                timeout: Some(TURN),
             });
             self.check("a submission")?;
             match result {
                 Ok(_) => return Ok(()),
-                Err(wgpu::PollError::Timeout) if begun.elapsed() < PATIENCE => {}
+                Err(wgpu::PollError::Timeout) if waiting.goes_on(begun.elapsed()) => {}
                 Err(error) => return Err(Error::DeviceLost { reason: one_line(&error.to_string()) }),
             }
         }
@@ -653,22 +668,25 @@ impl Device {
         });
         let refused =
             |reason: String| Error::Device { what: "a read-back".to_owned(), reason: one_line(&reason) };
-        let begun = Instant::now();
+        let mut waiting = Waiting::default();
         // The copy is done, so the first look finds the buffer mapped; waiting at once would also wait for work
         // that was handed over since.
         let mut patience = PollType::Poll;
         loop {
-            match self.poll(patience) {
+            let begun = Instant::now();
+            let result = self.poll(patience);
+            let goes_on = waiting.goes_on(begun.elapsed());
+            match result {
                 Ok(_) => {}
-                Err(wgpu::PollError::Timeout) if begun.elapsed() < PATIENCE => {}
+                Err(wgpu::PollError::Timeout) if goes_on => {}
                 Err(error) => return Err(Error::DeviceLost { reason: one_line(&error.to_string()) }),
             }
-            patience = PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(2)) };
+            patience = PollType::Wait { submission_index: None, timeout: Some(TURN) };
             self.check("a read-back")?;
             match receiver.try_recv() {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => return Err(refused(error.to_string())),
-                Err(error) if begun.elapsed() > PATIENCE => return Err(refused(error.to_string())),
+                Err(error) if !goes_on => return Err(refused(error.to_string())),
                 Err(_) => {}
             }
         }
@@ -741,4 +759,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Drivers and compilers answer in paragraphs; errors here are one line.
 fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patience_is_for_the_device_and_not_for_a_process_that_was_stopped() {
+        let mut waiting = Waiting::default();
+        assert!((0..20).all(|_| waiting.goes_on(Duration::from_hours(1))), "20 stops are 80 s of waiting");
+        assert!((0..20).any(|_| !waiting.goes_on(TURN)), "a device that does not answer is given up");
+    }
 }

@@ -267,8 +267,9 @@ pub static MEASURES: &[Measure] = &[
         definition: "|PE − W₂²|/W₂², W₂ between where the flow begins and the test points",
         source: "Tong et al. 2023",
         unit: "1",
-        value: |r| r.transport.map(|w2| normalized_path_energy(r.kinetics.path_energy, w2)),
-        floor: |_| None,
+        value: |r| r.transport.map(|[test, _]| normalized_path_energy(r.kinetics.path_energy, test)),
+        // of a path energy that is W₂² as other test points have it
+        floor: |r| r.transport.map(|[test, other]| normalized_path_energy(other * other, test)),
     },
     Measure {
         name: "straightness",
@@ -328,8 +329,8 @@ struct Repetition {
     floor: Distances,
     /// Of each number of Euler steps.
     quality: Vec<Distances>,
-    /// W₂ between where the flow begins and the test points, in the network's coordinates.
-    transport: Option<f64>,
+    /// W₂ between where the flow begins and the test points, and other ones, in the network's coordinates.
+    transport: Option<[f64; 2]>,
     kinetics: Kinetics,
     /// Of the exact flow.
     exact: Option<Kinetics>,
@@ -751,7 +752,7 @@ impl<'a> Evaluator<'a> {
         Ok(noise)
     }
 
-    /// Of the other test set and of samples from the test points; and W₂ from where the flow begins to them.
+    /// Of the other test set and of samples from the test points; and W₂ from where the flow begins to either test set.
     fn distances(
         &self,
         test: &[f32],
@@ -759,19 +760,21 @@ impl<'a> Evaluator<'a> {
         samples: &[Vec<f32>],
         begin: &[f32],
         repetition: usize,
-    ) -> Result<(Vec<Distances>, Option<f64>)> {
+    ) -> Result<(Vec<Distances>, Option<[f64; 2]>)> {
         let (n, dim) = (self.rows, self.dim);
         let compared: Vec<&[f32]> = std::iter::once(other).chain(samples.iter().map(Vec::as_slice)).collect();
         for points in &compared {
             finite(points, dim, 0)?;
         }
-        let mut exact = vec![None; compared.len() + 1];
+        let mut exact = vec![None; compared.len() + 2];
         if n <= EXACT_ROWS {
-            let mut ends = test.to_vec();
-            self.to_network(&mut ends);
             let (mut a, mut b) = (compared.concat(), test.repeat(compared.len()));
-            a.extend_from_slice(begin);
-            b.extend(ends);
+            for ends in [test, other] {
+                let mut ends = ends.to_vec();
+                self.to_network(&mut ends);
+                a.extend_from_slice(begin);
+                b.extend(ends);
+            }
             exact = wasserstein2_many(self.device, &a, &b, n, dim)?.into_iter().map(Some).collect();
         }
         let bandwidth = median_distance(test, other, dim)?;
@@ -789,7 +792,8 @@ impl<'a> Evaluator<'a> {
                 discrepancies: other.discrepancies(self.device, &cloud)?,
             });
         }
-        Ok((distances, exact.last().copied().flatten()))
+        let transport = exact.split_off(compared.len());
+        Ok((distances, transport[0].zip(transport[1]).map(|(test, other)| [test, other])))
     }
 
     /// The mean of log p over test points, in data units.

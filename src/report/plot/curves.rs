@@ -33,7 +33,7 @@ pub struct CurvePanel<'a> {
     pub curves: Vec<Curve<'a>>,
     /// A level to compare with, and its name.
     pub level: Option<(f64, &'a str)>,
-    /// Whether both axes go by powers of ten.
+    /// Whether both axes go by powers of ten. Otherwise x is a time, from 0 to 1, and y begins at 0.
     pub logarithmic: bool,
 }
 
@@ -124,7 +124,7 @@ fn draw(canvas: &mut Canvas, theme: &Theme, rect: Rect, panel: &CurvePanel<'_>) 
     }
 }
 
-/// From 0 on, or by powers of ten.
+/// Of a time and from 0 on, or by powers of ten.
 fn scales(curves: &[Vec<(f64, f64, f64)>], level: Option<f64>, logarithmic: bool) -> (Scale, Scale) {
     let range = |values: &mut dyn Iterator<Item = f64>| {
         values.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi): (f64, f64), v| (lo.min(v), hi.max(v)))
@@ -140,7 +140,10 @@ fn scales(curves: &[Vec<(f64, f64, f64)>], level: Option<f64>, logarithmic: bool
     }
     let high =
         range(&mut points().map(|&(_, y, half)| if half.is_finite() { y + half } else { y })).1.max(y_hi);
-    (Scale::linear(x_lo, x_hi), Scale::linear(y_lo.min(0.0), if high > 0.0 { 1.06 * high } else { 1.0 }))
+    (
+        Scale::linear(x_lo.min(0.0), x_hi.max(1.0)),
+        Scale::linear(y_lo.min(0.0), if high > 0.0 { 1.06 * high } else { 1.0 }),
+    )
 }
 
 #[cfg(test)]
