@@ -3,8 +3,10 @@
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
     reason = "the numbers here are small"
 )]
+#![allow(clippy::format_collect, clippy::format_push_string, reason = "short texts")]
 #![allow(clippy::float_cmp, reason = "exactly those bits are due")]
 
 use std::fs;

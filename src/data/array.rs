@@ -65,7 +65,7 @@ impl Format {
             None => Err(Error::input(
                 path.display().to_string(),
                 "the name has no extension, which decides the format",
-                format!("use {EXTENSIONS}"),
+                format!("use {EXTENSIONS}, or a slash at its end for a folder of pictures"),
             )),
         }
     }

@@ -422,15 +422,15 @@ impl Dataset {
                 }
                 None => self.columns.iter().map(|column| (column.as_str(), None)).collect(),
             };
-        let width = |kind: &Option<&ColumnKind>| kind.map_or(1, ColumnKind::width);
+        let width = |kind: Option<&ColumnKind>| kind.map_or(1, ColumnKind::width);
         let dim = self.columns.len();
         let mut begin = 0;
         let mut found = None;
         for (column, kind) in &widths {
             if *column == name {
-                found = Some((begin..begin + width(kind), *kind));
+                found = Some((begin..begin + width(*kind), *kind));
             }
-            begin += width(kind);
+            begin += width(*kind);
         }
         let Some((range, kind)) = found else {
             return Err(Error::input(

@@ -490,6 +490,9 @@ fn refuse(table: &Table, at: usize, what: &str, remedy: &str) -> Error {
     Error::input(format!("{}, column '{name}'", table.place), what, remedy)
 }
 
+/// So many categories are listed in a message.
+const SHOWN: usize = 20;
+
 /// What becomes of a cell.
 enum Plan {
     /// It stays what it is.
@@ -535,7 +538,6 @@ impl Plan {
             } else {
                 format!(", {} {}", table.position, words.first[number])
             };
-            const SHOWN: usize = 20;
             let more = if known.len() > SHOWN { ", …" } else { "" };
             let list: Vec<String> = known.iter().take(SHOWN).map(|word| quote(word.as_bytes())).collect();
             Error::input(
