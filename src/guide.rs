@@ -28,7 +28,8 @@ pages! {
     measures: "9-measures.md";
     lab: "10-lab.md";
     conditions: "11-conditions.md";
-    exchange: "15-exchange.md";
+    exchange: "13-exchange.md";
+    tables: "12-tables.md";
     conventions: "conventions.md";
     scale: "scale.md";
     performance: "performance.md";

@@ -46,6 +46,11 @@ pub struct Args {
     /// What to begin with at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
+    /// What to do about values that are missing in a table; without, it is refused
+    ///
+    /// The model remembers it. `windfield likelihood` takes tables with missing values of a model with `mean`.
+    #[arg(long, value_name = "HOW", help_heading = "Data", value_parser = flags::missing())]
+    missing: Option<String>,
     #[command(flatten)]
     labels: LabelArgs,
     #[command(flatten)]
@@ -277,6 +282,27 @@ fn check_same(recorded: &str, now: &str, what: &str, flag: &str) -> anyhow::Resu
     .into())
 }
 
+/// The data, with its labels; prepared as those of the model that training begins with.
+fn open_data(args: &Args, name: &str, init: Option<&Model>) -> anyhow::Result<Dataset> {
+    Ok(match (init, args.missing.as_deref()) {
+        (Some(_), Some(_)) => {
+            return Err(Usage(
+                "--missing does not go with --init, whose model remembers what was done about missing values"
+                    .into(),
+            )
+            .into());
+        }
+        (Some(model), None) => {
+            let (labels, dropout) = args.labels.requests()?;
+            Dataset::open_labelled(name, model.preparation.as_ref(), &model.conditions, &labels, dropout)?
+        }
+        (None, Some(missing)) => {
+            args.labels.of(Dataset::open_with(name, missing.parse().map_err(Usage::of)?)?)?
+        }
+        (None, None) => args.labels.of(Dataset::open(name)?)?,
+    })
+}
+
 /// A new run.
 fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow::Result<()> {
     let name = args.data.as_deref().unwrap_or_default();
@@ -307,8 +333,8 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
         .into());
     }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let data = args.labels.of(Dataset::open(name)?)?;
-    let source = flags::open_source(args.source.as_deref())?;
+    let data = open_data(args, name, init.as_ref())?;
+    let source = flags::open_source(args.source.as_deref(), data.preparation().as_ref())?;
     let init_record = args.init.as_ref().zip(init.as_ref()).map(|(file, model)| ModelRecord::of(file, model));
     if let Some(recorded) = recorded {
         check_same(&recorded.data.fingerprint, &data.fingerprint(), name, "--data")?;
@@ -385,6 +411,7 @@ fn begin_rounds(args: &Args, context: &Context, recorded: Option<&RunConfig>) ->
         (args.init.is_some(), "--init"),
         (args.exact_every > 0, "--exact-every"),
         (args.labels.is_given(), "--label"),
+        (args.missing.is_some(), "--missing"),
         (context.typed("standardize"), "--standardize"),
         (context.typed("no-standardize"), "--no-standardize"),
     ] {
@@ -493,7 +520,7 @@ fn rounds(
             context,
             device: device.clone(),
             data: shown(x1),
-            source: flags::open_source(model.source.as_deref())?,
+            source: flags::open_source(model.source.as_deref(), model.preparation.as_ref())?,
             trainer,
             tuned,
             metrics: Metrics::new(folder.metrics(), args.log_every),
@@ -576,11 +603,11 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     let moved = |error: Error| {
         anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
     };
-    let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
-    let (labels, dropout) = checkpoint.labels()?;
-    let data = data.with_labels(&labels, dropout)?;
+    let prepared = checkpoint.preparation();
+    let name = args.data.as_deref().unwrap_or(checkpoint.data());
+    let data = checkpoint.open_data(name).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
-    let source = source.map(Dataset::open).transpose().map_err(moved)?;
+    let source = source.map(|name| Dataset::open_as(name, prepared)).transpose().map_err(moved)?;
     let device = context.device_for([&checkpoint.options.hidden[..]])?;
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);

@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, LayerWeights, Layout};
-use crate::data::{ImageShape, Label, LabelKind, Standardization};
+use crate::data::{ImageShape, Label, LabelKind, Preparation, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::{Error, Result, files};
 
@@ -44,6 +44,8 @@ pub struct Model {
     pub conditions: Vec<Label>,
     /// The share of training rows that were told nothing of it; 0: it cannot do without.
     pub label_dropout: f32,
+    /// How its rows were made of the data and samples become the same again; `None` if they are plain numbers.
+    pub preparation: Option<Preparation>,
 }
 
 /// The JSON under the metadata key `windfield`.
@@ -74,6 +76,8 @@ struct Record {
     conditions: Vec<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label_dropout: Option<f32>,
+    #[serde(default)]
+    preparation: Option<Preparation>,
 }
 
 /// The part of the record that tells whether the rest can be understood.
@@ -100,6 +104,7 @@ impl Model {
             image: None,
             conditions: vec![],
             label_dropout: 0.0,
+            preparation: None,
         }
     }
 
@@ -140,7 +145,8 @@ impl Model {
         if record.conditions.is_empty() && record.classes != 0 {
             // Another program's: one label, whose classes have no names.
             let names = (0..record.classes.min(1 << 16)).map(|class| class.to_string()).collect();
-            record.conditions = vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names } }];
+            record.conditions =
+                vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names }, column: None }];
         }
         for label in &record.conditions {
             label.validate().map_err(refuse)?;
@@ -160,6 +166,9 @@ impl Model {
                         .to_owned(),
                 ));
             }
+        }
+        if let Some(preparation) = &record.preparation {
+            preparation.validate(dim).map_err(refuse)?;
         }
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
@@ -188,6 +197,7 @@ impl Model {
             image: record.image,
             conditions: record.conditions,
             label_dropout: record.label_dropout.filter(|share| share.is_finite()).unwrap_or(0.0),
+            preparation: record.preparation,
         })
     }
 
@@ -228,6 +238,7 @@ impl Model {
             image: self.image,
             conditions: self.conditions.clone(),
             label_dropout: self.is_conditional().then_some(self.label_dropout),
+            preparation: self.preparation.clone(),
         }
     }
 
