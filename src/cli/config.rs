@@ -33,7 +33,7 @@ pub fn expand(words: Vec<OsString>) -> anyhow::Result<(Vec<OsString>, Option<Pat
     let (Some(file), Some(at), Some(command)) = (file, at, command.find_subcommand(name)) else {
         return Ok((words, None));
     };
-    let typed = typed(matches);
+    let typed = typed(command, matches);
     let mut flags = read(&file)?;
     check(&file, command, &flags)?;
     flags.retain(|key, _| !typed.iter().any(|typed| typed == key));
@@ -44,17 +44,19 @@ pub fn expand(words: Vec<OsString>) -> anyhow::Result<(Vec<OsString>, Option<Pat
 }
 
 /// The names of the flags of a command that were given, on the command line or in a file.
-pub fn typed(matches: &ArgMatches) -> Vec<String> {
-    let given = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    // Groups of flags are among the ids as well; their names begin with a capital letter.
-    let flag = |id: &&clap::Id| id.as_str().starts_with(|c: char| c.is_ascii_lowercase());
-    matches.ids().filter(flag).filter(given).map(|id| id.as_str().replace('_', "-")).collect()
+pub fn typed(command: &Command, matches: &ArgMatches) -> Vec<String> {
+    let given = |id: &str| {
+        // Of what every command has, such as --help, there may be no value.
+        matches.ids().any(|known| known == id) && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let arguments = command.get_arguments().filter(|arg| given(arg.get_id().as_str()));
+    arguments.map(|arg| key(arg).to_owned()).collect()
 }
 
 /// The flags that were given, as a file for `--config` has them: what the command is to do again.
 pub fn flags(command: &Command, matches: &ArgMatches) -> Table {
     let mut flags = Table::new();
-    for name in typed(matches) {
+    for name in typed(command, matches) {
         let arg = command.get_arguments().find(|arg| key(arg) == name);
         let Some(arg) = arg.filter(|_| !OF_THE_MOMENT.contains(&name.as_str())) else { continue };
         let raw = matches.get_raw(arg.get_id().as_str()).into_iter().flatten();
@@ -220,6 +222,9 @@ mod tests {
         let words =
             expanded("windfield --seed 3 sample m.safetensors", "seed = 9\nmodel = \"x\"\nn = 4").unwrap();
         assert_eq!(words.join(" "), "windfield --seed 3 sample -n=4 m.safetensors");
+        // A flag whose values stand in a field of another name is known by its own.
+        let words = expanded("windfield train --label place", "label = \"kind\"\nsteps = 4").unwrap();
+        assert_eq!(words.join(" "), "windfield train --steps=4 --label place");
     }
 
     #[test]
@@ -244,7 +249,7 @@ mod tests {
     fn given_flags_read_back_to_the_same_words() {
         let mut command = Cli::command();
         let line = "windfield train --data moons --lr 1e-3 --hidden 16,8 --let a=1 --let b=2 --no-standardize \
-            --path custom --mean -t --std 1 --seed 3 --out x --steps 10";
+            --path custom --mean -t --std 1 --seed 3 --out x --steps 10 --label kind=class,size --label place";
         let matches = command.try_get_matches_from_mut(line.split_whitespace()).unwrap();
         let (name, matches) = matches.subcommand().unwrap();
         let command = command.find_subcommand(name).unwrap();
@@ -252,8 +257,8 @@ mod tests {
         assert_eq!(flags["lr"], Value::String("1e-3".to_owned()));
         assert_eq!((&flags["steps"], &flags["seed"]), (&Value::Integer(10), &Value::Integer(3)));
         let words = words_of(Path::new("x"), command, &flags).unwrap().join(" ");
-        let expected = "--data=moons --hidden=16,8 --let=a=1 --let=b=2 --lr=1e-3 --mean=-t --no-standardize \
-            --path=custom --seed=3 --std=1 --steps=10";
+        let expected = "--data=moons --hidden=16,8 --label=kind=class --label=size --label=place --let=a=1 --let=b=2 \
+            --lr=1e-3 --mean=-t --no-standardize --path=custom --seed=3 --std=1 --steps=10";
         assert_eq!(words, expected);
     }
 }

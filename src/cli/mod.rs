@@ -245,10 +245,11 @@ fn parse(words: Vec<std::ffi::OsString>) -> Result<(Command, Context), clap::Err
     let matches = command.try_get_matches_from_mut(words)?;
     let cli = Cli::from_arg_matches(&matches)?;
     let (mut typed, mut flags) = (vec![], toml::Table::new());
-    if let Some((name, matches)) = matches.subcommand() {
-        typed = config::typed(matches);
-        flags =
-            command.find_subcommand(name).map(|command| config::flags(command, matches)).unwrap_or_default();
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(command) = command.find_subcommand(name)
+    {
+        typed = config::typed(command, matches);
+        flags = config::flags(command, matches);
     }
     let Global { adapter, cache, config: _, seed, quiet, json } = cli.global;
     // Any text is a choice: what is no index is a part of a name.
