@@ -36,7 +36,7 @@ judges: ## translates every kernel and has it judged by spirv-val, glslang and T
 	@.ci/install test
 	tests/judges/run cargo run --quiet --
 
-interop: ## exchanges models, fields and training steps with PyTorch, installed under target/interop
+interop: ## exchanges models, fields, tables and histories with PyTorch, onnxruntime, pandas, installed under target/interop
 	@.ci/install interop
 	cargo build --release
 	python3 tests/interop/pytorch.py "$$($(TARGET))/release/windfield"

@@ -32,8 +32,8 @@ const LANES: u32 = 64u;
 @group(0) @binding(5) var<storage, read> source: array<f32>;                 // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
 //#if EXPORT
-@group(0) @binding(6) var<storage, read_write> endpoints: array<vec4f>;      // [rows padded, 2, WIDTH_OUT / 4]: x0, x1
-@group(0) @binding(7) var<storage, read_write> picks: array<vec2u>;          // [rows padded]: row of the data, bits of t
+// One buffer, of bits: with all variants together there is no place for another one below the limit of eight.
+@group(0) @binding(6) var<storage, read_write> exported: array<vec4u>;       // [rows padded, 2·WIDTH_OUT / 4 + 1]: x0, x1, (row of the data, t, 0, 0)
 //#end
 //#if CONDITIONED
 @group(0) @binding(12) var<storage, read> labels: array<u32>;                // [3·C + N·L]: shared/conditions.wgsl
@@ -69,12 +69,13 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         velocity[row * out_blocks + block] = columns.velocity;
     }
 //#if EXPORT
+    let exported_row = row * (2u * out_blocks + 1u);
     if (block < out_blocks) {
-        endpoints[2u * row * out_blocks + block] = columns.x0;
-        endpoints[(2u * row + 1u) * out_blocks + block] = columns.x1;
+        exported[exported_row + block] = bitcast<vec4u>(columns.x0);
+        exported[exported_row + out_blocks + block] = bitcast<vec4u>(columns.x1);
     }
     if (block == 0u) {
-        picks[row] = vec2u(picked.row, bitcast<u32>(picked.t));
+        exported[exported_row + 2u * out_blocks] = vec4u(picked.row, bitcast<u32>(picked.t), 0u, 0u);
     }
 //#end
 }

@@ -99,6 +99,71 @@ impl Write for AtomicFile {
     }
 }
 
+/// A folder being filled, which takes its name only when it is finished.
+///
+/// Dropping it without [`finish`](Self::finish) removes what was written.
+#[derive(Debug)]
+pub(crate) struct FolderDraft {
+    path: PathBuf,
+    draft: tempfile::TempDir,
+}
+
+impl FolderDraft {
+    /// Starts a folder that will be called `path`, where there is none yet or an empty one; missing parents are created.
+    ///
+    /// # Errors
+    /// When something is there, or the folder cannot be created.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        // Without a slash at its end.
+        let path: PathBuf = path.components().collect();
+        let taken = match fs::read_dir(&path) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if taken {
+            return Err(Error::input(
+                path.display().to_string(),
+                "it is there already, and no empty folder",
+                "give a new folder, or empty this one",
+            ));
+        }
+        let parent = folder_of(&path);
+        fs::create_dir_all(parent).map_err(|e| Error::io("create the folder", parent, e))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(PREFIX).suffix(SUFFIX);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(fs::Permissions::from_mode(0o777));
+        }
+        let plain = |e: io::Error| write_error(&path, io::Error::from(e.kind()));
+        let draft = builder.tempdir_in(parent).map_err(plain)?;
+        Ok(Self { path, draft })
+    }
+
+    /// Where its files are written for now.
+    pub(crate) fn path(&self) -> &Path {
+        self.draft.path()
+    }
+
+    /// Renames it: from here on the folder is there, whole.
+    ///
+    /// # Errors
+    /// When that fails, such as because the folder is no longer empty; nothing is left of the draft then.
+    pub(crate) fn finish(self) -> Result<()> {
+        sync_folder(self.draft.path());
+        // Windows does not rename onto an empty folder.
+        if self.path.is_dir() {
+            fs::remove_dir(&self.path).map_err(|e| write_error(&self.path, e))?;
+        }
+        fs::rename(self.draft.path(), &self.path).map_err(|e| write_error(&self.path, e))?;
+        // There is nothing left to be removed under the old name.
+        let _ = self.draft.keep();
+        sync_folder(folder_of(&self.path));
+        Ok(())
+    }
+}
+
 /// Writes the file `path` through `write`, whole or not at all, and returns what `write` returned.
 ///
 /// ```

@@ -28,6 +28,9 @@ pages! {
     measures: "9-measures.md";
     lab: "10-lab.md";
     conditions: "11-conditions.md";
+    tables: "12-tables.md";
+    exchange: "13-exchange.md";
+    choosing: "choosing.md";
     conventions: "conventions.md";
     scale: "scale.md";
     performance: "performance.md";

@@ -129,9 +129,19 @@ fn farthest(a: &[f32], b: &[f32]) -> f32 {
 #[test]
 fn help_is_made_of_the_tables() {
     let place = Place::new();
-    for command in
-        ["train", "sample", "field", "batch", "evaluate", "verify", "devices", "shaders", "completions"]
-    {
+    for command in [
+        "train",
+        "sample",
+        "field",
+        "batch",
+        "evaluate",
+        "runs",
+        "rerun",
+        "verify",
+        "devices",
+        "shaders",
+        "completions",
+    ] {
         assert!(place.done("--help").contains(command));
         for flag in ["-h", "--help"] {
             let help = place.done(&format!("{command} {flag}"));
@@ -297,7 +307,11 @@ fn kernels_can_be_chosen_and_are_told() {
     for name in ["buffers", "tiled"] {
         assert_eq!(taken(&format!("train {SMALL} {steps} --kernels {name} --out {name}")), name);
         let config = fs::read_to_string(place.path(name).join("config.toml")).unwrap();
-        assert_eq!(config.matches(&format!("kernels = \"{name}\"")).count(), 2, "asked and taken: {config}");
+        assert_eq!(
+            config.matches(&format!("kernels = \"{name}\"")).count(),
+            3,
+            "taken, typed and asked: {config}"
+        );
         assert_eq!(taken(&format!("sample {name}/model.safetensors -n 10 --kernels {name}")), name);
     }
     for (line, part) in [
@@ -758,6 +772,38 @@ fn devices_lists_the_default_and_survives_a_closed_pipe() {
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
     }
+}
+
+/// Lavapipe is asked for the processor's widest vectors where the network is wide; the user has the last word.
+#[test]
+fn wide_networks_get_wide_vectors() {
+    let place = Place::new();
+    let device = |hidden: &str, set: &[(&str, &str)]| {
+        let output = place.run_with(&format!("train --data moons:2000 --hidden {hidden} --explain"), set);
+        assert!(output.status.success(), "{output:?}");
+        let said = text(&output.stdout);
+        said.lines().find(|line| line.starts_with("device")).map(str::to_owned).unwrap_or_default()
+    };
+    let set = |bits| [("LP_NATIVE_VECTOR_WIDTH", bits)];
+    let (narrow, wide) = (device("96,64", &set("256")), device("64,64", &set("512")));
+    assert!(!narrow.is_empty());
+    assert_eq!(
+        (device("64,64", &set("")), device("64,96", &set("128"))),
+        (narrow.clone(), device("64", &set("128")))
+    );
+    // Other drivers have one name in all of these, and know nothing of the variable.
+    assert_eq!(device("64,96", &set("")), if has_wide_vectors() { wide } else { narrow });
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_wide_vectors() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_wide_vectors() -> bool {
+    false
 }
 
 /// `devices` on a terminal-less machine: no login session must not make a driver complain.
@@ -1305,6 +1351,267 @@ fn rounds_of_reflow_are_runs_and_are_resumed() {
         assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
     }
     assert!(!place.path("no").exists());
+}
+
+/// The table that a text of TOML is.
+fn table(path: PathBuf) -> toml::Table {
+    fs::read_to_string(path).unwrap().parse().unwrap()
+}
+
+#[test]
+fn flags_come_from_a_file_and_are_noted() {
+    let place = Place::new();
+    let text = "data = \"moons:500\"\nhidden = [8, 8]\nbatch = 32\nsteps = 30\nstandardize = false\nno-pictures = true\n\
+        schedule = \"constant\"\nseed = 3\nlr = 1e-3\n[let]\nk = 1.5\n";
+    fs::write(place.path("run.toml"), text.replace("[let]\nk = 1.5\n", "")).unwrap();
+    place.done("train --config run.toml --steps 20 --out a");
+    let typed = "--data moons:500 --hidden 8,8 --batch 32 --no-standardize --no-pictures --schedule constant --seed 3 \
+        --lr 1e-3 --steps 20";
+    place.done(&format!("train {typed} --out b"));
+    // The config.toml of a run is such a file, and what is typed wins.
+    place.done("train --config a/config.toml --seed 4 --out c");
+    let model = |run: &str| Model::load(place.path(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("a").fingerprint(), model("b").fingerprint());
+    assert_ne!(model("a").fingerprint(), model("c").fingerprint());
+    assert_eq!((model("c").steps, model("c").seed), (20, 4));
+    let config = table(place.path("a/config.toml"));
+    assert_eq!(config["flags"]["steps"].as_integer(), Some(20));
+    assert_eq!(config["flags"].get("out"), None);
+    assert!(!config["device"]["driver"].as_str().unwrap().is_empty());
+
+    // For any command, arguments without a flag by their names.
+    fs::write(place.path("sample.toml"), "model = \"a/model.safetensors\"\nn = 7\nout = \"x.npy\"").unwrap();
+    place.done("sample --config sample.toml");
+    assert_eq!(array(place.path("x.npy")).0, [7, 2]);
+
+    fs::write(place.path("wrong.toml"), "stepz = 4").unwrap();
+    fs::write(place.path("range.toml"), "data = \"moons\"\nbatch = \"many\"").unwrap();
+    for (line, status, words) in [
+        ("train --config no.toml", 1, ["cannot read no.toml", ""]),
+        ("train --config wrong.toml", 1, ["wrong.toml: `stepz` is no flag of `windfield train`", "`steps`?"]),
+        ("train --config range.toml --out d", 2, ["--batch", "(with the flags of range.toml)"]),
+        ("train --config", 2, ["--config", "value is required"]),
+        ("train --resume a --config run.toml", 2, ["cannot be given with --resume", ""]),
+    ] {
+        let message = complaint(line, &place.run(line), status);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+}
+
+#[test]
+fn a_run_is_repeated_to_the_bit() {
+    let place = Place::new();
+    place.done(&format!("train {SMALL} --steps 30 --out base"));
+    place.done(&format!(
+        "train {} --schedule cosine --warmup 5 --steps 40 --init base/model.safetensors --source rings:200 --out run",
+        SMALL.replace("--schedule constant", "")
+    ));
+    let said = place.done("rerun run");
+    assert!(said.contains("same      all 370 weights, bit for bit: xxh3-128:"), "{said}");
+    assert!(!said.contains("Next:"), "{said}");
+    let report = place.json("rerun run");
+    assert_eq!((&report["same"], &report["out"]), (&true.into(), &"run-rerun-2".into()));
+    let settings = |run: &str| {
+        let mut config = table(place.path(run).join("config.toml"));
+        config.remove("flags");
+        config
+    };
+    assert_eq!(settings("run"), settings("run-rerun"));
+
+    // Resumed to more steps than its schedule knew of: the reason is named.
+    place.done("train --resume run --steps 60");
+    let said = place.done("rerun run --no-pictures");
+    let words = [
+        "differs   ",
+        " of 370 weights differ",
+        "because   until step 40 of the first run, another total of steps",
+        ": 40 instead of 60",
+    ];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
+
+    // What a person changed is no reason.
+    let file = place.path("base/model.safetensors");
+    let mut model = Model::load(&file).unwrap();
+    model.weights[0].0[3] += 1e-3;
+    model.save(&file).unwrap();
+    let message = complaint("rerun base", &place.run("rerun base"), 1);
+    let words = ["base-rerun is not base", "1 of ", "1e-3 at most", "windfield devices"];
+    assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    // Another version is one.
+    let config = place.path("base/config.toml");
+    let mut text = fs::read_to_string(&config).unwrap();
+    let version = format!("version = \"{}\"", env!("CARGO_PKG_VERSION"));
+    text = text.replace(&version, "version = \"0.0.1\"");
+    fs::write(&config, &text).unwrap();
+    let report = place.json("rerun base");
+    assert_eq!(report["models"][0]["differing"], 1);
+    assert!(report["models"][0]["reasons"][0].as_str().unwrap().contains("0.0.1"));
+    assert_eq!(report["models"][0]["first_step"], serde_json::Value::Null);
+
+    // A run of before flags were noted.
+    fs::write(
+        &config,
+        text.split("[flags]").next().unwrap().to_owned() + "[data]" + text.split("[data]").nth(1).unwrap(),
+    )
+    .unwrap();
+    assert_eq!(place.json("rerun base --out old")["out"], "old");
+
+    for (line, words) in [
+        ("rerun no".to_owned(), ["holds no run", "windfield train"]),
+        ("rerun run --out base".to_owned(), ["base already holds a run", "--out"]),
+        ("rerun run --source rings:201".to_owned(), ["rings:201 is not what it was", "--source"]),
+        ("rerun run --init base/model.safetensors".to_owned(), ["is not what it was", "--init"]),
+    ] {
+        let message = complaint(&line, &place.run(&line), 1);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+    let line = "rerun base --from-model run/model.safetensors";
+    assert!(complaint(line, &place.run(line), 2).contains("--from-model"));
+}
+
+#[test]
+fn rounds_of_reflow_are_repeated_together() {
+    let place = Place::new();
+    let small = "--batch 32 --no-pictures --schedule constant";
+    place.done(&format!("train --data moons:200 --hidden 8 {small} --steps 10 --out base"));
+    let reflow =
+        "--coupling reflow --from-model base/model.safetensors --reflow-pairs 100 --rounds 2 --steps 9";
+    place.done(&format!("train {reflow} {small} --out flow"));
+    let report = place.json("rerun flow");
+    assert_eq!((&report["same"], report["models"].as_array().unwrap().len()), (&true.into(), 2));
+    let message = complaint("rerun flow/round-2", &place.run("rerun flow/round-2"), 1);
+    assert!(message.contains("round 2 of 2") && message.contains("windfield rerun flow"), "{message}");
+    let names: Vec<String> = place.json("runs .")["runs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|run| run["run"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["base", "flow-rerun/round-1", "flow-rerun/round-2", "flow/round-1", "flow/round-2"]);
+}
+
+#[test]
+fn runs_are_compared_and_damaged_ones_listed() {
+    let place = Place::new();
+    place.done(&format!("train {SMALL} --steps 40 --out all/b"));
+    place.done(&format!(
+        "train {} --steps 20 --exact-every 10 --exact-rows 64 --out all/deep/a",
+        SMALL.replace("64", "32")
+    ));
+    for name in ["config", "half", "history"] {
+        let broken = place.path("all").join(name);
+        fs::create_dir_all(&broken).unwrap();
+        for file in ["config.toml", "model.safetensors", "checkpoint.safetensors", "metrics.csv"] {
+            fs::copy(place.path("all/b").join(file), broken.join(file)).unwrap();
+        }
+    }
+    fs::write(place.path("all/config/config.toml"), "format = 1\n").unwrap();
+    let half = fs::read(place.path("all/half/model.safetensors")).unwrap();
+    fs::write(place.path("all/half/model.safetensors"), &half[..half.len() / 2]).unwrap();
+    fs::remove_file(place.path("all/half/checkpoint.safetensors")).unwrap();
+    fs::write(place.path("all/history/metrics.csv"), "\u{1}\u{2}").unwrap();
+
+    let listing = place.json("runs all");
+    let runs = listing["runs"].as_array().unwrap();
+    let names: Vec<&str> = runs.iter().map(|run| run["run"].as_str().unwrap()).collect();
+    assert_eq!(names, ["b", "config", "deep/a", "half", "history"]);
+    let fault = |place: usize| runs[place]["fault"].as_str().unwrap_or_default();
+    assert!(fault(0).is_empty() && fault(2).is_empty(), "{listing}");
+    assert!(fault(1).starts_with("config.toml: "), "{}", fault(1));
+    assert!(fault(3).contains("model.safetensors: ") && fault(3).contains("no checkpoint"), "{}", fault(3));
+    assert!(fault(4).starts_with("metrics.csv: it has no rows"), "{}", fault(4));
+    assert_eq!((&runs[0]["steps"], &runs[2]["batch"]), (&40.into(), &32.into()));
+    assert!(runs[2]["excess"].as_f64().unwrap() > 0.0 && runs[0]["excess"].is_null());
+    assert!(runs[0]["loss"].as_f64().unwrap() > 0.0 && runs[0]["speed"].as_f64().unwrap() > 0.0);
+
+    let csv = place.done("runs all --csv --sort batch");
+    let mut lines = csv.lines();
+    assert_eq!(
+        lines.next(),
+        Some("run,data,path,coupling,hidden,batch,seed,steps,loss,excess,steps/s,state")
+    );
+    assert!(
+        lines.next().unwrap().starts_with("deep/a,moons:2000,ot,independent,\"16,16\",32,0,20,"),
+        "{csv}"
+    );
+    assert!(csv.lines().last().unwrap().starts_with("config,"), "what has no batch is last: {csv}");
+    let table = place.done("runs all --sort steps --reverse");
+    assert!(table.lines().nth(1).unwrap().starts_with("b "), "{table}");
+    assert!(table.ends_with("5 runs\n"), "{table}");
+    fs::create_dir(place.path("empty")).unwrap();
+    for (line, status, words) in [
+        ("runs empty", 1, ["empty holds no run", "--out"]),
+        ("runs", 1, ["cannot read runs", ""]),
+        ("runs all --sort nothing", 2, ["--sort", "steps/s"]),
+        ("runs all --csv --json", 2, ["--csv", "--json"]),
+    ] {
+        let message = complaint(line, &place.run(line), status);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+}
+
+#[test]
+fn a_model_is_exported() {
+    let place = Place::new();
+    place.model();
+    let report = place.json("export run/model.safetensors --onnx out/m.onnx");
+    let bytes = fs::read(place.path("out/m.onnx")).unwrap();
+    assert_eq!(
+        (&report["files"][0]["target"], &report["files"][0]["bytes"]),
+        (&"onnx".into(), &bytes.len().into())
+    );
+    let weights = fs::read(place.path("run/model.safetensors")).unwrap();
+    // The tensors are those of the model file, as they are.
+    let tensors = SafeTensors::deserialize(&weights).unwrap();
+    let weight = tensors.tensor("layers.1.weight").unwrap().data().to_vec();
+    assert!(bytes.windows(weight.len()).any(|window| window == weight));
+    place.done("export run/model.safetensors --onnx raw.onnx --raw");
+    assert!(
+        fs::metadata(place.path("raw.onnx")).unwrap().len() < bytes.len() as u64,
+        "no mean and deviation"
+    );
+    for (line, status, words) in [
+        ("export run/model.safetensors", 2, ["--onnx", "not provided"]),
+        ("export run/metrics.csv --onnx x.onnx", 1, ["run/metrics.csv: no whole safetensors file", ""]),
+        ("export run/model.safetensors --onnx run", 1, ["cannot write run", "directory"]),
+    ] {
+        let message = complaint(line, &place.run(line), status);
+        assert!(words.iter().all(|word| message.contains(word)), "{line}: {message}");
+    }
+    assert!(!place.path("x.onnx").exists());
+}
+
+#[test]
+fn event_files_follow_the_history() {
+    let place = Place::new();
+    let line = format!("train {SMALL} --steps 30 --tensorboard --out run");
+    assert!(place.done(&line).contains("tensorboard"));
+    let files = || -> Vec<(PathBuf, u64)> {
+        let files = fs::read_dir(place.path("run/tensorboard")).unwrap();
+        let mut files: Vec<_> = files
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.path(), entry.metadata().unwrap().len()))
+            .collect();
+        files.sort();
+        files
+    };
+    assert_eq!(files().len(), 1);
+    // Rows of the steps 0, 10 and 20; what a frame holds beside the message is 16 bytes.
+    let bytes = fs::read(&files()[0].0).unwrap();
+    let mut frames = 0;
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let length = usize::try_from(u64::from_le_bytes(rest[..8].try_into().unwrap())).unwrap();
+        rest = &rest[length + 16..];
+        frames += 1;
+    }
+    assert_eq!(frames, 4, "the version, and three rows");
+    assert!(bytes.windows(13).any(|window| window == b"gradient_norm"));
+    place.done("train --resume run --steps 50 --no-pictures");
+    assert_eq!(files().len(), 2, "the run goes on with a file of its own");
+    fs::write(place.path("run/tensorboard/note"), "mine").unwrap();
+    place.done(&format!("train {SMALL} --steps 10 --out run --overwrite"));
+    assert_eq!(files().len(), 1, "events are removed with the run that they are of, and nothing else");
 }
 
 #[test]

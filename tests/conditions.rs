@@ -223,8 +223,11 @@ fn samples_are_examples_of_their_condition() {
 /// A file of another program, which has classes and no names of them.
 #[test]
 fn classes_without_names_are_counted() {
-    let label =
-        Label { name: "class".to_owned(), kind: LabelKind::Class { names: vec!["0".into(), "1".into()] } };
+    let label = Label {
+        name: "class".to_owned(),
+        kind: LabelKind::Class { names: vec!["0".into(), "1".into()] },
+        column: None,
+    };
     let (trainer, _) = train(&data(&["side"]), options(0));
     let model = Model { conditions: vec![label], ..trainer.model().expect("a model") };
     let folder = tempfile::tempdir().expect("a folder");
@@ -284,6 +287,65 @@ fn runs_are_the_same_by_any_kernels_and_resumed() {
 }
 
 /// What is wrong is said in one line, with what there is.
+/// A table of words, whole numbers and gaps: a column of words as the label, taken out of what is learned and written.
+#[test]
+fn a_column_of_words_is_a_label() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut text = "species,mass,island,year\n".to_owned();
+    for i in 0..300_u16 {
+        let species = ["Adelie", "Chinstrap", "Gentoo"][usize::from(i % 3)];
+        let mass = if i == 7 { "NA".to_owned() } else { (3000.0 + 700.0 * f32::from(i % 3)).to_string() };
+        let island = ["Biscoe", "Dream"][usize::from(i / 3 % 2)];
+        let year = (2007 + i % 4).to_string();
+        text += &[species, &mass, island, &year].join(",");
+        text.push('\n');
+    }
+    std::fs::write(folder.path().join("t.csv"), text).expect("written");
+    let run = |line: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_windfield"))
+            .current_dir(&folder)
+            .args(line.split_whitespace())
+            .env("WINDFIELD_CACHE", "off")
+            .output()
+            .expect("it runs");
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!((output.status.code(), error.as_str()), (Some(0), ""), "{line}");
+    };
+    run(
+        "train --data t.csv --missing mean --label species --hidden 16,16 --steps 400 --schedule constant --ema 0 \
+         --no-pictures --out run",
+    );
+    let model = Model::load(folder.path().join("run/model.safetensors")).expect("a model");
+    assert_eq!(model.columns, ["mass", "island=Biscoe", "island=Dream", "year"]);
+    assert_eq!(model.conditions[0].classes(), ["Adelie", "Chinstrap", "Gentoo"]);
+    // The label and what was done about missing values are part of what a repetition trains on.
+    run("rerun run --no-pictures");
+    run("sample run/model.safetensors -n 50 --condition species=Gentoo --out gentoo.csv");
+    let written = std::fs::read_to_string(folder.path().join("gentoo.csv")).expect("text");
+    let mut lines = written.lines();
+    assert_eq!(lines.next(), Some("mass,island,year"));
+    let mut heavy = 0;
+    for line in lines {
+        let cells: Vec<&str> = line.split(',').collect();
+        heavy += usize::from(cells[0].parse::<f32>().expect("a number") > 4050.0);
+        assert!(["Biscoe", "Dream"].contains(&cells[1]), "{line}");
+        cells[2].parse::<i32>().expect("a whole number");
+    }
+    // 4400 is the mass of every Gentoo, 3000 and 3700 those of the others.
+    assert!(heavy > 30, "{heavy} of 50");
+    // The same table is looked at with its labels, and without them.
+    for line in [
+        "likelihood run/model.safetensors --data t.csv --condition species=Adelie --solver rk4 --steps 4",
+        "likelihood run/model.safetensors --data t.csv --solver rk4 --steps 4",
+        "evaluate run/model.safetensors --data t.csv --condition species=Adelie -n 40",
+        "train --resume run --steps 420 --no-pictures",
+        "train --data t.csv --label species --init run/model.safetensors --hidden 16,16 --steps 2 --no-pictures \
+         --out more",
+    ] {
+        run(line);
+    }
+}
+
 #[test]
 fn wrong_labels_and_conditions_are_refused_in_one_line() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -328,7 +390,7 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
             "there is no column `colour`; --label takes x, y, side",
         ),
         ("train --data t.csv --label side,side --out n", 1, "`side` is given twice"),
-        ("train --data t.csv --label x,y,side --out n", 1, "all of its columns are labels"),
+        ("train --data t.csv --label x,y,side --out n", 1, "nothing is left without the column 'side'"),
         ("train --data t.csv --label side --label-dropout 2 --out n", 2, "--label-dropout 2 is out of range"),
         ("train --data t.csv --label-dropout 0.1 --out n", 2, "--label"),
         (

@@ -100,7 +100,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         (device, batch)
     } else {
         let data = args.labels.of(Dataset::open(args.data.as_deref().unwrap_or_default())?)?;
-        let source = flags::open_source(args.source.as_deref())?;
+        let source = flags::open_source(args.source.as_deref(), data.preparation().as_ref())?;
         let device = context.device()?;
         let waiting = context.waiting("pairing the batch's points");
         let batch = Batch::draw(&device, &data, source.as_ref(), &options)?;

@@ -127,7 +127,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let model = args.condition.of(&trained)?;
     let data = args.condition.open(&trained, &args.data)?;
     let source = args.source.as_deref().or(model.source.as_deref());
-    let source = source.map(|name| sample::open_source(name, args.source.is_some())).transpose()?;
+    let source = source
+        .map(|name| sample::open_source(name, args.source.is_some(), model.preparation.as_ref()))
+        .transpose()?;
     // Now rather than after all the work, which a folder that cannot be written to would cost.
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)

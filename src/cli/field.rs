@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use windfield::Error;
-use windfield::data::{Array, ArrayWriter, Dataset, read_array};
+use windfield::data::{Array, ArrayWriter, Dataset};
 use windfield::flow::{Marginal, QUANTITIES, Quantity};
 use windfield::model::Model;
 use windfield::report::{counted, pictures};
@@ -133,7 +133,7 @@ fn of_model(args: &Args, path: &Path, context: &Context) -> anyhow::Result<()> {
     let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
     let model = args.condition.of(&Model::load(path)?)?;
-    let points = sample::points(&args.points, &model)?;
+    let points = sample::points(&args.points, &model, args.raw)?;
     let device = context.device()?;
     let options = SampleOptions { kernels: Kernels::Layered, ..SampleOptions::default() };
     let mut sampler = Sampler::new(&device, &model, None, options)?;
@@ -188,7 +188,8 @@ fn of_data(args: &Args, name: &str, context: &Context) -> anyhow::Result<()> {
     }
     let quantity = args.quantity.parse::<Quantity>().map_err(Usage::of)?;
     interrupt::watch()?;
-    let data = Dataset::open(name)?;
+    // Numbers are taken as they are, constant ones as well; only a table of words is prepared.
+    let data = Dataset::open_as(name, None).or_else(|_| Dataset::open(name))?;
     let points = points(&args.points, &data)?;
     let dim = data.dim();
     let standardization = args.standardize.wanted().then(|| data.standardization());
@@ -293,7 +294,7 @@ fn say(args: &Args, context: &Context, points: usize) {
 
 /// The points, which have the data's dimension.
 fn points(path: &Path, data: &Dataset) -> anyhow::Result<Array> {
-    let array = read_array(path)?;
+    let array = sample::prepared(path, data.preparation().as_ref())?;
     if array.row_len() != data.dim() {
         return Err(Error::input(
             path.display().to_string(),

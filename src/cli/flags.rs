@@ -5,7 +5,9 @@ use std::ffi::OsStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use windfield::Error;
-use windfield::data::{Dataset, Label, LabelKind, LabelRequest, LabelWish, built_in, read_array};
+use windfield::data::{
+    Dataset, Label, LabelKind, LabelRequest, LabelWish, MISSING, Preparation, built_in, read_array,
+};
 use windfield::flow::{
     COUPLINGS, Coupling, DIVERGENCES, Divergence, Grid, Method, PATHS, PROBE_DISTRIBUTIONS, Path,
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
@@ -88,6 +90,11 @@ pub fn quantities() -> PossibleValuesParser {
 
 fn divergences() -> PossibleValuesParser {
     choices(DIVERGENCES.iter().map(|(name, help)| (*name, (*help).to_owned())))
+}
+
+/// The ways with missing values.
+pub fn missing() -> PossibleValuesParser {
+    choices(MISSING.iter().map(|(name, _, help)| (*name, (*help).to_owned())))
 }
 
 fn probe_distributions() -> PossibleValuesParser {
@@ -232,7 +239,8 @@ pub fn source_help(purpose: &str) -> String {
     use std::fmt::Write as _;
     let mut help = format!(
         "{purpose}: a built-in name, `name:N` for N points of it, or a file (.npy of shape [n, d], .csv or .tsv with \
-         a header row, .parquet).\n\nBuilt in:"
+         a header row, .parquet), or a folder of PNGs of one size.\n\nA table may hold numbers, whole numbers \
+         (samples are rounded), words (categories, at most 64 in a column) and columns of one value.\n\nBuilt in:"
     );
     let widest = built_in().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, line) in built_in() {
@@ -485,7 +493,7 @@ pub fn pairs(
             "the model of --from-model was trained to carry noise, not `{given}`; where it carries that is its guess"
         ));
     }
-    let source = open_source(source.or(model.source.as_deref()))?;
+    let source = open_source(source.or(model.source.as_deref()), model.preparation.as_ref())?;
     let mut progress = context.progress(0, count as u64);
     let watch = |made: usize| {
         progress.show(made as u64, || "pairs of the flow".to_owned());
@@ -551,6 +559,12 @@ impl LabelArgs {
 
     /// The data with these labels.
     pub fn of(&self, data: Dataset) -> anyhow::Result<Dataset> {
+        let (requests, dropout) = self.requests()?;
+        Ok(data.with_labels(&requests, dropout)?)
+    }
+
+    /// What is asked for, and the share of rows that are told nothing.
+    pub fn requests(&self) -> anyhow::Result<(Vec<LabelRequest>, f32)> {
         let requests: Vec<LabelRequest> =
             self.labels.iter().map(|label| label.parse()).collect::<Result<_, _>>().map_err(Usage::of)?;
         let dropout = self.label_dropout.unwrap_or(LABEL_DROPOUT);
@@ -560,7 +574,7 @@ impl LabelArgs {
             ))
             .into());
         }
-        Ok(data.with_labels(&requests, dropout)?)
+        Ok((requests, dropout))
     }
 }
 
@@ -593,7 +607,7 @@ impl ConditionArgs {
     /// Opens data for a model, and of them the rows that are examples of the condition.
     pub fn open(&self, model: &Model, name: &str) -> anyhow::Result<Dataset> {
         if self.conditions.is_empty() {
-            return open_for(model, name);
+            return open_for(model, name, (model.preparation.as_ref(), false));
         }
         let wish = |label: &Label| match label.kind {
             LabelKind::Class { .. } => LabelWish::Class,
@@ -602,7 +616,8 @@ impl ConditionArgs {
         let labels: Vec<LabelRequest> = (model.conditions.iter())
             .map(|label| LabelRequest { name: label.name.clone(), wish: Some(wish(label)) })
             .collect();
-        let mut data = Dataset::open(name)?.with_labels(&labels, 0.0)?;
+        let mut data =
+            Dataset::open_labelled(name, model.preparation.as_ref(), &model.conditions, &labels, 0.0)?;
         for (name, class) in &self.conditions {
             data = data.of_class(name, class)?;
         }
@@ -627,9 +642,15 @@ fn condition(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// Opens data for a model: columns that are labels of it are taken out of the table.
-pub fn open_for(model: &Model, name: &str) -> anyhow::Result<Dataset> {
-    let data = Dataset::open(name)?;
+/// Opens data for a model, prepared as its own were: columns that are labels of it are not among them. `every_row`
+/// counts, or those that miss a value may be left out.
+pub fn open_for(
+    model: &Model,
+    name: &str,
+    (preparation, every_row): (Option<&Preparation>, bool),
+) -> anyhow::Result<Dataset> {
+    let open = if every_row { Dataset::open_rows_as } else { Dataset::open_as };
+    let data = open(name, preparation)?;
     let labels: Vec<LabelRequest> = (model.conditions.iter())
         .filter(|label| data.columns().contains(&label.name) && data.dim() > model.architecture.dim)
         .map(|label| LabelRequest { name: label.name.clone(), wish: None })
@@ -638,8 +659,12 @@ pub fn open_for(model: &Model, name: &str) -> anyhow::Result<Dataset> {
 }
 
 /// Opens the data set that replaces the Gaussian, if one is named.
-pub fn open_source(source: Option<&str>) -> anyhow::Result<Option<Dataset>> {
-    Ok(source.map(Dataset::open).transpose()?)
+/// A table is prepared as the data are.
+pub fn open_source(
+    source: Option<&str>,
+    preparation: Option<&Preparation>,
+) -> anyhow::Result<Option<Dataset>> {
+    Ok(source.map(|name| Dataset::open_as(name, preparation)).transpose()?)
 }
 
 /// Says how well the problems of an entropic coupling were solved.

@@ -124,7 +124,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let data = flags::open_for(&trained, &args.data)?;
+    // Densities of the network's own coordinates are of numbers.
+    let preparation = model.preparation.as_ref().filter(|_| !args.raw);
+    let data = flags::open_for(&trained, &args.data, (preparation, true))?;
     let dim = model.architecture.dim;
     if data.dim() != dim {
         return Err(Error::input(

@@ -5,13 +5,17 @@
 mod batch;
 mod bench;
 mod completions;
+mod config;
 mod devices;
 mod evaluate;
+mod export;
 mod field;
 mod flags;
 mod interrupt;
 mod lab;
 mod likelihood;
+mod rerun;
+mod runs;
 mod sample;
 mod shaders;
 mod terminal;
@@ -55,6 +59,9 @@ commands! {
     Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
+    Export => export, "Write a model for other programs: ONNX";
+    Runs => runs, "Compare the runs below a folder in a table";
+    Rerun => rerun, "Repeat a run, and say whether its bits agree";
     Lab => lab, "Compare paths and couplings over a data set: one table, one figure";
     Verify => verify, "Check the theorems of flow matching numerically on this device";
     Bench => bench, "Measure how fast this device is";
@@ -100,6 +107,13 @@ struct Global {
         help_heading = "Device"
     )]
     cache: Option<PathBuf>,
+    /// Flags of the command from a TOML file, such as `steps = 5000`; what is typed here wins
+    ///
+    /// The keys are the long names of the flags; `hidden = [256, 256]`, `no-pictures = true` and the like. The config.toml
+    /// of a run is such a file too: its flags are taken. Paths in it are relative to the folder that windfield is
+    /// called in.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "General")]
+    config: Option<PathBuf>,
     /// Seed of all random numbers [default: 0]
     #[arg(long, global = true, value_name = "SEED", help_heading = "General")]
     seed: Option<u64>,
@@ -120,6 +134,8 @@ pub struct Context {
     json: bool,
     /// The flags of the command that were typed, by their names.
     typed: Vec<String>,
+    /// Those of them that say what is computed, as `--config` takes them.
+    flags: toml::Table,
 }
 
 impl Context {
@@ -146,6 +162,11 @@ impl Context {
     /// The flags that were typed.
     pub fn all_typed(&self) -> &[String] {
         &self.typed
+    }
+
+    /// What was asked for, as a file for `--config` has it.
+    pub fn flags(&self) -> &toml::Table {
+        &self.flags
     }
 
     /// Builds something with the kernels that were asked for. In the place of `auto` come those that were measured to be
@@ -211,21 +232,26 @@ impl Usage {
 
 /// Parses the command line and runs the command.
 pub fn run() -> anyhow::Result<()> {
-    let parsed =
-        Cli::command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
-        Ok(parsed) => parsed,
-        Err(error) => return explain(&error),
-    };
-    let typed = matches.subcommand().map_or_else(Vec::new, |(_, matches)| {
-        let command_line = |id: &&clap::Id| {
-            matches.value_source(id.as_str()) == Some(clap::parser::ValueSource::CommandLine)
-        };
-        // Groups of flags are among the ids as well; their names begin with a capital letter.
-        let flag = |id: &&clap::Id| id.as_str().starts_with(|c: char| c.is_ascii_lowercase());
-        matches.ids().filter(flag).filter(command_line).map(|id| id.as_str().replace('_', "-")).collect()
-    });
-    let Global { adapter, cache, seed, quiet, json } = cli.global;
+    let (words, file) = config::expand(std::env::args_os().collect())?;
+    match parse(words) {
+        Ok((command, context)) => command.run(&context),
+        Err(error) => explain(&error, file.as_deref()),
+    }
+}
+
+/// A command and what it is run in, of the words of a command line.
+fn parse(words: Vec<std::ffi::OsString>) -> Result<(Command, Context), clap::Error> {
+    let mut command = Cli::command();
+    let matches = command.try_get_matches_from_mut(words)?;
+    let cli = Cli::from_arg_matches(&matches)?;
+    let (mut typed, mut flags) = (vec![], toml::Table::new());
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some(command) = command.find_subcommand(name)
+    {
+        typed = config::typed(command, matches);
+        flags = config::flags(command, matches);
+    }
+    let Global { adapter, cache, config: _, seed, quiet, json } = cli.global;
     // Any text is a choice: what is no index is a part of a name.
     let choice = adapter.and_then(|text| text.parse().ok());
     let cache = match cache.filter(|folder| !folder.as_os_str().is_empty()) {
@@ -242,11 +268,11 @@ pub fn run() -> anyhow::Result<()> {
         }
         None => cache_folder(),
     };
-    cli.command.run(&Context { seed, choice, cache, quiet, json, typed })
+    Ok((cli.command, Context { seed, choice, cache, quiet, json, typed, flags }))
 }
 
 /// What clap has to say: help and version as they are, errors in one line.
-fn explain(error: &clap::Error) -> anyhow::Result<()> {
+fn explain(error: &clap::Error, file: Option<&Path>) -> anyhow::Result<()> {
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
             // Written in one piece to a terminal with colours; a reader that has gone away is no failure.
@@ -261,7 +287,10 @@ fn explain(error: &clap::Error) -> anyhow::Result<()> {
             let commands = Cli::command();
             let name = std::env::args().skip(1).find(|word| commands.find_subcommand(word).is_some());
             let command = name.map_or_else(|| "windfield".to_owned(), |name| format!("windfield {name}"));
-            Err(Usage(format!("{}; try '{command} --help'", one_line(&error.render().to_string()))).into())
+            let among =
+                file.map_or_else(String::new, |file| format!(" (with the flags of {})", file.display()));
+            let line = one_line(&error.render().to_string());
+            Err(Usage(format!("{line}{among}; try '{command} --help'")).into())
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use windfield::Error;
-use windfield::data::{Array, ArrayWriter, Dataset, default_columns, read_array};
+use windfield::data::{Array, ArrayWriter, Dataset, Preparation, RowForm, default_columns, read_array};
 use windfield::flow::{Diffusion, Expression, Grid, Method, Solver};
 use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, counted, duration};
@@ -73,7 +73,10 @@ pub struct Args {
     log_density: Option<PathBuf>,
     #[command(flatten)]
     divergence: DivergenceArgs,
-    /// The file for the points at --t1: .npy, .csv, .tsv or .parquet
+    /// The file for the points at --t1: .npy, .csv, .tsv or .parquet, or a folder for images
+    ///
+    /// A table has the columns of the model's data, in their order and of their kinds; .npy holds the numbers that the
+    /// network makes of them. A new or empty folder, whose name ends in a slash, gets a PNG for each sample.
     #[arg(long, short, value_name = "FILE", help_heading = "Output", default_value = "samples.npy")]
     out: PathBuf,
     /// Write all states as well: .npy of shape [n, steps + 1, d]
@@ -132,7 +135,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     distinct_files(args)?;
-    let from = args.from.as_deref().map(|path| points(path, &model)).transpose()?;
+    let noise = t0 == 0.0 && args.source.is_none() && model.source.is_none();
+    let plain = args.raw || noise;
+    let from = args.from.as_deref().map(|path| points(path, &model, plain)).transpose()?;
     let number = match (args.n, &from) {
         (Some(0), _) => return Err(Usage("-n 0 asks for nothing; give at least 1".into()).into()),
         (Some(n), Some(from)) if n > from.rows() => {
@@ -150,7 +155,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         (None, None) => SAMPLES,
     };
     let source = match (&from, args.source.as_deref().or(model.source.as_deref())) {
-        (None, Some(name)) => Some(open_source(name, args.source.is_some())?),
+        (None, Some(name)) => Some(open_source(name, args.source.is_some(), model.preparation.as_ref())?),
         _ => None,
     };
     let device = context.device_for([&model.architecture.hidden[..]])?;
@@ -265,9 +270,9 @@ fn note_steep_schedule(options: &SampleOptions, context: &Context) {
     }
 }
 
-/// Points of the model's dimension from a file.
-pub fn points(path: &Path, model: &Model) -> anyhow::Result<Array> {
-    let array = read_array(path)?;
+/// Points of the model's dimension from a file: numbers, or a table of the model's columns unless it is `plain`.
+pub fn points(path: &Path, model: &Model, plain: bool) -> anyhow::Result<Array> {
+    let array = prepared(path, model.preparation.as_ref().filter(|_| !plain))?;
     let dim = model.architecture.dim;
     if array.row_len() != dim {
         return Err(Error::input(
@@ -280,6 +285,16 @@ pub fn points(path: &Path, model: &Model) -> anyhow::Result<Array> {
     Ok(array)
 }
 
+/// The rows of a file, made as those of a table were, if it was one.
+pub fn prepared(path: &Path, preparation: Option<&Preparation>) -> anyhow::Result<Array> {
+    if preparation.and_then(Preparation::columns).is_none() && !path.is_dir() {
+        return Ok(read_array(path)?);
+    }
+    let data = Dataset::open_rows_as(&path.display().to_string(), preparation)?;
+    let (shape, columns) = (vec![data.rows(), data.dim()], Some(data.columns().to_vec()));
+    Ok(Array { values: data.into_values(), shape, columns })
+}
+
 /// The names of a model's columns.
 pub fn columns(model: &Model) -> Vec<String> {
     let dim = model.architecture.dim;
@@ -287,8 +302,8 @@ pub fn columns(model: &Model) -> Vec<String> {
 }
 
 /// Opens the data set that a model starts from.
-pub fn open_source(name: &str, given: bool) -> anyhow::Result<Dataset> {
-    Dataset::open(name).map_err(|error| {
+pub fn open_source(name: &str, given: bool, preparation: Option<&Preparation>) -> anyhow::Result<Dataset> {
+    Dataset::open_as(name, preparation).map_err(|error| {
         if given {
             error.into()
         } else {
@@ -362,7 +377,11 @@ impl Carrier<'_> {
         let dim = self.sampler.model().architecture.dim;
         let (t1, states) = (self.sampler.options().t1, self.sampler.options().steps as usize + 1);
         let columns = columns(self.sampler.model());
-        let mut out = ArrayWriter::create(&args.out, &[samples, dim], &columns)?;
+        let model = self.sampler.model();
+        // Noise and the network's own units are numbers of no column.
+        let preparation = model.preparation.as_ref().filter(|_| !args.raw && !self.is_noise(t1));
+        let form = RowForm { columns: &columns, preparation, image: model.image };
+        let mut out = ArrayWriter::create_rows(&args.out, samples, &form)?;
         let create = |path: Option<&PathBuf>, shape: &[usize], columns: &[String]| {
             path.map(|path| ArrayWriter::create(path, shape, columns)).transpose()
         };

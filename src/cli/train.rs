@@ -11,8 +11,8 @@ use windfield::flow::Coupling;
 use windfield::gpu::{Device, Dispatch, Work};
 use windfield::model::{Activation, Architecture, Kernels, Model, Task};
 use windfield::report::{
-    CONFIG_FORMAT, DataRecord, Metrics, Rate, RunConfig, RunFolder, Smoothed, approximately, count, counted,
-    duration, pictures,
+    CONFIG_FORMAT, DataRecord, Events, Metrics, ModelRecord, Rate, RunConfig, RunFolder, Smoothed,
+    approximately, count, counted, duration, pictures,
 };
 use windfield::train::{Checkpoint, CouplingReport, ExactLoss, Outcome, SCHEDULES, TrainOptions, Trainer};
 use windfield::{Error, Result};
@@ -31,6 +31,7 @@ const CHECKPOINT_SHARE: u32 = 20;
 /// Draws batches from the data and noise, and fits a multilayer perceptron to the velocity that carries one to the
 /// other. Everything happens on the device. The folder of --out receives model.safetensors, checkpoint.safetensors,
 /// metrics.csv, config.toml and pictures.
+#[allow(clippy::struct_excessive_bools, reason = "flags")]
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
 #[command(
@@ -45,6 +46,11 @@ pub struct Args {
     /// What to begin with at t = 0 instead of the Gaussian
     #[arg(long, value_name = "SOURCE", help_heading = "Data")]
     source: Option<String>,
+    /// What to do about values that are missing in a table; without, it is refused
+    ///
+    /// The model remembers it. `windfield likelihood` takes tables with missing values of a model with `mean`.
+    #[arg(long, value_name = "HOW", help_heading = "Data", value_parser = flags::missing())]
+    missing: Option<String>,
     #[command(flatten)]
     labels: LabelArgs,
     #[command(flatten)]
@@ -126,6 +132,12 @@ pub struct Args {
     #[arg(long, value_name = "STEPS", help_heading = "Output", default_value_t = 10,
         value_parser = clap::value_parser!(u64).range(1..))]
     log_every: u64,
+    /// Write the rows of metrics.csv for TensorBoard as well, into --out/tensorboard
+    ///
+    /// The scalars are the columns: loss, learning_rate, gradient_norm, and l_fm and l_cfm with --exact-every. `tensorboard
+    /// --logdir runs` shows them while the run goes on. A resumed run goes on with a file of its own.
+    #[arg(long, help_heading = "Output")]
+    tensorboard: bool,
     /// Steps between measurements of the exact loss L_FM, how far the model is from the best field that there is; 0: off
     ///
     /// L_CFM, the loss that is trained on, is L_FM plus the floor C that no model can fall below (the crossing energy of
@@ -151,7 +163,7 @@ pub struct Args {
 }
 
 /// Beside --resume, these flags have a meaning; all others belong to a new run.
-const WITH_RESUME: [&str; 10] = [
+const WITH_RESUME: [&str; 11] = [
     "resume",
     "steps",
     "data",
@@ -159,6 +171,7 @@ const WITH_RESUME: [&str; 10] = [
     "kernels",
     "checkpoint-every",
     "no-pictures",
+    "tensorboard",
     "explain",
     "quiet",
     "json",
@@ -210,6 +223,8 @@ struct Run<'a> {
     tuned: bool,
     folder: RunFolder,
     metrics: Metrics,
+    /// With --tensorboard.
+    events: Option<Events>,
     /// Seconds of training before this call.
     before: f64,
     every: Option<Duration>,
@@ -218,6 +233,7 @@ struct Run<'a> {
     /// The last measurement of the exact loss.
     exact: Option<ExactLoss>,
     /// Whether another round of `reflow` follows, which says what comes out in the end.
+    /// Or it is repeated by another command, which says what comes out.
     followed: bool,
 }
 
@@ -234,17 +250,67 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
             resume_rounds(args, path, context)
         }
         Some(path) => resume(args, &RunFolder::at(path), context, false),
-        None if args.flow.coupling()?.is_paired() => begin_rounds(args, context),
-        None if args.rounds.is_some() => Err(Usage("--rounds goes with --coupling reflow".to_owned()).into()),
-        None => begin(args, context),
+        None => begin_any(args, context, None),
     }
 }
 
+/// Begins a run as `recorded` tells it, whatever the defaults have become since: `windfield rerun`.
+pub fn repeat(args: &Args, context: &Context, recorded: &RunConfig) -> anyhow::Result<()> {
+    interrupt::watch()?;
+    begin_any(args, context, Some(recorded))
+}
+
+fn begin_any(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow::Result<()> {
+    if args.flow.coupling()?.is_paired() {
+        return begin_rounds(args, context, recorded);
+    }
+    if args.rounds.is_some() {
+        return Err(Usage("--rounds goes with --coupling reflow".to_owned()).into());
+    }
+    begin(args, context, recorded)
+}
+
+/// Whether what a repeated run begins with is what it began with.
+fn check_same(recorded: &str, now: &str, what: &str, flag: &str) -> anyhow::Result<()> {
+    if recorded == now {
+        return Ok(());
+    }
+    Err(Error::config(
+        format!("{what} is not what it was when the run began"),
+        format!("say where that is with {flag}, or train a new run"),
+    )
+    .into())
+}
+
+/// The data, with its labels; prepared as those of the model that training begins with.
+fn open_data(args: &Args, name: &str, init: Option<&Model>) -> anyhow::Result<Dataset> {
+    Ok(match (init, args.missing.as_deref()) {
+        (Some(_), Some(_)) => {
+            return Err(Usage(
+                "--missing does not go with --init, whose model remembers what was done about missing values"
+                    .into(),
+            )
+            .into());
+        }
+        (Some(model), None) => {
+            let (labels, dropout) = args.labels.requests()?;
+            Dataset::open_labelled(name, model.preparation.as_ref(), &model.conditions, &labels, dropout)?
+        }
+        (None, Some(missing)) => {
+            args.labels.of(Dataset::open_with(name, missing.parse().map_err(Usage::of)?)?)?
+        }
+        (None, None) => args.labels.of(Dataset::open(name)?)?,
+    })
+}
+
 /// A new run.
-fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
+fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow::Result<()> {
     let name = args.data.as_deref().unwrap_or_default();
     let init = args.init.as_ref().map(Model::load).transpose()?;
-    let options = options(args, context, init.as_ref())?;
+    let options = match recorded {
+        Some(recorded) => recorded.options.clone(),
+        None => options(args, context, init.as_ref())?,
+    };
     if args.exact_every > 0 && args.source.is_some() {
         return Err(Usage(
             "--exact-every does not go with --source: the exact field is known from a Gaussian source alone"
@@ -267,8 +333,18 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         .into());
     }
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let data = args.labels.of(Dataset::open(name)?)?;
-    let source = flags::open_source(args.source.as_deref())?;
+    let data = open_data(args, name, init.as_ref())?;
+    let source = flags::open_source(args.source.as_deref(), data.preparation().as_ref())?;
+    let init_record = args.init.as_ref().zip(init.as_ref()).map(|(file, model)| ModelRecord::of(file, model));
+    if let Some(recorded) = recorded {
+        check_same(&recorded.data.fingerprint, &data.fingerprint(), name, "--data")?;
+        if let (Some(before), Some(now)) = (&recorded.source, &source) {
+            check_same(&before.fingerprint, &now.fingerprint(), now.name(), "--source")?;
+        }
+        if let (Some(before), Some(now)) = (&recorded.init, &init_record) {
+            check_same(&before.fingerprint, &now.fingerprint, &now.file, "--init")?;
+        }
+    }
     let device = context.device_for([&options.hidden[..]])?;
     if options.exact_every > 0 {
         context
@@ -281,7 +357,8 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         time_frequencies: options.time_frequencies,
         condition_features: data.conditions().map_or(0, Conditions::features),
     };
-    let work = (Some(Task::Training), &network, options.batch);
+    // A run that is repeated has the kernels that it had, whatever was measured since.
+    let work = (recorded.is_none().then_some(Task::Training), &network, options.batch);
     let (trainer, tuned) = context.tuned(&device, options.kernels, work, |kernels| {
         let options = TrainOptions { kernels, ..options.clone() };
         match &init {
@@ -298,7 +375,8 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         folder.clear()?;
     }
     let config = config(&device, &data, source.as_ref(), &trainer, args.log_every);
-    RunConfig { tuned, ..config }.save(folder.config())?;
+    let flags = context.flags().clone();
+    RunConfig { tuned, flags, init: init_record, ..config }.save(folder.config())?;
     let exact_every = trainer.options().exact_every;
     let metrics = Metrics::new(folder.metrics(), args.log_every).with_exact(exact_every);
     Run {
@@ -308,6 +386,7 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         source,
         trainer,
         tuned,
+        events: args.tensorboard.then(|| Events::create(folder.tensorboard(), 0)).transpose()?,
         folder,
         metrics,
         before: 0.0,
@@ -315,22 +394,24 @@ fn begin(args: &Args, context: &Context) -> anyhow::Result<()> {
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
         exact: None,
-        followed: false,
+        followed: recorded.is_some(),
     }
     .go()
 }
 
-fn round_folder(out: &Path, round: u32) -> RunFolder {
+/// The folder of a round of `reflow`.
+pub fn round_folder(out: &Path, round: u32) -> RunFolder {
     RunFolder::at(out.join(format!("round-{round}")))
 }
 
 /// The rounds of rectified flow, from the first one.
-fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
+fn begin_rounds(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow::Result<()> {
     for (given, name) in [
         (args.data.is_some(), "--data"),
         (args.init.is_some(), "--init"),
         (args.exact_every > 0, "--exact-every"),
         (args.labels.is_given(), "--label"),
+        (args.missing.is_some(), "--missing"),
         (context.typed("standardize"), "--standardize"),
         (context.typed("no-standardize"), "--no-standardize"),
     ] {
@@ -343,7 +424,17 @@ fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
         }
     }
     let parent = args.flow.from_model.clone().unwrap_or_default();
-    let mut options = options(args, context, Some(&Model::load(&parent)?))?;
+    let model = Model::load(&parent)?;
+    let mut options = match recorded {
+        Some(recorded) => {
+            if let Some(init) = &recorded.init {
+                let file = parent.display().to_string();
+                check_same(&init.fingerprint, &model.fingerprint(), &file, "--from-model")?;
+            }
+            recorded.options.clone()
+        }
+        None => options(args, context, Some(&model))?,
+    };
     let last = args.rounds.unwrap_or(1);
     if let Coupling::Reflow { rounds, .. } = &mut options.coupling {
         *rounds = last;
@@ -351,10 +442,10 @@ fn begin_rounds(args: &Args, context: &Context) -> anyhow::Result<()> {
     let name = "reflow";
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
     let device = context.device_for([&options.hidden[..]])?;
-    rounds(args, context, &device, (folder.path(), 1, last), parent, &options)
+    rounds(args, context, &device, (folder.path(), 1, last), parent, &options, recorded.is_some())
 }
 
-/// The rounds from `first` to `last`, each from the model of the one before it.
+/// The rounds from `first` to `last`, each from the model of the one before it; `repeated` by another command, or not.
 fn rounds(
     args: &Args,
     context: &Context,
@@ -362,7 +453,13 @@ fn rounds(
     (out, first, last): (&Path, u32, u32),
     mut parent: PathBuf,
     options: &TrainOptions,
+    repeated: bool,
 ) -> anyhow::Result<()> {
+    // Rounds that follow a resumed one were asked for by the flags of the first.
+    let flags = match first {
+        1 => context.flags().clone(),
+        _ => RunConfig::load(round_folder(out, 1).config()).map(|config| config.flags).unwrap_or_default(),
+    };
     for number in first..=last {
         let folder = if last == 1 { RunFolder::at(out) } else { round_folder(out, number) };
         if folder.is_taken() && !args.overwrite && !args.explain {
@@ -374,6 +471,7 @@ fn rounds(
             .into());
         }
         let model = Model::load(&parent)?;
+        let init = Some(ModelRecord::of(&parent, &model));
         let mut options = options.clone();
         let mut count = 0;
         if let Coupling::Reflow { pairs, round, .. } = &mut options.coupling {
@@ -405,7 +503,7 @@ fn rounds(
             (write("pairs-x0.npy", &pairs.x0)?, write("pairs-x1.npy", &pairs.x1)?)
         };
         let network = model.architecture.clone();
-        let work = (Some(Task::Training), &network, options.batch);
+        let work = ((!repeated).then_some(Task::Training), &network, options.batch);
         let name = parent.display().to_string();
         let (trainer, tuned) = context.tuned(device, options.kernels, work, |kernels| {
             let options = TrainOptions { kernels, ..options.clone() };
@@ -416,23 +514,24 @@ fn rounds(
             return explain(context, device, &trainer, tuned);
         }
         let config = config(device, &x1, Some(&x0), &trainer, args.log_every);
-        RunConfig { tuned, ..config }.save(folder.config())?;
+        RunConfig { tuned, init, flags: flags.clone(), ..config }.save(folder.config())?;
         parent = folder.model();
         Run {
             context,
             device: device.clone(),
             data: shown(x1),
-            source: flags::open_source(model.source.as_deref())?,
+            source: flags::open_source(model.source.as_deref(), model.preparation.as_ref())?,
             trainer,
             tuned,
             metrics: Metrics::new(folder.metrics(), args.log_every),
+            events: args.tensorboard.then(|| Events::create(folder.tensorboard(), 0)).transpose()?,
             folder,
             before: 0.0,
             every: every(args),
             pictures: !args.no_pictures,
             smoothed: Smoothed::default(),
             exact: None,
-            followed: number < last,
+            followed: repeated || number < last,
         }
         .go()?;
     }
@@ -464,13 +563,13 @@ fn resume_rounds(args: &Args, out: &Path, context: &Context) -> anyhow::Result<(
     let device = context.device_for([&options.hidden[..]])?;
     let steps = if context.typed("steps") { args.steps } else { options.steps };
     let options = TrainOptions { steps, ..options };
-    rounds(args, context, &device, (out, number + 1, last), folder.model(), &options)
+    rounds(args, context, &device, (out, number + 1, last), folder.model(), &options, false)
 }
 
 /// A run that goes on; `followed` by another round, or not.
 fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) -> anyhow::Result<()> {
     let foreign = |name: &&String| {
-        !WITH_RESUME.contains(&name.as_str()) && !["adapter", "cache"].contains(&name.as_str())
+        !WITH_RESUME.contains(&name.as_str()) && !["adapter", "cache", "config"].contains(&name.as_str())
     };
     if let Some(name) = context.all_typed().iter().find(foreign) {
         return Err(Usage(format!(
@@ -492,24 +591,23 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
         )
         .into());
     }
-    let (log_every, tuned) = match RunConfig::load(folder.config()) {
-        Ok(config) => (config.log_every, config.tuned),
+    let recorded = match RunConfig::load(folder.config()) {
+        Ok(config) => Some(config),
         // It may have been removed; everything that counts is in the checkpoint.
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            (args.log_every, false)
-        }
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(error.into()),
     };
+    let log_every = recorded.as_ref().map_or(args.log_every, |recorded| recorded.log_every);
     // A run keeps the kernels that it began with, whatever was measured since.
-    let tuned = tuned && !context.typed("kernels");
+    let tuned = recorded.as_ref().is_some_and(|recorded| recorded.tuned) && !context.typed("kernels");
     let moved = |error: Error| {
         anyhow::anyhow!("{error}; if the data have moved, say where with --data (or --source)")
     };
-    let data = Dataset::open(args.data.as_deref().unwrap_or(checkpoint.data())).map_err(moved)?;
-    let (labels, dropout) = checkpoint.labels()?;
-    let data = data.with_labels(&labels, dropout)?;
+    let prepared = checkpoint.preparation();
+    let name = args.data.as_deref().unwrap_or(checkpoint.data());
+    let data = checkpoint.open_data(name).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
-    let source = source.map(Dataset::open).transpose().map_err(moved)?;
+    let source = source.map(|name| Dataset::open_as(name, prepared)).transpose().map_err(moved)?;
     let device = context.device_for([&checkpoint.options.hidden[..]])?;
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);
@@ -523,7 +621,14 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     interrupt::check("the run is as it was")?;
     context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
     let config = config(&device, &data, source.as_ref(), &trainer, log_every);
-    RunConfig { tuned, ..config }.save(folder.config())?;
+    let config = RunConfig { tuned, ..config };
+    match recorded {
+        Some(recorded) => config.continuing(recorded, checkpoint.step()),
+        None => config,
+    }
+    .save(folder.config())?;
+    let events = args.tensorboard || folder.tensorboard().is_dir();
+    let events = events.then(|| Events::create(folder.tensorboard(), checkpoint.step())).transpose()?;
     Run {
         context,
         device,
@@ -533,6 +638,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
         tuned,
         folder: folder.clone(),
         metrics,
+        events,
         before,
         every: every(args),
         pictures: !args.no_pictures,
@@ -634,6 +740,10 @@ fn config(
         kernels: trainer.kernels().name().to_owned(),
         tuned: false,
         log_every,
+        device: Some(Adapter::of(device)),
+        flags: toml::Table::new(),
+        init: None,
+        resumed: vec![],
         data: DataRecord::of(data),
         source: source.map(DataRecord::of),
         options: trainer.options().clone(),
@@ -820,7 +930,7 @@ impl Run<'_> {
         let mut next = self.every.and_then(|every| begun.checked_add(every));
         loop {
             let mut failed = None;
-            let Self { trainer, metrics, smoothed, before, exact, .. } = self;
+            let Self { trainer, metrics, events, smoothed, before, exact, .. } = self;
             let outcome = trainer.run(|news| {
                 let now = begun.elapsed().as_secs_f64();
                 #[allow(clippy::cast_precision_loss, reason = "few records")]
@@ -829,14 +939,20 @@ impl Run<'_> {
                     seen += each;
                     let measured = news.exact.filter(|_| step + 1 == news.step);
                     *exact = measured.or(*exact);
-                    metrics.push(*step, record, *before + seen, measured);
+                    let row = metrics.push(*step, record, *before + seen, measured);
+                    if let (Some(events), Some(row)) = (events.as_mut(), row) {
+                        failed = failed.take().or(events.push(&row).err());
+                    }
                     smoothed.push(record.loss.into());
                 }
                 seen = now;
+                if let Some(events) = events.as_mut() {
+                    failed = failed.take().or(events.flush().err());
+                }
                 rate.push(begun.elapsed(), news.step);
                 progress.show(news.step, || describe(metrics, smoothed, *exact, &rate, steps - news.step));
                 if metrics.pending() >= PENDING {
-                    failed = metrics.flush().err();
+                    failed = failed.take().or(metrics.flush().err());
                 }
                 let due = next.is_some_and(|next| Instant::now() >= next);
                 if due || failed.is_some() || interrupt::requested() {

@@ -5,7 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{csv, npy};
+use super::preparation::{Preparation, PreparedColumn};
+use super::table::Table;
+use super::{ImageShape, csv, npy, png};
 use crate::error::{Error, Result};
 
 /// The extensions that can be read and written, for messages and help texts.
@@ -63,7 +65,7 @@ impl Format {
             None => Err(Error::input(
                 path.display().to_string(),
                 "the name has no extension, which decides the format",
-                format!("use {EXTENSIONS}"),
+                format!("use {EXTENSIONS}, or a slash at its end for a folder of pictures"),
             )),
         }
     }
@@ -92,6 +94,53 @@ pub fn read_array(path: impl AsRef<Path>) -> Result<Array> {
     }
 }
 
+/// What a file holds.
+pub(super) enum Content {
+    /// Numbers.
+    Array(Array),
+    /// Columns of any kind.
+    Table(Table),
+}
+
+/// Reads a file whose columns may hold words, and values be missing, as far as its format has such. In the columns that
+/// `is_text` names all are words.
+pub(super) fn read_content(path: &Path, is_text: &dyn Fn(&str) -> bool) -> Result<Content> {
+    Ok(match Format::of(path)? {
+        Format::Npy => Content::Array(npy::read(path)?),
+        Format::Csv { .. } => Content::Table(csv::read_table(path, is_text)?),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => Content::Table(super::parquet::read_table(path)?),
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => return Err(no_parquet(path)),
+    })
+}
+
+impl Table {
+    /// A table of numbers as it was read, without its kinds.
+    pub(super) fn into_array(self) -> Array {
+        let shape = vec![self.rows(), self.columns.len()];
+        let columns = Some(self.columns.into_iter().map(|column| column.name).collect());
+        Array { values: self.cells, shape, columns }
+    }
+}
+
+/// Whether samples written to `path` are a folder of pictures: its name ends in a slash, or the folder is there.
+#[must_use]
+pub fn is_folder(path: &Path) -> bool {
+    path.as_os_str().to_string_lossy().ends_with(std::path::is_separator) || path.is_dir()
+}
+
+/// How rows of numbers are written as samples of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct RowForm<'a> {
+    /// The name of each number of a row.
+    pub columns: &'a [String],
+    /// What the numbers stand for, where that is known.
+    pub preparation: Option<&'a Preparation>,
+    /// The shape of a row, if rows are images.
+    pub image: Option<ImageShape>,
+}
+
 /// Writes an array row by row, in the format that the extension of the file names.
 ///
 /// Rows are streamed to a temporary file, in flat memory; the file takes its
@@ -115,11 +164,14 @@ pub struct ArrayWriter {
     rows: usize,
     row_len: usize,
     written: usize,
+    /// The columns of the table that rows become, where they do.
+    prepared: Option<Vec<PreparedColumn>>,
 }
 
 enum Sink {
     Npy(npy::Writer),
     Csv(Box<csv::Writer>),
+    Pictures(Box<png::Writer>),
     #[cfg(feature = "parquet")]
     Parquet(Box<super::parquet::Writer>),
 }
@@ -170,7 +222,69 @@ impl ArrayWriter {
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => return Err(no_parquet(path)),
         };
-        Ok(Self { path: path.to_owned(), sink, rows, row_len, written: 0 })
+        Ok(Self { path: path.to_owned(), sink, rows, row_len, written: 0, prepared: None })
+    }
+
+    /// Starts the file `path` for samples of a model, `rows` rows of as many values as `form` has columns.
+    ///
+    /// A table gets the columns that the model's data had, in their order and of their kinds; a `.npy` file the numbers
+    /// as they are. A folder ([`is_folder`]) gets a PNG of 8 bits for each row, numbered from 0; it must be new or
+    /// empty, and is there, whole, after [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// As of [`create`](Self::create); for a folder when rows are no images, or it holds anything.
+    pub fn create_rows(path: impl AsRef<Path>, rows: usize, form: &RowForm<'_>) -> Result<Self> {
+        let path = path.as_ref();
+        let row_len = form.columns.len();
+        if is_folder(path) {
+            let Some(shape) = form.image.filter(|s| s.height * s.width * s.channels == row_len) else {
+                return Err(Error::input(
+                    path.display().to_string(),
+                    "a folder takes pictures, and the rows are no images",
+                    format!("give a file instead: {EXTENSIONS}"),
+                ));
+            };
+            let range = match form.preparation {
+                Some(Preparation::Images { low, high, .. }) => (*low, *high),
+                _ => {
+                    return Err(Error::input(
+                        path.display().to_string(),
+                        "the values of black and white are not known: the model has no `preparation`",
+                        "write a .npy file, or train the model again",
+                    ));
+                }
+            };
+            let sink = Sink::Pictures(Box::new(png::Writer::create(path, rows, shape, range)?));
+            return Ok(Self { path: path.to_owned(), sink, rows, row_len, written: 0, prepared: None });
+        }
+        let prepared = form.preparation.and_then(Preparation::columns);
+        let format = Format::of(path)?;
+        let (Some(prepared), true) = (prepared, format != Format::Npy) else {
+            return Self::create(path, &[rows, row_len], form.columns);
+        };
+        let width: usize = prepared.iter().map(|column| column.kind.width()).sum();
+        if width != row_len || width == 0 {
+            return Err(Error::config(
+                format!("a table of {width} numbers a row was prepared, and rows have {row_len}"),
+                "give rows of that length",
+            ));
+        }
+        let sink = match format {
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                Sink::Parquet(Box::new(super::parquet::Writer::create_prepared(path, prepared)?))
+            }
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => return Err(no_parquet(path)),
+            Format::Csv { delimiter } => {
+                let names: Vec<String> = prepared.iter().map(|column| column.name.clone()).collect();
+                Sink::Csv(Box::new(csv::Writer::create(path, delimiter, &names)?))
+            }
+            // Taken care of above.
+            Format::Npy => Sink::Npy(npy::Writer::create(path, &[rows, row_len])?),
+        };
+        let prepared = Some(prepared.to_vec());
+        Ok(Self { path: path.to_owned(), sink, rows, row_len, written: 0, prepared })
     }
 
     /// Appends rows: any number of them, row-major.
@@ -197,9 +311,22 @@ impl ArrayWriter {
                 "announce as many rows as are written",
             ));
         }
+        if let Some(at) = values.iter().position(|x| !x.is_finite())
+            && (self.prepared.is_some() || matches!(self.sink, Sink::Pictures(_)))
+        {
+            return Err(Error::input(
+                self.path.display().to_string(),
+                format!("row {} is not finite, and stands for nothing", self.written + at / self.row_len),
+                "write a .npy file to see it, or take more steps",
+            ));
+        }
         match &mut self.sink {
             Sink::Npy(sink) => sink.write(values)?,
-            Sink::Csv(sink) => sink.write(values, self.row_len)?,
+            Sink::Csv(sink) => match &self.prepared {
+                Some(columns) => sink.write_prepared(values, self.row_len, columns)?,
+                None => sink.write(values, self.row_len)?,
+            },
+            Sink::Pictures(sink) => sink.write(values)?,
             #[cfg(feature = "parquet")]
             Sink::Parquet(sink) => sink.write(values)?,
         }
@@ -226,6 +353,7 @@ impl ArrayWriter {
         match self.sink {
             Sink::Npy(sink) => sink.finish(),
             Sink::Csv(sink) => sink.finish(),
+            Sink::Pictures(sink) => sink.finish(),
             #[cfg(feature = "parquet")]
             Sink::Parquet(sink) => sink.finish(),
         }

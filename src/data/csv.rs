@@ -2,8 +2,8 @@
 //!
 //! What is found out: the delimiter (comma, semicolon, tab, bar or white
 //! space) and whether the first line names the columns. What is refused, by
-//! line and column: anything that is not a finite number, a missing value, a
-//! line of another length. Blank lines and lines beginning with `#` are
+//! line and column: a line of another length, and anything that is not a finite
+//! number, unless it may be a word or missing. Blank lines and lines beginning with `#` are
 //! skipped; quotes, a byte-order mark and any end of line are understood. Lines
 //! are told apart here and not by the csv crate, for exact line numbers in
 //! messages; a field that runs over several lines is no number anyway.
@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use ::csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
 use super::array::{Array, default_columns, one_line, quote};
+use super::preparation::PreparedColumn;
+use super::table::{self, Kind, Words};
 use crate::error::{Error, Result};
 use crate::files::{AtomicFile, write_error};
 
@@ -41,8 +43,18 @@ struct Dialect {
     has_header: bool,
 }
 
-/// Reads the file `path`.
+/// Reads the file `path`, which holds numbers alone.
 pub(super) fn read(path: &Path) -> Result<Array> {
+    scan(path, None)?.finish()
+}
+
+/// Reads the file `path`, whose columns may hold words, and values be missing. A column's first value says which; in those
+/// that `is_text` names all are words.
+pub(super) fn read_table(path: &Path, is_text: &dyn Fn(&str) -> bool) -> Result<table::Table> {
+    scan(path, Some(is_text))?.finish_table()
+}
+
+fn scan<'a>(path: &Path, is_text: Option<&'a dyn Fn(&str) -> bool>) -> Result<Table<'a>> {
     let place = path.display().to_string();
     let mut file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let mut head = Vec::new();
@@ -55,7 +67,7 @@ pub(super) fn read(path: &Path) -> Result<Array> {
         head.drain(..3);
     }
     let dialect = Dialect::sniff(&place, &head, cut)?;
-    let mut table = Table::new(place, dialect.has_header);
+    let mut table = Table::new(place, dialect.has_header, is_text);
     let mut input = BufReader::with_capacity(1 << 17, Cursor::new(head).chain(file));
     let mut text = Vec::new();
     for line in 1.. {
@@ -76,7 +88,7 @@ pub(super) fn read(path: &Path) -> Result<Array> {
             Delimiter::Byte(byte) => table.push(line, text.split(|&b| b == byte))?,
         }
     }
-    table.finish()
+    Ok(table)
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -186,8 +198,50 @@ fn names_columns(first: &[String], second: Option<&[String]>) -> bool {
         && second.is_some_and(|s| s.iter().any(|f| is_number(f) && f.contains(['.', 'e', 'E'])))
 }
 
+/// A column of which it is being found out what it holds.
+struct Guess {
+    /// Whether there has been a number, and whether all of them were whole.
+    number: bool,
+    integral: bool,
+    words: Option<Words>,
+    /// The first line that misses a value.
+    missing: Option<u64>,
+}
+
+impl Guess {
+    fn new(is_text: bool) -> Self {
+        Self { number: false, integral: true, words: is_text.then(Words::default), missing: None }
+    }
+
+    /// What stands for `text` in the matrix, if the column can hold it.
+    fn cell(&mut self, line: u64, text: &[u8]) -> Option<f32> {
+        if self.words.is_none() {
+            let value = parse(text);
+            if value.is_some() {
+                self.number = true;
+                self.integral = self.integral && !text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'));
+                return value;
+            }
+        }
+        let word = String::from_utf8_lossy(text);
+        if is_missing(&word) {
+            self.missing = self.missing.or(Some(line));
+            return Some(f32::NAN);
+        }
+        if self.words.is_none() && (self.number || word.parse::<f64>().is_ok() || looks_numeric(&word)) {
+            return None;
+        }
+        Some(self.words.get_or_insert_default().number(&word, line))
+    }
+}
+
+/// A finite number.
+fn parse(text: &[u8]) -> Option<f32> {
+    str::from_utf8(text).ok()?.parse::<f32>().ok().filter(|value| value.is_finite())
+}
+
 /// The rows that have been read so far.
-struct Table {
+struct Table<'a> {
     place: String,
     /// Whether the record that holds the names is still to come.
     header_ahead: bool,
@@ -195,14 +249,26 @@ struct Table {
     /// The fields of a record; 0 before the first one.
     dim: usize,
     values: Vec<f32>,
+    /// Which columns are known to hold words; `None` where all have to be numbers.
+    is_text: Option<&'a dyn Fn(&str) -> bool>,
+    /// What the columns hold, where it may be anything.
+    guesses: Vec<Guess>,
 }
 
-impl Table {
-    fn new(place: String, has_header: bool) -> Self {
-        Self { place, header_ahead: has_header, columns: None, dim: 0, values: Vec::new() }
+impl<'a> Table<'a> {
+    fn new(place: String, has_header: bool, is_text: Option<&'a dyn Fn(&str) -> bool>) -> Self {
+        Self {
+            place,
+            header_ahead: has_header,
+            columns: None,
+            dim: 0,
+            values: Vec::new(),
+            is_text,
+            guesses: Vec::new(),
+        }
     }
 
-    fn push<'a>(&mut self, line: u64, fields: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+    fn push<'b>(&mut self, line: u64, fields: impl Iterator<Item = &'b [u8]>) -> Result<()> {
         if self.header_ahead {
             self.header_ahead = false;
             return self.set_header(line, fields);
@@ -211,9 +277,16 @@ impl Table {
         let mut bad = None;
         for field in fields {
             let text = field.trim_ascii();
-            match str::from_utf8(text).ok().and_then(|t| t.parse::<f32>().ok()) {
-                Some(value) if value.is_finite() => self.values.push(value),
-                _ => bad = bad.or(Some((found, text))),
+            if self.is_text.is_some() && self.dim == 0 {
+                self.guesses.push(Guess::new(false));
+            }
+            let value = match self.guesses.get_mut(found) {
+                Some(guess) => guess.cell(line, text),
+                None => parse(text),
+            };
+            match value {
+                Some(value) => self.values.push(value),
+                None => bad = bad.or(Some((found, text))),
             }
             found += 1;
         }
@@ -233,7 +306,7 @@ impl Table {
         bad.map_or(Ok(()), |(column, text)| Err(self.not_a_number(line, column, text)))
     }
 
-    fn set_header<'a>(&mut self, line: u64, fields: impl Iterator<Item = &'a [u8]>) -> Result<()> {
+    fn set_header<'b>(&mut self, line: u64, fields: impl Iterator<Item = &'b [u8]>) -> Result<()> {
         let mut names: Vec<String> = Vec::new();
         for field in fields {
             let name = String::from_utf8_lossy(field.trim_ascii()).into_owned();
@@ -255,6 +328,9 @@ impl Table {
             names.push(name);
         }
         self.dim = names.len();
+        if let Some(is_text) = self.is_text {
+            self.guesses = names.iter().map(|name| Guess::new(is_text(name))).collect();
+        }
         self.columns = Some(names);
         Ok(())
     }
@@ -295,17 +371,37 @@ impl Table {
         }
     }
 
-    fn finish(self) -> Result<Array> {
+    fn check_rows(&self) -> Result<()> {
         if self.values.is_empty() {
             return Err(Error::input(
-                self.place,
+                &self.place,
                 "the file has a header but no rows",
                 "write one row a line below the header",
             ));
         }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Array> {
+        self.check_rows()?;
         let rows = self.values.len() / self.dim;
         let columns = self.columns.unwrap_or_else(|| default_columns(self.dim));
         Ok(Array { values: self.values, shape: vec![rows, self.dim], columns: Some(columns) })
+    }
+
+    fn finish_table(self) -> Result<table::Table> {
+        self.check_rows()?;
+        let names = self.columns.unwrap_or_else(|| default_columns(self.dim));
+        let column = |(name, guess): (String, Guess)| {
+            let kind = match guess.words {
+                Some(words) => Kind::Text(words),
+                None if guess.number && guess.integral => Kind::Integer,
+                None => Kind::Number,
+            };
+            table::Column { name, kind, missing: guess.missing }
+        };
+        let columns = names.into_iter().zip(self.guesses).map(column).collect();
+        Ok(table::Table { place: self.place, position: "line", columns, cells: self.values })
     }
 }
 
@@ -319,7 +415,12 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn create(path: &Path, delimiter: u8, columns: &[String]) -> Result<Self> {
         let file = AtomicFile::create(path)?;
-        let mut table = WriterBuilder::new().delimiter(delimiter).has_headers(false).from_writer(file);
+        // A field that begins with # is quoted: no comment.
+        let mut table = WriterBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .comment(Some(b'#'))
+            .from_writer(file);
         table.write_record(columns).map_err(|e| write_error(path, io_error(e)))?;
         Ok(Self { path: path.to_owned(), table })
     }
@@ -329,6 +430,26 @@ impl Writer {
             .chunks_exact(dim)
             .try_for_each(|row| self.table.serialize(row))
             .map_err(|e| write_error(&self.path, io_error(e)))
+    }
+
+    /// Appends rows of `dim` values as what they stand for in the columns of a table.
+    pub(super) fn write_prepared(
+        &mut self,
+        values: &[f32],
+        dim: usize,
+        columns: &[PreparedColumn],
+    ) -> Result<()> {
+        let mut record = Vec::with_capacity(columns.len());
+        for mut row in values.chunks_exact(dim) {
+            record.clear();
+            for column in columns {
+                let (encoded, rest) = row.split_at(column.kind.width());
+                record.push(column.kind.decode(encoded));
+                row = rest;
+            }
+            self.table.serialize(&record).map_err(|e| write_error(&self.path, io_error(e)))?;
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<()> {

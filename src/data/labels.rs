@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::TakenColumn;
 use super::array::{quote, read_array};
+use super::preparation::ColumnKind;
 use crate::error::{Error, Result};
 
 /// Whole numbers with more different values than this are numbers, not classes, unless it is said otherwise.
@@ -44,6 +46,9 @@ pub struct Label {
     /// Classes or numbers.
     #[serde(flatten)]
     pub kind: LabelKind,
+    /// How its column was prepared, where it is one of a table with a preparation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<ColumnKind>,
 }
 
 impl Label {
@@ -170,7 +175,7 @@ impl LabelColumn {
             names.iter().enumerate().map(|(place, name)| (name, place)).collect();
         let values = values.iter().map(|value| places[value] as f32).collect();
         let request = format!("{name}:class");
-        Ok(Self { label: Label { name, kind: LabelKind::Class { names } }, values, request })
+        Ok(Self { label: Label { name, kind: LabelKind::Class { names }, column: None }, values, request })
     }
 
     /// Numbers, or classes that are called by numbers: without a wish, whole numbers of at most [`MOST_CLASSES`] different
@@ -208,7 +213,7 @@ impl LabelColumn {
         let std = if std > 0.0 && std.is_finite() { std } else { 1.0 };
         let request = format!("{name}:number");
         Ok(Self {
-            label: Label { name, kind: LabelKind::Number { mean, std } },
+            label: Label { name, kind: LabelKind::Number { mean, std }, column: None },
             values: values.to_vec(),
             request,
         })
@@ -236,6 +241,21 @@ impl LabelColumn {
     /// The given rows.
     pub(super) fn select(&self, rows: &[usize]) -> Self {
         Self { values: rows.iter().map(|&row| self.values[row]).collect(), ..self.clone() }
+    }
+
+    /// A column that was taken out of a table.
+    pub(super) fn of_table(
+        request: &LabelRequest,
+        taken: TakenColumn,
+        column: Option<ColumnKind>,
+    ) -> Result<Self> {
+        let name = request.name.clone();
+        let mut labels = match taken {
+            TakenColumn::Numbers(values) => Self::from_numbers(name, &values, request.wish)?,
+            TakenColumn::Words(words) => Self::from_text(name, &words)?.taken_for(request.wish)?,
+        };
+        labels.label.column = column;
+        Ok(labels)
     }
 
     /// The same values as classes or as numbers.
@@ -334,34 +354,29 @@ impl Conditions {
     }
 }
 
-/// The columns of a table that labels are taken out of.
-pub(super) struct Table<'a> {
+/// Where labels are looked for that are no column of the table.
+pub(super) struct Beside<'a> {
     pub place: &'a str,
     pub rows: usize,
-    pub columns: &'a [String],
-    pub values: &'a [f32],
+    /// The table's, which a message names.
+    pub columns: &'a [&'a str],
     /// What the data bring along.
     pub known: &'a [LabelColumn],
 }
 
-impl Table<'_> {
-    /// The columns that a request stands for, and which one of the table it is, if it is one.
-    pub fn find(&self, request: &LabelRequest) -> Result<(Vec<LabelColumn>, Option<usize>)> {
+impl Beside<'_> {
+    /// The columns that a request stands for.
+    pub fn find(&self, request: &LabelRequest) -> Result<Vec<LabelColumn>> {
         let LabelRequest { name, wish } = request;
         if let Some(column) = self.known.iter().find(|column| column.label.name == *name) {
-            return Ok((vec![column.taken_for(*wish)?], None));
-        }
-        let dim = self.columns.len();
-        if let Some(at) = self.columns.iter().position(|column| column == name) {
-            let values: Vec<f32> = self.values.iter().skip(at).step_by(dim).copied().collect();
-            return Ok((vec![LabelColumn::from_numbers(name.clone(), &values, *wish)?], Some(at)));
+            return Ok(vec![column.taken_for(*wish)?]);
         }
         let path = Path::new(name);
         if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("npy")) {
-            return Ok((self.beside(path, *wish)?, None));
+            return self.read(path, *wish);
         }
         let mut names: Vec<String> = self.known.iter().map(|column| column.label.name.clone()).collect();
-        names.extend(self.columns.iter().cloned());
+        names.extend(self.columns.iter().map(ToString::to_string));
         Err(Error::input(
             self.place,
             format!("there is no column `{}`", quote(name.as_bytes())),
@@ -370,7 +385,7 @@ impl Table<'_> {
     }
 
     /// The columns of a file beside the data.
-    fn beside(&self, path: &Path, wish: Option<LabelWish>) -> Result<Vec<LabelColumn>> {
+    fn read(&self, path: &Path, wish: Option<LabelWish>) -> Result<Vec<LabelColumn>> {
         let array = read_array(path)?;
         let place = path.display().to_string();
         if array.rows() != self.rows {

@@ -10,7 +10,9 @@
 //! | `digits` | the bundled 8×8 handwritten digits |
 //! | `labels` | what rows are examples of, and what of it a model is conditional on |
 //! | `array` | one reader and one streaming writer for all formats |
-//! | `csv`, `npy`, `parquet` | each format, with its checks |
+//! | `csv`, `npy`, `parquet`, `png` | each format, with its checks |
+//! | `table` | tables as they stand in files: numbers, words, gaps |
+//! | `preparation` | how rows are made of tables, and tables of rows |
 //! | `standardization` | shift and scale by column |
 
 mod array;
@@ -20,20 +22,28 @@ mod labels;
 mod npy;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod png;
+mod preparation;
 mod standardization;
+mod table;
 mod toy;
 
 use std::path::Path;
 
 use twox_hash::xxhash3_128;
 
-pub use array::{Array, ArrayWriter, default_columns, is_array_file, read_array, write_array};
+pub use array::{
+    Array, ArrayWriter, RowForm, default_columns, is_array_file, is_folder, read_array, write_array,
+};
 pub use labels::{Conditions, Label, LabelColumn, LabelKind, LabelRequest, LabelWish, MOST_CLASSES};
+pub use preparation::{ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn};
 pub use standardization::Standardization;
 pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
 
 use crate::error::{Error, Result};
+use array::Content;
+use preparation::Cell;
 
 /// The most points that are drawn from a built-in density.
 const MOST_POINTS: usize = 100_000_000;
@@ -70,16 +80,78 @@ pub struct Dataset {
     labels: Vec<LabelColumn>,
     conditions: Option<Conditions>,
     image: Option<ImageShape>,
+    preparation: Option<Preparation>,
+}
+
+/// The values of a column that was taken out of a table, one a row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TakenColumn {
+    /// Numbers, whole or not.
+    Numbers(Vec<f32>),
+    /// Words; of truth values `false` and `true`.
+    Words(Vec<String>),
+}
+
+/// How the rows of a file become numbers.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// As suits the file.
+    Fitted(Missing),
+    /// As it was done before; `bool`: whether every row counts, so that none may be dropped.
+    As(Option<&'a Preparation>, bool),
 }
 
 impl Dataset {
-    /// Opens a source: a built-in name, `name:N` for N points of it, or a file
-    /// (`.npy`, `.csv`, `.tsv`, `.parquet`).
+    /// Opens a source: a built-in name, `name:N` for N points of it, a file (`.npy`, `.csv`, `.tsv`, `.parquet`), or a
+    /// folder of PNGs of the same size.
+    ///
+    /// A table may have columns of whole numbers, of words and of one value alone; see
+    /// [`preparation`](Self::preparation).
     ///
     /// # Errors
     /// When there is no such source, or the file cannot be used; see [`read_array`].
+    ///
+    /// # Examples
+    /// ```
+    /// use windfield::data::Dataset;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let file = folder.path().join("penguins.csv");
+    /// std::fs::write(&file, "mass,island\n3750.5,Dream\n3800.1,Biscoe\n").unwrap();
+    /// let data = Dataset::open(file.to_str().unwrap())?;
+    /// assert_eq!(data.columns(), ["mass", "island=Biscoe", "island=Dream"]);
+    /// assert_eq!(data.row(0), [3750.5, 0.0, 1.0]);
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
     pub fn open(source: &str) -> Result<Self> {
         Self::open_seeded(source, 0)
+    }
+
+    /// As [`open`](Self::open), with something else done about values that are missing in a table than to refuse it.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open).
+    pub fn open_with(source: &str, missing: Missing) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::Fitted(missing))
+    }
+
+    /// As [`open`](Self::open), with rows made as those of other data were: those that a model was trained on. Columns are
+    /// found by their names, and others are not looked at. Without a `preparation`, a file has to hold numbers.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open); when a table has not the columns, holds other kinds of values in them, or a category
+    /// that was not there; when values are missing and nothing was done about it.
+    pub fn open_as(source: &str, preparation: Option<&Preparation>) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::As(preparation, false))
+    }
+
+    /// As [`open_as`](Self::open_as), with all rows of the file: where rows that miss a value were dropped, they are
+    /// refused.
+    ///
+    /// # Errors
+    /// As of [`open_as`](Self::open_as).
+    pub fn open_rows_as(source: &str, preparation: Option<&Preparation>) -> Result<Self> {
+        Self::open_wanted(source, 0, Wanted::As(preparation, true))
     }
 
     /// As [`open`](Self::open), with other points of a built-in density for every other `seed`.
@@ -89,6 +161,10 @@ impl Dataset {
     /// # Errors
     /// As of [`open`](Self::open).
     pub fn open_seeded(source: &str, seed: u64) -> Result<Self> {
+        Self::open_wanted(source, seed, Wanted::Fitted(Missing::Refuse))
+    }
+
+    fn open_wanted(source: &str, seed: u64, wanted: Wanted<'_>) -> Result<Self> {
         let (name, count) = match source.split_once(':') {
             Some((name, count)) => (name, Some(count)),
             None => (source, None),
@@ -105,15 +181,53 @@ impl Dataset {
             return Self::new(source.into(), toy.generate(n, seed), default_columns(toy.dim), vec![], None);
         }
         let path = Path::new(source);
+        if path.is_dir() {
+            let (low, high) = png::RANGE;
+            let data = Self::from_array(source, png::read(path)?)?;
+            return Ok(Self { preparation: Some(Preparation::Images { version: 1, low, high }), ..data });
+        }
         if path.extension().is_none() && !path.is_file() {
             let names: Vec<_> = built_in().map(|(name, _)| name).collect();
             return Err(Error::input(
                 array::quote(source.as_bytes()),
                 "there is no data source of this name",
-                format!("use one of {}, or a .npy, .csv, .tsv or .parquet file", names.join(", ")),
+                format!(
+                    "use one of {}, a .npy, .csv, .tsv or .parquet file, or a folder of PNGs",
+                    names.join(", ")
+                ),
             ));
         }
-        Self::from_array(source, read_array(path)?)
+        Self::open_file(source, path, wanted)
+    }
+
+    fn open_file(source: &str, path: &Path, wanted: Wanted<'_>) -> Result<Self> {
+        let known = match wanted {
+            Wanted::Fitted(_) => None,
+            Wanted::As(Some(known @ Preparation::Table { .. }), counts) => Some((known, counts)),
+            Wanted::As(..) => return Self::from_array(source, read_array(path)?),
+        };
+        let is_text = |name: &str| known.is_some_and(|(known, _)| known.is_text(name));
+        let mut table = match array::read_content(path, &is_text)? {
+            // Rows that are numbers already.
+            Content::Array(array) => {
+                let data = Self::from_array(source, array)?;
+                let known = known.filter(|(known, _)| known.encoded_columns().len() == data.dim());
+                return Ok(Self { preparation: known.map(|(known, _)| known.clone()), ..data });
+            }
+            Content::Table(table) => table,
+        };
+        let (preparation, counts) = match (known, wanted) {
+            (Some((known, counts)), _) => (known.clone(), counts),
+            (None, Wanted::Fitted(missing)) => match Preparation::of(&mut table, missing)? {
+                Some(fitted) => (fitted, false),
+                None => return Self::from_array(source, table.into_array()),
+            },
+            (None, Wanted::As(..)) => return Self::from_array(source, table.into_array()),
+        };
+        let columns = preparation.encoded_columns();
+        let values = preparation.encode(table, counts)?;
+        let data = Self::new(source.into(), values, columns, vec![], None)?;
+        Ok(Self { preparation: Some(preparation), ..data })
     }
 
     /// A data set of rows of `dim` values each.
@@ -197,7 +311,7 @@ impl Dataset {
                 "use at most 4294967295 rows",
             ));
         }
-        Ok(Self { name, values, rows, columns, labels, conditions: None, image })
+        Ok(Self { name, values, rows, columns, labels, conditions: None, image, preparation: None })
     }
 
     /// The source as it was asked for.
@@ -210,6 +324,12 @@ impl Dataset {
     #[must_use]
     pub fn values(&self) -> &[f32] {
         &self.values
+    }
+
+    /// All values, without the rest.
+    #[must_use]
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
     }
 
     /// The number of rows.
@@ -297,48 +417,55 @@ impl Dataset {
                 "it takes a share from 0 to 1",
             ));
         }
-        let table = labels::Table {
-            place: &self.name,
-            rows: self.rows,
-            columns: &self.columns,
-            values: &self.values,
-            known: &self.labels,
-        };
         let mut columns: Vec<LabelColumn> = vec![];
-        let mut taken = vec![false; self.dim()];
+        let mut data = self;
         for request in requests {
-            let (found, at) = table.find(request)?;
-            for column in found {
-                let name = &column.label().name;
-                if columns.iter().any(|other| other.label().name == *name) {
-                    return Err(Error::config(
-                        format!("--label `{}` is given twice", array::quote(name.as_bytes())),
-                        "leave one out",
-                    ));
+            let twice = |name: &String, columns: &[LabelColumn]| {
+                if columns.iter().all(|other| other.label().name != *name) {
+                    return Ok(());
                 }
+                Err(Error::config(
+                    format!("--label `{}` is given twice", array::quote(name.as_bytes())),
+                    "leave one out",
+                ))
+            };
+            twice(&request.name, &columns)?;
+            let is_known = data.labels.iter().any(|column| column.label().name == request.name);
+            let parts = data.parts();
+            if !is_known && parts.iter().any(|(name, _)| *name == request.name) {
+                let kind = parts.iter().find(|(name, _)| *name == request.name).and_then(|(_, kind)| *kind);
+                let kind = kind.cloned();
+                let (taken, rest) = data.take_column(&request.name)?;
+                columns.push(LabelColumn::of_table(request, taken, kind)?);
+                data = rest;
+                continue;
+            }
+            let names: Vec<&str> = parts.iter().map(|(name, _)| *name).collect();
+            let beside =
+                labels::Beside { place: &data.name, rows: data.rows, columns: &names, known: &data.labels };
+            for column in beside.find(request)? {
+                twice(&column.label().name, &columns)?;
                 columns.push(column);
             }
-            if let Some(at) = at {
-                taken[at] = true;
-            }
         }
-        if taken.iter().all(|taken| *taken) {
-            return Err(Error::input(
-                self.name,
-                "all of its columns are labels",
-                "leave at least one to be learned",
-            ));
-        }
-        let conditions = Some(Conditions { columns, dropout });
-        if !taken.contains(&true) {
-            return Ok(Self { conditions, ..self });
-        }
-        let kept = |at: &usize| !taken[*at];
-        let dim = self.dim();
-        let values =
-            self.values.iter().enumerate().filter(|(i, _)| kept(&(i % dim))).map(|(_, x)| *x).collect();
-        let columns = (0..dim).filter(kept).map(|at| self.columns[at].clone()).collect();
-        Ok(Self { values, columns, conditions, image: None, ..self })
+        Ok(Self { conditions: Some(Conditions { columns, dropout }), ..data })
+    }
+
+    /// As [`open_as`](Self::open_as), for a model that is conditional: with the `labels` of the model that are among the
+    /// `requests`, whose columns its preparation is without.
+    ///
+    /// # Errors
+    /// As of [`open_as`](Self::open_as) and [`with_labels`](Self::with_labels).
+    pub fn open_labelled(
+        source: &str,
+        preparation: Option<&Preparation>,
+        labels: &[Label],
+        requests: &[LabelRequest],
+        dropout: f32,
+    ) -> Result<Self> {
+        let wanted = labels.iter().filter(|label| requests.iter().any(|request| request.name == label.name));
+        let whole = preparation.map(|rows| rows.with_labels(wanted));
+        Self::open_as(source, whole.as_ref())?.with_labels(requests, dropout)
     }
 
     /// The same rows, with nothing to be conditional on.
@@ -379,6 +506,91 @@ impl Dataset {
     #[must_use]
     pub fn image(&self) -> Option<ImageShape> {
         self.image
+    }
+
+    /// The columns of the table as it stands in its file, with what each holds where that is known.
+    fn parts(&self) -> Vec<(&str, Option<&ColumnKind>)> {
+        match self.preparation.as_ref().and_then(Preparation::columns) {
+            Some(columns) => {
+                columns.iter().map(|column| (column.name.as_str(), Some(&column.kind))).collect()
+            }
+            None => self.columns.iter().map(|column| (column.as_str(), None)).collect(),
+        }
+    }
+
+    /// Takes a column of the table out of the rows, and out of what is known of the table: what is left is learned without
+    /// it. Its values are as they stood in the file.
+    ///
+    /// # Errors
+    /// When there is no such column, or nothing but constants would be left.
+    pub fn take_column(self, name: &str) -> Result<(TakenColumn, Self)> {
+        let widths = self.parts();
+        let width = |kind: Option<&ColumnKind>| kind.map_or(1, ColumnKind::width);
+        let dim = self.columns.len();
+        let mut begin = 0;
+        let mut found = None;
+        for (column, kind) in widths {
+            if column == name {
+                found = Some((begin..begin + width(kind), kind));
+            }
+            begin += width(kind);
+        }
+        let Some((range, kind)) = found else {
+            return Err(Error::input(
+                self.name,
+                format!("it has no column '{}'", array::quote(name.as_bytes())),
+                "give one that it has",
+            ));
+        };
+        if range.len() == dim {
+            return Err(Error::input(
+                self.name,
+                format!("nothing is left without the column '{}'", array::quote(name.as_bytes())),
+                "give data with more columns",
+            ));
+        }
+        let cells = self.values.chunks_exact(dim).map(|row| &row[range.clone()]);
+        let taken = match kind {
+            None | Some(ColumnKind::Number { .. } | ColumnKind::Integer { .. }) => {
+                TakenColumn::Numbers(cells.map(|cell| cell[0]).collect())
+            }
+            Some(kind) => match kind.written() {
+                Cell::Text(_) | Cell::Boolean(_) => TakenColumn::Words(
+                    cells
+                        .map(|cell| match kind.decode(cell) {
+                            Cell::Text(word) => word.to_owned(),
+                            Cell::Boolean(value) => value.to_string(),
+                            Cell::Integer(_) | Cell::Number(_) => String::new(),
+                        })
+                        .collect(),
+                ),
+                #[allow(clippy::cast_precision_loss, reason = "it was a float32 when it was read")]
+                Cell::Integer(value) => TakenColumn::Numbers(vec![value as f32; self.rows]),
+                Cell::Number(value) => TakenColumn::Numbers(vec![value; self.rows]),
+            },
+        };
+        let kept = |at: &usize| !range.contains(at);
+        let values =
+            self.values.iter().enumerate().filter(|(i, _)| kept(&(i % dim))).map(|(_, x)| *x).collect();
+        let columns = (0..dim).filter(kept).map(|at| self.columns[at].clone()).collect();
+        let image = if range.is_empty() { self.image } else { None };
+        let preparation =
+            self.preparation.filter(|known| known.columns().is_some()).map(|known| known.without(name));
+        Ok((taken, Self { values, columns, image, preparation, ..self }))
+    }
+
+    /// How the rows were made of what is in the file, and how samples become the same again; `None` if they are plain
+    /// numbers. Of images that were read as numbers, the values of black and white are the smallest and the largest.
+    #[must_use]
+    pub fn preparation(&self) -> Option<Preparation> {
+        if self.preparation.is_some() || self.image.is_none() {
+            return self.preparation.clone();
+        }
+        let (low, high) = self
+            .values
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &x| (low.min(x), high.max(x)));
+        (low < high).then_some(Preparation::Images { version: 1, low, high })
     }
 
     /// The mean and standard deviation of each column.
@@ -431,6 +643,7 @@ impl Dataset {
                 dropout: conditions.dropout,
             }),
             image: self.image,
+            preparation: self.preparation.clone(),
         }
     }
 

@@ -1,7 +1,9 @@
 //! `.parquet`: tables by columns.
 //!
-//! Read: floats, integers and booleans that are not null, uncompressed or
-//! compressed with snappy. Written: one required float32 column for each name.
+//! Read: floats, integers and booleans that are not null, and, where they may
+//! be there, text and nulls; uncompressed or compressed with snappy. Written:
+//! one required column for each name, of float32, or for a prepared table of
+//! float32, int64, boolean or text.
 
 #![allow(clippy::cast_precision_loss, reason = "64-bit integers are rounded to float32 in the end")]
 
@@ -11,14 +13,16 @@ use std::sync::Arc;
 
 use ::parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{DataType, FloatType};
+use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, FloatType, Int64Type};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
 use ::parquet::file::writer::SerializedFileWriter;
-use ::parquet::schema::types::{ColumnDescriptor, Type};
+use ::parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 
 use super::array::{Array, one_line, quote, to_f32};
+use super::preparation::{Cell, PreparedColumn};
+use super::table::{self, Kind, Words};
 use crate::error::{Error, Result};
 use crate::files::{AtomicFile, write_error};
 
@@ -31,15 +35,25 @@ const DECODED: usize = 1 << 16;
 /// So many values go into a row group when writing.
 const GROUP: usize = 1 << 22;
 
-/// Reads the file `path`.
+/// Reads the file `path`, which holds numbers alone.
 pub(super) fn read(path: &Path) -> Result<Array> {
+    Ok(scan(path, false)?.into_array())
+}
+
+/// Reads the file `path`, whose columns may hold words, and values be missing.
+pub(super) fn read_table(path: &Path) -> Result<table::Table> {
+    scan(path, true)
+}
+
+/// `mixed`: whether there may be words and missing values.
+fn scan(path: &Path, mixed: bool) -> Result<table::Table> {
     // The parquet crate panics on some damaged pages, where it should return an error.
-    std::panic::catch_unwind(|| read_table(path)).unwrap_or_else(|_| {
+    std::panic::catch_unwind(|| read_columns(path, mixed)).unwrap_or_else(|_| {
         Err(Error::input(path.display().to_string(), "the .parquet file is damaged", WRITE_AGAIN))
     })
 }
 
-fn read_table(path: &Path) -> Result<Array> {
+fn read_columns(path: &Path, mixed: bool) -> Result<table::Table> {
     let place = path.display().to_string();
     let file = File::open(path).map_err(|e| Error::io("read", path, e))?;
     let metadata = file.metadata().map_err(|e| Error::io("read", path, e))?;
@@ -56,8 +70,8 @@ fn read_table(path: &Path) -> Result<Array> {
     let schema = file.metadata().file_metadata().schema_descr_ptr();
     let mut columns = Vec::new();
     for column in schema.columns() {
-        check_type(&place, column)?;
-        columns.push(column.path().string());
+        check_type(&place, column, mixed)?;
+        columns.push(table::Column { name: column.path().string(), kind: kind(column), missing: None });
     }
     let dim = columns.len();
     let mut values: Vec<f32> = Vec::new();
@@ -65,8 +79,9 @@ fn read_table(path: &Path) -> Result<Array> {
     for g in 0..file.num_row_groups() {
         let group = file.get_row_group(g).map_err(broken)?;
         let mut group_rows = None;
-        for (c, name) in columns.iter().enumerate() {
-            let column = Column { place: &place, name, first_row: rows };
+        for (c, into) in columns.iter_mut().enumerate() {
+            let name = into.name.clone();
+            let mut column = Column { place: &place, name: &name, first_row: rows, mixed, into };
             column.check_codec(group.metadata().column(c).compression())?;
             let read = column.read(&*group, c)?;
             // The number of rows is what there is, not what a damaged file says there is.
@@ -90,11 +105,27 @@ fn read_table(path: &Path) -> Result<Array> {
     if rows == 0 {
         return Err(Error::input(place, "the table has no rows", "write at least one row"));
     }
-    Ok(Array { values, shape: vec![rows, dim], columns: Some(columns) })
+    Ok(table::Table { place, position: "row", columns, cells: values })
 }
 
-/// Refuses a column that does not hold numbers, by name.
-fn check_type(place: &str, column: &ColumnDescriptor) -> Result<()> {
+/// What a column that has been checked holds.
+fn kind(column: &ColumnDescriptor) -> Kind {
+    match column.physical_type() {
+        PhysicalType::BOOLEAN => Kind::Boolean,
+        PhysicalType::INT32 | PhysicalType::INT64 => Kind::Integer,
+        PhysicalType::BYTE_ARRAY => Kind::Text(Words::default()),
+        _ => Kind::Number,
+    }
+}
+
+fn is_text(column: &ColumnDescriptor) -> bool {
+    column.physical_type() == PhysicalType::BYTE_ARRAY
+        && (matches!(column.logical_type_ref(), Some(LogicalType::String | LogicalType::Enum))
+            || matches!(column.converted_type(), ConvertedType::UTF8 | ConvertedType::ENUM))
+}
+
+/// Refuses a column that cannot be used, by name.
+fn check_type(place: &str, column: &ColumnDescriptor, mixed: bool) -> Result<()> {
     let path = column.path().string();
     let name = quote(path.as_bytes());
     let refuse = |what: &str, remedy: &str| {
@@ -119,6 +150,7 @@ fn check_type(place: &str, column: &ColumnDescriptor) -> Result<()> {
     }
     match column.physical_type() {
         PhysicalType::INT96 => refuse("dates and times are not read", REMOVE),
+        PhysicalType::BYTE_ARRAY if mixed && is_text(column) => Ok(()),
         PhysicalType::BYTE_ARRAY | PhysicalType::FIXED_LEN_BYTE_ARRAY => {
             refuse("holds text, not numbers", REMOVE)
         }
@@ -132,6 +164,10 @@ struct Column<'a> {
     name: &'a str,
     /// The rows before this group.
     first_row: usize,
+    /// Whether there may be words and missing values.
+    mixed: bool,
+    /// What is known of it from the groups before.
+    into: &'a mut table::Column,
 }
 
 impl Column<'_> {
@@ -151,7 +187,7 @@ impl Column<'_> {
         }
     }
 
-    fn read(&self, group: &dyn RowGroupReader, index: usize) -> Result<Vec<f32>> {
+    fn read(&mut self, group: &dyn RowGroupReader, index: usize) -> Result<Vec<f32>> {
         let descriptor = group.metadata().column(index).column_descr_ptr();
         let unsigned = matches!(descriptor.logical_type_ref(), Some(LogicalType::Integer(t)) if !t.is_signed)
             || matches!(
@@ -166,26 +202,39 @@ impl Column<'_> {
             .get_column_reader(index)
             .map_err(|e| self.error(format!("it could not be read: {}", quote_error(&e)), WRITE_AGAIN))?;
         match reader {
-            ColumnReader::BoolColumnReader(r) => self.decode(r, optional, |v| f64::from(u8::from(v))),
+            ColumnReader::BoolColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(u8::from(*v)))),
             ColumnReader::Int32ColumnReader(r) if unsigned => {
-                self.decode(r, optional, |v| f64::from(v.cast_unsigned()))
+                self.decode(r, optional, |v, _| Ok(f64::from(v.cast_unsigned())))
             }
-            ColumnReader::Int32ColumnReader(r) => self.decode(r, optional, f64::from),
+            ColumnReader::Int32ColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(*v))),
             ColumnReader::Int64ColumnReader(r) if unsigned => {
-                self.decode(r, optional, |v| v.cast_unsigned() as f64)
+                self.decode(r, optional, |v, _| Ok(v.cast_unsigned() as f64))
             }
-            ColumnReader::Int64ColumnReader(r) => self.decode(r, optional, |v| v as f64),
-            ColumnReader::FloatColumnReader(r) => self.decode(r, optional, f64::from),
-            ColumnReader::DoubleColumnReader(r) => self.decode(r, optional, |v| v),
+            ColumnReader::Int64ColumnReader(r) => self.decode(r, optional, |v, _| Ok(*v as f64)),
+            ColumnReader::FloatColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(*v))),
+            ColumnReader::DoubleColumnReader(r) => self.decode(r, optional, |v, _| Ok(*v)),
+            ColumnReader::ByteArrayColumnReader(r) => {
+                let mut words = match &mut self.into.kind {
+                    Kind::Text(words) => std::mem::take(words),
+                    _ => Words::default(),
+                };
+                let read = self.decode(r, optional, |v, row| {
+                    let word = v.as_utf8().map_err(|_| "no text in UTF-8")?;
+                    Ok(f64::from(words.number(word, row)))
+                });
+                self.into.kind = Kind::Text(words);
+                read
+            }
             _ => Err(self.error("it does not hold numbers", REMOVE)),
         }
     }
 
+    /// `widen` takes a value and its row.
     fn decode<T: DataType>(
-        &self,
+        &mut self,
         mut reader: ColumnReaderImpl<T>,
         optional: bool,
-        widen: impl Fn(T::T) -> f64,
+        mut widen: impl FnMut(&T::T, u64) -> Result<f64, &'static str>,
     ) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         let (mut values, mut levels) = (Vec::new(), Vec::new());
@@ -198,15 +247,30 @@ impl Column<'_> {
             if records == 0 {
                 return Ok(all);
             }
-            if let Some(null) = levels.iter().position(|&level| level == 0) {
-                let row = self.first_row + all.len() + null;
-                return Err(self.error(format!("row {row} is null"), "fill it in, or remove the row"));
-            }
-            for value in values.drain(..) {
+            let mut present = values.iter();
+            for record in 0..if optional { levels.len() } else { values.len() } {
                 let row = self.first_row + all.len();
-                all.push(to_f32(widen(value)).map_err(|why| {
-                    self.error(format!("row {row} is {why}"), "remove or replace such rows")
-                })?);
+                let value = match levels.get(record) {
+                    Some(0) => None,
+                    _ => present.next(),
+                };
+                let value = match value {
+                    Some(value) => widen(value, row as u64),
+                    None if self.mixed => Ok(f64::NAN),
+                    None => {
+                        return Err(self.error(format!("row {row} is null"), "fill it in, or remove the row"));
+                    }
+                };
+                match value {
+                    // A missing number, as pandas writes it.
+                    Ok(value) if self.mixed && value.is_nan() => {
+                        self.into.missing = self.into.missing.or(Some(row as u64));
+                        all.push(f32::NAN);
+                    }
+                    value => all.push(value.and_then(to_f32).map_err(|why| {
+                        self.error(format!("row {row} is {why}"), "remove or replace such rows")
+                    })?),
+                }
             }
         }
     }
@@ -223,6 +287,8 @@ pub(super) struct Writer {
     path: PathBuf,
     file: SerializedFileWriter<AtomicFile>,
     dim: usize,
+    /// How rows become those of a table, where they do.
+    prepared: Option<Vec<PreparedColumn>>,
     /// Rows that wait for their group to be full.
     pending: Vec<f32>,
     column: Vec<f32>,
@@ -230,24 +296,52 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(path: &Path, columns: &[String]) -> Result<Self> {
-        let field = |name: &String| {
-            Type::primitive_type_builder(name, PhysicalType::FLOAT)
-                .with_repetition(Repetition::REQUIRED)
-                .build()
-                .map(Arc::new)
-        };
-        let error = |e| file_error(path, e);
-        let fields = columns.iter().map(field).collect::<Result<Vec<_>, _>>().map_err(error)?;
-        let schema = Type::group_type_builder("schema").with_fields(fields).build().map_err(error)?;
-        // Continuous values neither repeat nor compress.
-        let properties = WriterProperties::builder()
+        let floats = columns.iter().map(|name| (name.as_str(), Cell::Number(0.0)));
+        Self::with_columns(path, floats, columns.len(), None)
+    }
+
+    /// For rows of numbers that are written as what they stand for in the columns of a table.
+    pub(super) fn create_prepared(path: &Path, prepared: &[PreparedColumn]) -> Result<Self> {
+        let columns = prepared.iter().map(|column| (column.name.as_str(), column.kind.written()));
+        let dim = prepared.iter().map(|column| column.kind.width()).sum();
+        Self::with_columns(path, columns, dim, Some(prepared.to_vec()))
+    }
+
+    fn with_columns<'a>(
+        path: &Path,
+        columns: impl Iterator<Item = (&'a str, Cell<'a>)>,
+        dim: usize,
+        prepared: Option<Vec<PreparedColumn>>,
+    ) -> Result<Self> {
+        // Continuous values neither repeat nor compress; words do.
+        let mut properties = WriterProperties::builder()
             .set_compression(Compression::UNCOMPRESSED)
             .set_dictionary_enabled(false)
-            .set_created_by(concat!("windfield ", env!("CARGO_PKG_VERSION")).to_owned())
-            .build();
+            .set_created_by(concat!("windfield ", env!("CARGO_PKG_VERSION")).to_owned());
+        let error = |e| file_error(path, e);
+        let mut fields = vec![];
+        for (name, example) in columns {
+            let (physical, logical) = match example {
+                Cell::Number(_) => (PhysicalType::FLOAT, None),
+                Cell::Integer(_) => (PhysicalType::INT64, None),
+                Cell::Boolean(_) => (PhysicalType::BOOLEAN, None),
+                Cell::Text(_) => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
+            };
+            if logical.is_some() {
+                properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
+            }
+            let field = Type::primitive_type_builder(name, physical)
+                .with_repetition(Repetition::REQUIRED)
+                .with_logical_type(logical)
+                .build()
+                .map_err(error)?;
+            fields.push(Arc::new(field));
+        }
+        let schema = Type::group_type_builder("schema").with_fields(fields).build().map_err(error)?;
         let file = AtomicFile::create(path)?;
-        let file = SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties)).map_err(error)?;
-        Ok(Self { path: path.to_owned(), file, dim: columns.len(), pending: Vec::new(), column: Vec::new() })
+        let file =
+            SerializedFileWriter::new(file, Arc::new(schema), Arc::new(properties.build())).map_err(error)?;
+        Ok(Self { path: path.to_owned(), file, dim, prepared, pending: Vec::new(), column: Vec::new() })
     }
 
     pub(super) fn write(&mut self, mut values: &[f32]) -> Result<()> {
@@ -264,16 +358,48 @@ impl Writer {
     }
 
     fn write_group(&mut self) -> Result<()> {
-        let Self { path, file, dim, pending, column } = self;
+        let Self { path, file, dim, prepared, pending, column } = self;
         let mut write = || {
             let mut group = file.next_row_group()?;
-            let mut c = 0;
+            let (mut c, mut at) = (0, 0);
             while let Some(mut writer) = group.next_column()? {
-                column.clear();
-                column.extend(pending[c..].iter().step_by(*dim));
-                writer.typed::<FloatType>().write_batch(column, None, None)?;
+                let Some(PreparedColumn { kind, .. }) = prepared.as_ref().and_then(|columns| columns.get(c))
+                else {
+                    column.clear();
+                    column.extend(pending[c..].iter().step_by(*dim));
+                    writer.typed::<FloatType>().write_batch(column, None, None)?;
+                    writer.close()?;
+                    c += 1;
+                    continue;
+                };
+                let width = kind.width();
+                let cells = pending.chunks_exact(*dim).map(|row| kind.decode(&row[at..at + width]));
+                // All cells of a column are of one kind.
+                match kind.written() {
+                    Cell::Number(_) => {
+                        let values: Vec<f32> =
+                            cells.map(|cell| if let Cell::Number(x) = cell { x } else { f32::NAN }).collect();
+                        writer.typed::<FloatType>().write_batch(&values, None, None)?;
+                    }
+                    Cell::Integer(_) => {
+                        let values: Vec<i64> =
+                            cells.map(|cell| if let Cell::Integer(x) = cell { x } else { 0 }).collect();
+                        writer.typed::<Int64Type>().write_batch(&values, None, None)?;
+                    }
+                    Cell::Boolean(_) => {
+                        let values: Vec<bool> = cells.map(|cell| cell == Cell::Boolean(true)).collect();
+                        writer.typed::<BoolType>().write_batch(&values, None, None)?;
+                    }
+                    Cell::Text(_) => {
+                        let values: Vec<ByteArray> = cells
+                            .map(|cell| ByteArray::from(if let Cell::Text(x) = cell { x } else { "" }))
+                            .collect();
+                        writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
+                    }
+                }
                 writer.close()?;
                 c += 1;
+                at += width;
             }
             group.close()
         };

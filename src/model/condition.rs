@@ -199,7 +199,7 @@ mod tests {
             condition_features: 5,
         };
         let weights = architecture.initialize(3);
-        let label = |name: &str, kind| Label { name: name.to_owned(), kind };
+        let label = |name: &str, kind| Label { name: name.to_owned(), kind, column: None };
         let names = ["a", "b", "c"].map(str::to_owned).to_vec();
         Model {
             conditions: vec![

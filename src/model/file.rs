@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize};
 
 use super::architecture::{Architecture, LayerWeights, Layout};
-use crate::data::{ImageShape, Label, LabelKind, Standardization};
+use crate::data::{ImageShape, Label, LabelKind, Preparation, Standardization};
 use crate::flow::{Coupling, Path};
 use crate::{Error, Result, files};
 
@@ -44,6 +44,8 @@ pub struct Model {
     pub conditions: Vec<Label>,
     /// The share of training rows that were told nothing of it; 0: it cannot do without.
     pub label_dropout: f32,
+    /// How its rows were made of the data and samples become the same again; `None` if they are plain numbers.
+    pub preparation: Option<Preparation>,
 }
 
 /// The JSON under the metadata key `windfield`.
@@ -74,6 +76,8 @@ struct Record {
     conditions: Vec<Label>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     label_dropout: Option<f32>,
+    #[serde(default)]
+    preparation: Option<Preparation>,
 }
 
 /// The part of the record that tells whether the rest can be understood.
@@ -100,6 +104,7 @@ impl Model {
             image: None,
             conditions: vec![],
             label_dropout: 0.0,
+            preparation: None,
         }
     }
 
@@ -140,7 +145,8 @@ impl Model {
         if record.conditions.is_empty() && record.classes != 0 {
             // Another program's: one label, whose classes have no names.
             let names = (0..record.classes.min(1 << 16)).map(|class| class.to_string()).collect();
-            record.conditions = vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names } }];
+            record.conditions =
+                vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names }, column: None }];
         }
         for label in &record.conditions {
             label.validate().map_err(refuse)?;
@@ -160,6 +166,9 @@ impl Model {
                         .to_owned(),
                 ));
             }
+        }
+        if let Some(preparation) = &record.preparation {
+            preparation.validate(dim).map_err(refuse)?;
         }
         let tensors = SafeTensors::deserialize(&bytes)
             .map_err(|error| refuse(format!("no whole safetensors file ({error})")))?;
@@ -188,6 +197,7 @@ impl Model {
             image: record.image,
             conditions: record.conditions,
             label_dropout: record.label_dropout.filter(|share| share.is_finite()).unwrap_or(0.0),
+            preparation: record.preparation,
         })
     }
 
@@ -196,7 +206,19 @@ impl Model {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<FilePath>) -> Result<()> {
-        let record = Record {
+        let mut tensors = Vec::new();
+        for (layer, ((weight, bias), (inputs, outputs))) in
+            self.weights.iter().zip(self.architecture.layers()).enumerate()
+        {
+            tensors.push((format!("layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
+            tensors.push((format!("layers.{layer}.bias"), vec![outputs], bias.as_slice()));
+        }
+        save_tensors(path.as_ref(), &tensors, &self.metadata())
+    }
+
+    /// What the file says of the model beside its tensors.
+    fn metadata(&self) -> Record {
+        Record {
             format: FORMAT,
             architecture: self.architecture.clone(),
             classes: self
@@ -216,15 +238,30 @@ impl Model {
             image: self.image,
             conditions: self.conditions.clone(),
             label_dropout: self.is_conditional().then_some(self.label_dropout),
-        };
-        let mut tensors = Vec::new();
-        for (layer, ((weight, bias), (inputs, outputs))) in
-            self.weights.iter().zip(self.architecture.layers()).enumerate()
-        {
-            tensors.push((format!("layers.{layer}.weight"), vec![outputs, inputs], weight.as_slice()));
-            tensors.push((format!("layers.{layer}.bias"), vec![outputs], bias.as_slice()));
+            preparation: self.preparation.clone(),
         }
-        save_tensors(path.as_ref(), &tensors, &record)
+    }
+
+    /// The JSON under the metadata key `windfield`.
+    pub(crate) fn record(&self) -> Result<String> {
+        serde_json::to_string(&self.metadata()).map_err(|error| {
+            Error::config(format!("the model cannot be described ({error})"), "train it anew")
+        })
+    }
+
+    /// A hash of the network's shape and the bits of its weights, as text: models with the same one compute the same.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let mut hash = twox_hash::xxhash3_128::Hasher::new();
+        for ((weight, bias), (inputs, outputs)) in self.weights.iter().zip(self.architecture.layers()) {
+            hash.write(&(inputs as u64).to_le_bytes());
+            hash.write(&(outputs as u64).to_le_bytes());
+            for values in [weight, bias] {
+                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_bits().to_le_bytes()).collect();
+                hash.write(&bytes);
+            }
+        }
+        format!("xxh3-128:{:032x}", hash.finish_128())
     }
 
     /// The parameters as they lie on the device.

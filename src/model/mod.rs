@@ -6,6 +6,7 @@ mod condition;
 mod file;
 mod kernels;
 mod network;
+mod onnx;
 mod table;
 mod tiled;
 mod tuning;

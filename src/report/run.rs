@@ -7,6 +7,7 @@
 //! | `metrics.csv` | the history: one [`Row`] for every so many steps |
 //! | `config.toml` | every setting, resolved: a [`RunConfig`] |
 //! | `pairs-x0.npy`, `pairs-x1.npy` | the pairs that it learned, of a round of rectified flow |
+//! | `tensorboard/` | the history as event files, where they were asked for: [`Events`](super::Events) |
 //! | `loss.png`, `samples.png`, `field.png`, `trajectories.png` | pictures, as far as they fit the data |
 //!
 //! Every file is replaced as a whole. `metrics.csv` is always written before the checkpoint of the same moment, so
@@ -20,7 +21,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
 use crate::files::{write_atomically, write_bytes, write_error};
-use crate::train::{ExactLoss, Record, TrainOptions};
+use crate::gpu::AdapterRecord;
+use crate::model::Model;
+use crate::train::{ExactLoss, Record, Schedule, TrainOptions};
 use crate::{Error, Result};
 
 /// The version of `config.toml` that this program writes, and the newest that it reads.
@@ -82,6 +85,12 @@ impl RunFolder {
         self.file("config.toml")
     }
 
+    /// `tensorboard`, the folder of event files.
+    #[must_use]
+    pub fn tensorboard(&self) -> PathBuf {
+        self.file("tensorboard")
+    }
+
     /// Whether a run has left anything here.
     #[must_use]
     pub fn is_taken(&self) -> bool {
@@ -102,6 +111,14 @@ impl RunFolder {
                 _ => {}
             }
         }
+        let events = self.tensorboard();
+        for entry in fs::read_dir(&events).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with(super::tensorboard::PREFIX) {
+                fs::remove_file(entry.path()).map_err(|error| Error::io("remove", entry.path(), error))?;
+            }
+        }
+        // If it holds anything else, it stays.
+        let _ = fs::remove_dir(events);
         Ok(())
     }
 
@@ -127,6 +144,7 @@ impl RunFolder {
             .iter()
             .chain(&PAIRS)
             .chain(&PICTURES)
+            .chain(&["tensorboard"])
             .filter(|name| self.file(name).exists())
             .map(ToString::to_string)
             .collect()
@@ -159,6 +177,38 @@ impl DataRecord {
     }
 }
 
+/// Which model a run began with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelRecord {
+    /// Its file, as it was named.
+    pub file: String,
+    /// Its weights, by [`Model::fingerprint`].
+    pub fingerprint: String,
+}
+
+impl ModelRecord {
+    /// What is to be remembered of `model`, read from `file`.
+    #[must_use]
+    pub fn of(file: impl AsRef<Path>, model: &Model) -> Self {
+        Self { file: file.as_ref().display().to_string(), fingerprint: model.fingerprint() }
+    }
+}
+
+/// What was in force until a run was resumed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Resumption {
+    /// The step that it went on from.
+    pub step: u64,
+    /// The total of steps that it was on its way to.
+    pub steps: u64,
+    /// The version of the program.
+    pub version: String,
+    /// The adapter, as [`RunConfig::adapter`].
+    pub adapter: String,
+    /// The kernels, as [`RunConfig::kernels`].
+    pub kernels: String,
+}
+
 /// `config.toml`: every setting of a run, resolved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunConfig {
@@ -176,6 +226,19 @@ pub struct RunConfig {
     pub tuned: bool,
     /// Every so many steps there is a row of metrics.
     pub log_every: u64,
+    /// The adapter and its driver, by their parts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<AdapterRecord>,
+    /// What was asked for, by the names of the flags: `windfield train --config` takes it from here. All else is
+    /// resolved.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub flags: toml::Table,
+    /// The model whose weights it began with, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub init: Option<ModelRecord>,
+    /// What was in force until the run was resumed, for each time that something changed which the result depends on.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resumed: Vec<Resumption>,
     /// The data.
     pub data: DataRecord,
     /// The data set that replaced the Gaussian, if one did.
@@ -195,6 +258,24 @@ impl RunConfig {
         let text =
             toml::to_string(self).map_err(|error| Error::io("write", path, std::io::Error::other(error)))?;
         write_bytes(path, text)
+    }
+
+    /// The configuration of a run that goes on from `step`, with what it began with, as `before` has it.
+    #[must_use]
+    pub fn continuing(mut self, before: Self, step: u64) -> Self {
+        let Self { version, adapter, kernels, mut flags, init, mut resumed, options, .. } = before;
+        if flags.contains_key("steps") || self.options.steps != options.steps {
+            flags.extend(
+                i64::try_from(self.options.steps).map(|steps| ("steps".to_owned(), steps.into())).ok(),
+            );
+        }
+        // Where nothing has changed that the result depends on, the run is the uninterrupted one.
+        let retimed = self.options.steps != options.steps && self.options.schedule != Schedule::Constant;
+        if retimed || (&version, &adapter, &kernels) != (&self.version, &self.adapter, &self.kernels) {
+            resumed.push(Resumption { step, steps: options.steps, version, adapter, kernels });
+        }
+        (self.flags, self.init, self.resumed) = (flags, init, resumed);
+        self
     }
 
     /// Reads the file.
@@ -364,7 +445,15 @@ impl Metrics {
     }
 
     /// Takes a step's record in, `seconds` after the run began, with the exact loss where it was measured.
-    pub fn push(&mut self, step: u64, record: &Record, seconds: f64, exact: Option<ExactLoss>) {
+    ///
+    /// Returns its row, if it is one of those that go into the file.
+    pub fn push(
+        &mut self,
+        step: u64,
+        record: &Record,
+        seconds: f64,
+        exact: Option<ExactLoss>,
+    ) -> Option<Row> {
         let row = Row {
             step,
             loss: record.loss,
@@ -379,6 +468,7 @@ impl Metrics {
             self.pending.push(Row { exact, ..row });
         }
         self.last = Some(row);
+        self.pending.last().filter(|row| row.step == step).copied()
     }
 
     /// The last step's row.
@@ -454,6 +544,34 @@ impl Metrics {
             Ok(())
         })?;
         Ok(losses)
+    }
+
+    /// All rows of a history: `(step, the bits of loss, learning rate and gradient norm)`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn rows(path: impl AsRef<Path>) -> Result<Vec<(u64, [u32; 3])>> {
+        let mut rows = vec![];
+        each_row(path.as_ref(), |_, row| {
+            rows.push((row.step, [row.loss, row.learning_rate, row.gradient_norm].map(f32::to_bits)));
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Steps a second over a whole history, where its times tell.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn speed(path: impl AsRef<Path>) -> Result<Option<f64>> {
+        let mut last = None;
+        each_row(path.as_ref(), |_, row| {
+            last = Some(*row);
+            Ok(())
+        })?;
+        #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
+        let speed = |row: Row| (row.seconds > 0.0).then(|| (row.step + 1) as f64 / row.seconds);
+        Ok(last.and_then(speed))
     }
 
     /// Reads a history in at most `most` rows, evenly thinned out, each with the loss smoothed over all rows before
@@ -615,6 +733,16 @@ mod tests {
             version: "0".into(),
             adapter: "none".into(),
             log_every: 10,
+            device: Some(AdapterRecord { name: "none".into(), ..AdapterRecord::default() }),
+            flags: toml::Table::from_iter([("lr".to_owned(), toml::Value::Float(3e-4))]),
+            init: Some(ModelRecord { file: "m".into(), fingerprint: "f".into() }),
+            resumed: vec![Resumption {
+                step: 5,
+                steps: 10,
+                version: "0".into(),
+                adapter: "none".into(),
+                kernels: "buffers".into(),
+            }],
             data: DataRecord::of(&data),
             source: None,
             options: TrainOptions { seed: u64::from(u32::MAX) << 20, lr: 3e-4, ..TrainOptions::default() },

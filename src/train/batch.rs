@@ -176,8 +176,40 @@ pub(super) fn conditions(
 pub(crate) struct DrawTargets<'a> {
     pub features: &'a Matrix,
     pub velocity: &'a Buffer,
-    /// x0 and x1, the rows picked and the times: for `batch`.
-    pub export: Option<(&'a Buffer, &'a Buffer)>,
+    /// What only a host looks at: [`Exported`].
+    pub export: Option<&'a Buffer>,
+}
+
+/// What `draw` tells of its rows beside what the network sees.
+pub(crate) struct Exported {
+    /// `[rows, d]`.
+    pub x0: Vec<f32>,
+    /// `[rows, d]`.
+    pub x1: Vec<f32>,
+    /// The rows of the data.
+    pub index: Vec<u32>,
+    pub t: Vec<f32>,
+}
+
+impl Exported {
+    /// Words of a row.
+    pub fn width(dim: usize) -> usize {
+        2 * dim.next_multiple_of(PAD) + 4
+    }
+
+    pub fn read(device: &Device, buffer: &Buffer, rows: usize, dim: usize) -> Result<Self> {
+        let (half, width) = (dim.next_multiple_of(PAD), Self::width(dim));
+        let words: Vec<u32> = device.read(buffer, 0..4 * (rows * width) as u64)?;
+        let mut exported = Self { x0: vec![], x1: vec![], index: vec![], t: vec![] };
+        let numbers = |bits: &[u32]| bits.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<f32>>();
+        for row in words.chunks_exact(width) {
+            exported.x0.extend(numbers(&row[..dim]));
+            exported.x1.extend(numbers(&row[half..half + dim]));
+            exported.index.push(row[2 * half]);
+            exported.t.push(f32::from_bits(row[2 * half + 1]));
+        }
+        Ok(exported)
+    }
 }
 
 /// Where a batch comes from.
@@ -235,9 +267,8 @@ pub(crate) fn draw(
     let mut bindings = from.bindings(chunk.0, state);
     bindings.push(Binding::matrix(3, targets.features));
     bindings.push(Binding::whole(4, targets.velocity));
-    if let Some((endpoints, picks)) = targets.export {
-        bindings.push(Binding::whole(6, endpoints));
-        bindings.push(Binding::whole(7, picks));
+    if let Some(exported) = targets.export {
+        bindings.push(Binding::whole(6, exported));
     }
     let blocks = architecture.features().next_multiple_of(PAD) / 4;
     let groups = device.groups(chunk.1 as u64 * blocks as u64, LANES);
@@ -364,7 +395,7 @@ impl Batch {
         let width_out = dim.next_multiple_of(PAD);
         let purpose = Purpose { what: "the batch", flag: "--batch" };
         // What is written at once; the rows do not depend on it.
-        let room = device.largest_binding() / (4 * 2 * width_out.max(width_in) as u64);
+        let room = device.largest_binding() / (4 * Exported::width(dim).max(width_in) as u64);
         let chunk_rows = batch.min(usize::try_from(room).unwrap_or(usize::MAX).clamp(1, 1 << 16));
         let device_data =
             DeviceData::upload(device, data, source, standardization)?.paired_by(options.coupling)?;
@@ -376,7 +407,7 @@ impl Batch {
         let features = reserve(width_in)?;
         let as_matrix = Matrix::Buffer(features.clone());
         let velocity = reserve(width_out)?;
-        let (endpoints, picks) = (reserve(2 * width_out)?, reserve(2)?);
+        let exported = reserve(Exported::width(dim))?;
         let state = device.upload(&[State { step: options.step, ..State::default() }], purpose)?;
         let coupling = waves.coupler().map(|coupler| coupler.report);
         let [x0, x1, xt, ut, t] = [const { vec![] }; 5];
@@ -385,27 +416,25 @@ impl Batch {
         while first < batch {
             let rows = chunk_rows.min(batch - first);
             let chunk = device.uniform(&device_data.chunk(options.seed, batch, first, rows))?;
-            let targets =
-                DrawTargets { features: &as_matrix, velocity: &velocity, export: Some((&endpoints, &picks)) };
+            let targets = DrawTargets { features: &as_matrix, velocity: &velocity, export: Some(&exported) };
             let dispatch =
                 draw(device, &architecture, &options.path, &from, (&chunk, rows), &state, &targets)?;
             device.submit([&dispatch], &[])?;
             let read =
                 |buffer: &Buffer, width: usize| device.read::<f32>(buffer, 0..4 * (rows * width) as u64);
-            let columns = |values: &[f32], width: usize, from: usize| -> Vec<f32> {
-                values.chunks_exact(width).flat_map(|row| &row[from..from + dim]).copied().collect()
+            let columns = |values: &[f32], width: usize| -> Vec<f32> {
+                values.chunks_exact(width).flat_map(|row| &row[..dim]).copied().collect()
             };
             let seen = read(&features, width_in)?;
-            drawn.xt.extend(columns(&seen, width_in, 0));
+            drawn.xt.extend(columns(&seen, width_in));
             let told = dim + 1..architecture.features();
             drawn.condition.extend(seen.chunks_exact(width_in).flat_map(|row| &row[told.clone()]));
-            drawn.ut.extend(columns(&read(&velocity, width_out)?, width_out, 0));
-            let ends = read(&endpoints, 2 * width_out)?;
-            drawn.x0.extend(columns(&ends, 2 * width_out, 0));
-            drawn.x1.extend(columns(&ends, 2 * width_out, width_out));
-            let picked = device.read::<[u32; 2]>(&picks, 0..8 * rows as u64)?;
-            drawn.index.extend(picked.iter().map(|pick| pick[0]));
-            drawn.t.extend(picked.iter().map(|pick| f32::from_bits(pick[1])));
+            drawn.ut.extend(columns(&read(&velocity, width_out)?, width_out));
+            let exported = Exported::read(device, &exported, rows, dim)?;
+            drawn.x0.extend(exported.x0);
+            drawn.x1.extend(exported.x1);
+            drawn.index.extend(exported.index);
+            drawn.t.extend(exported.t);
             first += rows;
         }
         Ok(drawn)

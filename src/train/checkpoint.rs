@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::layout::State;
 use super::options::TrainOptions;
 use super::trainer::{ConditionFacts, DataFacts, Parent};
-use crate::data::{Dataset, ImageShape, Label, LabelRequest, Standardization};
+use crate::data::{Dataset, ImageShape, Label, LabelRequest, Preparation, Standardization};
 use crate::model::{Architecture, LayerWeights, Layout, save_tensors, tensor};
 use crate::{Error, Result};
 
@@ -44,6 +44,8 @@ struct Record {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     conditions: Option<ConditionFacts>,
     #[serde(default)]
+    preparation: Option<Preparation>,
+    #[serde(default)]
     parent: Option<Parent>,
     /// The words of the device's state: floats by their bits.
     state: [u32; 8],
@@ -73,13 +75,14 @@ impl Checkpoint {
         self.facts.source.as_deref()
     }
 
-    /// The labels that the run asked for, and the share of rows that are told nothing of them: what
-    /// [`Dataset::with_labels`] takes.
+    /// Opens the data, which may have moved to `name`, as the run had them: prepared in the same way, with its labels.
     ///
     /// # Errors
-    /// [`Error::Config`] if one has no name.
-    pub fn labels(&self) -> Result<(Vec<LabelRequest>, f32)> {
-        let Some(facts) = &self.facts.conditions else { return Ok((vec![], 0.0)) };
+    /// As of [`Dataset::open_labelled`].
+    pub fn open_data(&self, name: &str) -> Result<Dataset> {
+        let Some(facts) = &self.facts.conditions else {
+            return Dataset::open_as(name, self.preparation());
+        };
         let mut requests: Vec<LabelRequest> = vec![];
         for text in &facts.requests {
             let request = text.parse()?;
@@ -88,7 +91,13 @@ impl Checkpoint {
                 requests.push(request);
             }
         }
-        Ok((requests, facts.dropout))
+        Dataset::open_labelled(name, self.preparation(), &facts.labels, &requests, facts.dropout)
+    }
+
+    /// How rows were made of the data; see [`Dataset::open_as`].
+    #[must_use]
+    pub fn preparation(&self) -> Option<&Preparation> {
+        self.facts.preparation.as_ref()
     }
 
     /// Writes it, whole or not at all.
@@ -132,6 +141,7 @@ impl Checkpoint {
             columns: self.facts.columns.clone(),
             image: self.facts.image,
             conditions: self.facts.conditions.clone(),
+            preparation: self.facts.preparation.clone(),
             parent: self.facts.parent.clone(),
             state: bytemuck::cast(self.state),
         };
@@ -172,6 +182,9 @@ impl Checkpoint {
         record.architecture.condition_features = labels.iter().map(Label::features).sum();
         record.options.validate()?;
         record.architecture.validate()?;
+        if let Some(preparation) = &record.preparation {
+            preparation.validate(record.architecture.dim).map_err(refuse)?;
+        }
         let options = &record.options;
         let same = options.hidden == record.architecture.hidden
             && options.activation == record.architecture.activation
@@ -208,6 +221,7 @@ impl Checkpoint {
                 columns: record.columns,
                 image: record.image,
                 conditions: record.conditions,
+                preparation: record.preparation,
                 parent: record.parent,
             },
             options: record.options,

@@ -5,7 +5,7 @@
 //! data, the path and the coupling alone. All three are measured over one batch that no step trains on. Its exact
 //! velocities are computed once, since neither data nor path change; after that a measurement is a forward pass.
 
-use super::batch::{DeviceData, DrawSources, DrawTargets, draw};
+use super::batch::{DeviceData, DrawSources, DrawTargets, Exported, draw};
 use super::layout::{Chunk, State};
 use super::options::TrainOptions;
 use super::trainer::{LOSS_LANES, chunk_rows, loss_variant};
@@ -92,13 +92,13 @@ impl Exact {
         let purpose = Purpose { what: "the held-out batch", flag: "--exact-rows" };
         let reserve = |width: usize| device.buffer(4 * (padded * width) as u64, purpose);
         let (features, conditional) = (reserve(width)?, reserve(out)?);
-        let (endpoints, picks) = (reserve(2 * out)?, reserve(2)?);
+        let exported = reserve(Exported::width(dim))?;
         let state = device.upload(&[State { step: HELD_OUT, ..State::default() }], purpose)?;
         let chunk = device.uniform(&on_device.chunk(options.seed, rows, 0, rows))?;
         let targets = DrawTargets {
             features: &Matrix::Buffer(features.clone()),
             velocity: &conditional,
-            export: Some((&endpoints, &picks)),
+            export: Some(&exported),
         };
         let path = &options.path;
         // The marginal field is that of independent pairs: `defined`.
@@ -111,8 +111,8 @@ impl Exact {
             Ok(values.chunks_exact(width).flat_map(|row| &row[..dim]).copied().collect())
         };
         let (points, velocities) = (read(&features, width)?, read(&conditional, out)?);
-        let picks: Vec<[u32; 2]> = device.read(&picks, 0..8 * rows as u64)?;
-        let times: Vec<f64> = picks.iter().map(|&[_, t]| f64::from(f32::from_bits(t))).collect();
+        let exported = Exported::read(device, &exported, rows, dim)?;
+        let times: Vec<f64> = exported.t.iter().map(|&t| f64::from(t)).collect();
         // Of the data as the network sees them: standardised, and then rounded to float32.
         let marginal = match standardization {
             None => Marginal::new(device, data, None, path)?,

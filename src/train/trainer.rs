@@ -15,7 +15,7 @@ use super::gradients::{Pass, Recipe};
 use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use super::wave::Waves;
-use crate::data::{Conditions, Dataset, ImageShape, Label, Standardization};
+use crate::data::{Conditions, Dataset, ImageShape, Label, Preparation, Standardization};
 use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
 use crate::model::{
     Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
@@ -88,6 +88,7 @@ pub(crate) struct DataFacts {
     pub image: Option<ImageShape>,
     /// What the model is conditional on.
     pub conditions: Option<ConditionFacts>,
+    pub preparation: Option<Preparation>,
     /// The model whose pairs these are, where they are.
     pub parent: Option<Parent>,
 }
@@ -358,14 +359,16 @@ impl Trainer {
         };
         let saved =
             start.checkpoint.map(|checkpoint| &checkpoint.facts).filter(|facts| facts.parent.is_some());
-        // Of pairs, columns and shape are what their model says.
-        let (columns, image, parent) = match (start.parent, saved) {
+        // Of pairs, columns, shape and preparation are what their model says.
+        let (columns, image, preparation, parent) = match (start.parent, saved) {
             (Some((name, model)), _) => {
                 let parent = Parent { model: name.to_owned(), source: model.source.clone() };
-                (model.columns.clone(), model.image, Some(parent))
+                (model.columns.clone(), model.image, model.preparation.clone(), Some(parent))
             }
-            (None, Some(facts)) => (facts.columns.clone(), facts.image, facts.parent.clone()),
-            (None, None) => (data.columns().to_vec(), data.image(), None),
+            (None, Some(facts)) => {
+                (facts.columns.clone(), facts.image, facts.preparation.clone(), facts.parent.clone())
+            }
+            (None, None) => (data.columns().to_vec(), data.image(), data.preparation(), None),
         };
         let facts = DataFacts {
             data: data.name().to_owned(),
@@ -380,6 +383,7 @@ impl Trainer {
                 requests: conditions.requests(),
                 dropout: conditions.dropout,
             }),
+            preparation,
             parent,
         };
         let weights = Purpose { what: "the network's weights", flag: "--hidden" };
@@ -675,6 +679,7 @@ impl Trainer {
             image: self.facts.image,
             conditions: self.facts.conditions.as_ref().map_or_else(Vec::new, |facts| facts.labels.clone()),
             label_dropout: self.facts.conditions.as_ref().map_or(0.0, |facts| facts.dropout),
+            preparation: self.facts.preparation.clone(),
         })
     }
 
@@ -796,6 +801,15 @@ fn same_network(model: &Model, data: &Dataset, options: &TrainOptions) -> Result
                 describe(&wanted)
             ),
             "give the same --hidden, --activation and --time-frequencies, and data of the same dimension",
+        ));
+    }
+    let table = |preparation: Option<Preparation>| preparation.filter(|known| known.columns().is_some());
+    if let (Some(model), Some(data)) = (table(model.preparation.clone()), table(data.preparation()))
+        && model != data
+    {
+        return Err(Error::config(
+            "the model to begin with is of another table: its columns or their categories differ",
+            "open the data as the model's were, by `Dataset::open_as`, or begin without --init",
         ));
     }
     Ok(())

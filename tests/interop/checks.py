@@ -8,18 +8,28 @@ Each figure is a difference between windfield and a float64 computation made fro
   paths    the points and velocities of `windfield batch` are those of the documented formula of every path
   replay   Adam in PyTorch, over the batches that `windfield batch` writes, gives the losses of metrics.csv
            and the weights of model.safetensors
+  onnx     what `windfield export --onnx` writes is a valid model, and onnxruntime finds the same velocities with it,
+           for every activation and any number of rows
+  events   TensorBoard reads the rows of metrics.csv from the event files of a run, a resumed one included
+  guide    the blocks of Python in docs/ run, between the commands of their pages
 
 Called by pytorch.py, which brings the packages.
 """
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import reference_numpy
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
 class Failed(Exception):
@@ -205,6 +215,106 @@ class Checks:
         share = ((ours - after).norm() / (after - before).norm()).item()
         self.table.figure(f"{activation}: weights after {steps} steps, of the way gone", share, 1e-3)
 
+    # -- onnx --
+
+    def onnx(self):
+        print("\nonnx: exported models in onnxruntime", onnxruntime.__version__)
+        shapes = ["48", "33,47", "64,64,64", "7", "24,8", "20,20"]
+        for at, (activation, hidden) in enumerate(zip(reference_numpy.ACTIVATIONS, shapes)):
+            try:
+                model = self.train(
+                    f"onnx-{activation}", "--steps", 20, "--hidden", hidden, "--activation", activation,
+                    "--time-frequencies", 7 * (at % 4), "--standardize" if at % 3 else "--no-standardize",
+                )  # fmt: skip
+                self.compare_onnx(f"{activation} {hidden}, K = {7 * (at % 4)}", model)
+            except Failed:
+                continue
+
+    def compare_onnx(self, name, model):
+        mean, std = units(reference_numpy.record_of(model))
+        for flags, rows in (([], 257), (["--raw"], 1)):
+            file = self.work / "model.onnx"
+            self.windfield("export", model, "--onnx", file, *flags)
+            onnx.checker.check_model(str(file), full_check=True)
+            raw = self.rng.standard_normal((rows, len(mean)))
+            x = (raw if flags else mean + std * raw).astype(np.float32)
+            inside, scale = (x.astype(np.float64), 1.0) if flags else ((x - mean) / std, std)
+            worst = 0.0
+            for t in (0.0, 0.37, 1.0):
+                times = np.full((rows, 1), t, np.float32)
+                (v,) = onnxruntime.InferenceSession(str(file)).run(["v"], {"x": x, "t": times})
+                expected = scale * self.reference.velocity(model, inside, float(times[0, 0]))
+                worst = worse(worst, distance(v, expected))
+            self.table.figure(f"{name}: {'raw' if flags else 'data units'}, {rows} rows", worst, 1e-5)
+
+    # -- events --
+
+    def events(self):
+        print("\nevents: event files in TensorBoard")
+        try:
+            model = self.train("events", "--steps", 40, "--tensorboard", "--exact-every", 20, "--exact-rows", 64)
+            self.windfield("train", "--resume", model.parent, "--steps", 60, "--no-pictures")
+        except Failed:
+            return
+        with (model.parent / "metrics.csv").open() as file:
+            rows = {int(row["step"]): row for row in csv.DictReader(file)}
+        events = EventAccumulator(str(model.parent / "tensorboard")).Reload()
+        for tag in ("loss", "learning_rate", "gradient_norm", "l_fm", "l_cfm"):
+            try:
+                read = {event.step: np.float32(event.value) for event in events.Scalars(tag)}
+            except KeyError:
+                read = {}
+            logged = {step: np.float32(row[tag]) for step, row in rows.items() if row[tag]}
+            # The last row of a run is there wherever it ends; the events are those of every run that passes it.
+            logged = {step: value for step, value in logged.items() if step % 10 == 0 or (step + 1) % 20 == 0}
+            self.table.fact(f"{tag}: the {len(logged)} rows of metrics.csv", len(logged) > 2 and read == logged)
+
+    # -- guide --
+
+    def guide(self):
+        print("\nguide: the blocks of Python in docs/")
+        os.environ["PATH"] = os.pathsep.join([str(Path(self.binary).parent), os.environ["PATH"]])
+        for page in sorted(DOCS.glob("*.md")):
+            blocks = list(blocks_of(page))
+            if not any(language == "python" for _, language, _ in blocks):
+                continue
+            folder = (self.work / page.stem).resolve()
+            folder.mkdir()
+            names = {}
+            for line, language, text in blocks:
+                if language not in ("sh", "python"):
+                    continue
+                said = ""
+                here = os.getcwd()
+                os.chdir(folder)
+                try:
+                    if language == "sh":
+                        done = subprocess.run(["sh", "-eu", "-c", text], capture_output=True, text=True)
+                        said = "" if done.returncode == 0 else f"exit status {done.returncode}: {done.stderr[-200:]}"
+                    else:
+                        exec(compile(text, f"{page.name}:{line}", "exec"), names)
+                except Exception as error:
+                    said = f"{type(error).__name__}: {error}"
+                finally:
+                    os.chdir(here)
+                self.table.fact(f"{page.name}:{line}, {language}", not said, said)
+                if said:
+                    # What follows builds on it.
+                    break
+
+
+def blocks_of(page):
+    """(line, language, text) of each fenced block."""
+    lines = iter(enumerate(page.read_text().splitlines(), start=1))
+    for number, line in lines:
+        if line.startswith("```"):
+            text = []
+            for _, inner in lines:
+                if inner.startswith("```"):
+                    break
+                text.append(inner)
+            yield number, line[3:], "\n".join(text)
+
 
 def units(record):
     """Mean and standard deviation of the data; 0 and 1 where it was not standardised."""
@@ -240,10 +350,14 @@ def main(binary, work, with_torch):
     checks.field()
     checks.written()
     checks.paths()
+    checks.onnx()
+    checks.events()
     if with_torch:
         checks.replay()
+        checks.guide()
     else:
-        print("\nPyTorch was left out: nothing above says that it reads these files or can redo a training run.")
+        print("\nPyTorch was left out: nothing above says that it reads these files or can redo a training run, or that the")
+        print("guide's blocks of Python run.")
     print(f"\n{checks.table.passed} passed, {checks.table.failed} failed")
     return 1 if checks.table.failed else 0
 

@@ -7,6 +7,7 @@ use windfield::flow::{Assignment, Path, Problem};
 use windfield::gpu::{Habits, Variant};
 use windfield::train::{Chunk, State, Wave};
 
+use super::draw::Exported;
 use super::path::straight;
 use super::random::normal_row_error;
 use crate::common::{Launch, Report, UNIT, device, random, unpad, wide, word};
@@ -385,18 +386,14 @@ fn a_coupled_batch_takes_its_partners_noise() {
             .input(2, &data)
             .output(3, &vec![-7.0f32; 16 * 8])
             .output(4, &vec![-7.0f32; 16 * 8])
-            .output(6, &vec![-7.0f32; 16 * 16])
-            .output(7, &[[7u32; 2]; 16])
+            .output(6, &[7u32; 16 * 20])
             .uniform(8, &Wave { first_step, steps: 2, rows: word(2 * of_problem), padding: 0 })
             .input(9, &partners)
             .run(&mut report, [1, 1, 1]);
         let name = format!("step {step}");
         let own = twin(step);
-        let ends: Vec<f32> = outputs.get(6);
-        let half = |from: usize| -> Vec<f32> {
-            ends.chunks_exact(16).take(rows).flat_map(|row| &row[from..from + dim]).copied().collect()
-        };
-        report.near(&format!("{name}: x1"), &half(8), &own.x1[first * dim..], 0.0);
+        let Exported { x0, x1, index, .. } = Exported::of(&outputs, dim, rows);
+        report.near(&format!("{name}: x1"), &x1, &own.x1[first * dim..], 0.0);
         let (mut want, mut errors) = (vec![], vec![]);
         for row in first..batch {
             let partner = partners[(offset as usize * batch) + row] as usize;
@@ -404,7 +401,7 @@ fn a_coupled_batch_takes_its_partners_noise() {
             want.extend(twin(at).x0[partner % batch * dim..][..dim].to_vec());
             errors.extend(normal_row_error(SEED, word(partner % batch), at, philox::SOURCE, dim));
         }
-        report.close(&format!("{name}: x0"), &half(0), &want, |i| errors[i]);
+        report.close(&format!("{name}: x0"), &x0, &want, |i| errors[i]);
         // x_t is on the path between the two.
         let xt = unpad(&outputs.get::<f32>(3), dim, 8, rows);
         let (b, a): (Vec<f64>, Vec<f64>) =
@@ -414,8 +411,6 @@ fn a_coupled_batch_takes_its_partners_noise() {
         report.close(&format!("{name}: xt"), &xt, &points, |i| {
             errors[i] + 5.0 * UNIT * (want[i].abs() + own.x1[first * dim + i].abs())
         });
-        let picks: Vec<[u32; 2]> = outputs.get(7);
-        let index: Vec<u32> = picks[..rows].iter().map(|pick| pick[0]).collect();
         report.equal(&format!("{name}: index"), &index, &own.index[first..]);
     }
     report.finish();

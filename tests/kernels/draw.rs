@@ -75,10 +75,39 @@ impl Case {
             launch = launch.input(5, &random(2, SOURCE_ROWS * self.dim));
         }
         if self.export {
-            launch = launch.output(6, &unwritten(2 * self.width_out())).output(7, &vec![[7u32; 2]; padded]);
+            launch = launch.output(6, &vec![7u32; padded * (2 * self.width_out() + 4)]);
         }
         let groups = word((rows * self.width_in() / 4).div_ceil(64));
         launch.run(report, if fold { [groups.div_ceil(3), 4, 1] } else { [groups, 1, 1] })
+    }
+}
+
+/// What EXPORT tells of the first rows.
+pub struct Exported {
+    pub x0: Vec<f32>,
+    pub x1: Vec<f32>,
+    pub index: Vec<u32>,
+    pub t: Vec<f32>,
+}
+
+impl Exported {
+    pub fn of(outputs: &Outputs, dim: usize, rows: usize) -> Self {
+        let half = dim.next_multiple_of(8);
+        let words: Vec<u32> = outputs.get(6);
+        let of_rows: Vec<&[u32]> = words.chunks_exact(2 * half + 4).take(rows).collect();
+        let numbers = |from: usize, count: usize| -> Vec<f32> {
+            of_rows
+                .iter()
+                .flat_map(|row| &row[from..from + count])
+                .map(|&bits| f32::from_bits(bits))
+                .collect()
+        };
+        Self {
+            x0: numbers(0, dim),
+            x1: numbers(half, dim),
+            index: of_rows.iter().map(|row| row[2 * half]).collect(),
+            t: numbers(2 * half + 1, 1),
+        }
     }
 }
 
@@ -172,19 +201,9 @@ fn batches_are_the_twins() {
                 report.equal(&format!("{name}: padding of the velocity"), &zeros, &vec![0.0; zeros.len()]);
 
                 if export {
-                    let ends: Vec<f32> = outputs.get(6);
-                    let x0 = unpad(&ends, dim, 2 * width, rows);
-                    let x1: Vec<f32> = ends
-                        .chunks_exact(2 * width)
-                        .take(rows)
-                        .flat_map(|row| &row[width..width + dim])
-                        .copied()
-                        .collect();
+                    let Exported { x0, x1, index, t } = Exported::of(&outputs, dim, rows);
                     report.close(&format!("{name}: x0"), &x0, &twin.x0[from..], normal);
                     report.near(&format!("{name}: x1"), &x1, &twin.x1[from..], 0.0);
-                    let picks: Vec<[u32; 2]> = outputs.get(7);
-                    let index: Vec<u32> = picks[..rows].iter().map(|pick| pick[0]).collect();
-                    let t: Vec<f32> = picks[..rows].iter().map(|pick| f32::from_bits(pick[1])).collect();
                     report.equal(&format!("{name}: index"), &index, &twin.index[from_row..]);
                     report.near(&format!("{name}: t"), &t, &twin.t[from_row..], 0.0);
                 }
@@ -238,8 +257,7 @@ fn batches_of_every_path_are_the_twins() {
             t_max,
             noise: 0.0,
         });
-        let picks: Vec<[u32; 2]> = outputs.get(7);
-        let t: Vec<f32> = picks[..rows].iter().map(|pick| f32::from_bits(pick[1])).collect();
+        let t = Exported::of(&outputs, dim, rows).t;
         report.near(&format!("{name}: t"), &t, &want.t, 0.0);
         report.holds(t.iter().all(|t| (0.0..=t_max).contains(t)), || format!("{name}: t is beyond {t_max}"));
         // The coefficients', those of x0, and the two products and the sum.
