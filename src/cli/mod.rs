@@ -59,7 +59,7 @@ commands! {
     Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
     Batch => batch, "Write the very batch that a training step draws";
-    Export => export, "Write a model for other programs: ONNX";
+    Export => export, "Write a model for other programs: ONNX, a page for browsers";
     Runs => runs, "Compare the runs below a folder in a table";
     Rerun => rerun, "Repeat a run, and say whether its bits agree";
     Lab => lab, "Compare paths and couplings over a data set: one table, one figure";

@@ -2,10 +2,11 @@
 //!
 //! Nothing here prints. [`RunFolder`], [`Metrics`] and [`evaluation`] write files; [`Comparison`] and [`survey()`] read those of
 //! several runs; [`pictures`] asks a trained model for what
-//! [`plot`] draws; [`Smoothed`] and [`Rate`] turn a stream of losses into what a progress bar shows.
+//! [`plot`] draws; [`page`](page::page) makes one for a browser; [`Smoothed`] and [`Rate`] turn a stream of losses into what a progress bar shows.
 
 mod comparison;
 pub mod evaluation;
+pub mod page;
 pub mod pictures;
 pub mod plot;
 mod progress;
