@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test judges interop bench bench-peers doc pictures fmt clean
+.PHONY: help build demo test judges browser interop bench bench-peers doc pictures fmt clean
 
 # windfield as it is called here: built when its sources have changed.
 WINDFIELD := cargo run --quiet --release --
@@ -30,11 +30,16 @@ test: ## format, lints, all tests, documentation, judges; on lavapipe, the kerne
 	@.ci/stage 'tests on lavapipe' .ci/on lavapipe cargo test --no-fail-fast
 	@RUSTDOCFLAGS=-Dwarnings .ci/stage documentation cargo doc --no-deps
 	@.ci/stage judges tests/judges/run cargo run --quiet --
+	@.ci/stage 'pages in a browser' .ci/on lavapipe tests/browser/run cargo run --quiet --
 	@.ci/stage 'kernels on SwiftShader' .ci/on swiftshader cargo test --test kernels
 
 judges: ## translates every kernel and has it judged by spirv-val, glslang and Tint
 	@.ci/install test
 	tests/judges/run cargo run --quiet --
+
+browser: ## exports pages and goes through them in Chromium
+	@.ci/install test
+	.ci/on lavapipe tests/browser/run cargo run --quiet --
 
 interop: ## exchanges models, fields, tables and histories with PyTorch, onnxruntime, pandas, installed under target/interop
 	@.ci/install interop
@@ -63,4 +68,4 @@ fmt: ## formats the sources
 
 clean: ## removes what was built and the demonstration
 	cargo clean
-	rm -rf demo tests/judges/node_modules
+	rm -rf demo tests/judges/node_modules tests/browser/node_modules

@@ -63,7 +63,7 @@ impl Portable {
                     layout.layers.len(),
                     fused::widest(&layout)
                 ),
-                "export a model with --hidden of at most 224, in fewer than 16 layers",
+                "export a model with --hidden of at most 224, in up to 32 layers",
             ));
         };
         let integrator =
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn kernels_need_no_features_and_fit_the_default_limits() {
-        for (dim, hidden) in [(2, &[64, 64][..]), (2, &[8]), (64, &[128, 128]), (3, &[224; 4]), (1, &[])] {
+        for (dim, hidden) in [(2, &[64, 64][..]), (2, &[8]), (32, &[128, 128]), (3, &[224; 4]), (1, &[])] {
             let model = model(dim, hidden);
             for name in ["euler", "midpoint", "heun", "rk4", "ab2"] {
                 let portable = Portable::new(&model, Solver::named(name).unwrap()).unwrap();
@@ -134,7 +134,7 @@ mod tests {
             Portable::new(model, Solver::named(solver).unwrap()).unwrap_err().to_string()
         };
         assert!(refused(&model(2, &[512]), "euler").contains("512 columns"));
-        assert!(refused(&model(2, &[8; 20]), "euler").contains("21 layers"));
+        assert!(refused(&model(2, &[8; 40]), "euler").contains("41 layers"));
         assert!(refused(&model(2, &[8]), "dopri5").contains("fixed steps"));
         assert!(refused(&model(2, &[8]), "euler-maruyama").contains("without noise"));
     }

@@ -99,7 +99,8 @@ class Flow {
     const points = make(4 * dim * particles, STORAGE | COPY_SRC);
     const quads = Math.ceil(dim / 4);
     const kept = make(16 * quads * particles, STORAGE);
-    const table = make(0x400, UNIFORM, bytesOf(network.table));
+    const shapes = bytesOf(network.table);
+    const table = make(shapes.length, UNIFORM, shapes);
     const weights = make(4 * network.parameters.length, STORAGE, network.parameters);
     const timetable = make(steps * ALIGNMENT, STORAGE, this.timetable(solver, steps));
     const words = [seed % 2 ** 32, Math.floor(seed / 2 ** 32)];

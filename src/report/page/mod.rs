@@ -209,7 +209,9 @@ fn content(model: &Model, raw: bool) -> Result<Content<'_>> {
         told = Some(floats(&columns));
         // What is larger than the kernel takes is left out: the page does without guidance.
         if !model.architecture.hidden.is_empty() && model.label_dropout > 0.0 {
-            guided = guidance(model, &nothing, &mut sources).ok();
+            guided = guidance(model, &nothing, &mut sources)
+                .ok()
+                .filter(|guided| guided.kernels.len() == plain.kernels.len());
         }
     }
     let units = model.standardization.as_ref().filter(|_| !raw);
@@ -231,6 +233,7 @@ fn content(model: &Model, raw: bool) -> Result<Content<'_>> {
         noise,
         sources,
         solvers: solvers()
+            .filter(|solver| plain.kernels.contains_key(solver.name))
             .map(|solver| {
                 Ok(SolverEntry {
                     name: solver.name,
@@ -283,7 +286,12 @@ fn network(model: &Model, sources: &mut Vec<String>) -> Result<Network> {
         slope_at: None,
     };
     for solver in solvers() {
-        let portable = Portable::new(model, solver)?;
+        let portable = match Portable::new(model, solver) {
+            Ok(portable) => portable,
+            // The states of many stages may be too large where those of Euler's method are not.
+            Err(_) if !network.kernels.is_empty() => continue,
+            Err(error) => return Err(error),
+        };
         let source = place(sources, portable.integrator);
         network.kernels.insert(solver.name, Kernel { source, particles: portable.particles });
         network.table = base64(&portable.table);
