@@ -204,7 +204,7 @@ class View {
       if (text !== undefined) element.textContent = text;
       made.push(element);
     };
-    const most = Math.max(3, Math.round(width / 100));
+    const most = Math.max(5, Math.round(width / 100));
     for (const [value, text] of ticks(...x, most)) {
       const at = ((value - x[0]) / (x[1] - x[0])) * width;
       make('line', { x1: at, x2: at, y1: 0, y2: height });
