@@ -69,6 +69,7 @@ pub mod gpu;
 pub mod guide;
 pub mod measure;
 pub mod model;
+pub mod render;
 pub mod report;
 pub mod sample;
 pub mod shaders;
