@@ -9,7 +9,8 @@
 // noise of variance 1 would keep its variance if all x_k were texels apart: so contrast does not fall towards the edges.
 // The weights are the host's: a window, or one with waves that travel down the lines from picture to picture.
 //
-// One invocation a texel, row by row. The velocities lie on a grid from edge to edge, its first row on the upper one.
+// One invocation a texel, row by row. The velocities lie on a grid from edge to edge; its first row is at the edge where
+// that of the picture is.
 //
 // Variants: none but the sizes.
 
@@ -18,7 +19,7 @@ const LANES: u32 = 64u;
 // Mirrors `Lic` in src/render/streaks.rs.
 struct Lic {
     size: vec2f,        // of the picture, in texels
-    scale: vec2f,       // texels a unit of x and of y; y goes down in the picture, so that its scale is negative
+    scale: vec2f,       // texels a unit of x and of y
     width: u32,         // of the picture
     height: u32,
     columns: u32,       // of the grid, 2 at least

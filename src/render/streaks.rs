@@ -124,8 +124,8 @@ impl Streaks {
         })
     }
 
-    /// The streaks `[rows, columns]` of velocities `[rows of the grid, its columns, 2]`, the upper row first, on a window
-    /// of `span` units of x and y. They are of mean 0 and of a deviation of about 1, 0 where nothing moves. With a phase
+    /// The streaks `[rows, columns]` of velocities `[rows of the grid, its columns, 2]`, the lower row of both first, on a
+    /// window of `span` units of x and y. They are of mean 0 and of a deviation of about 1, 0 where nothing moves. With a phase
     /// in turns, from picture to picture, they travel down the flow.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl Streaks {
         self.device.write(&self.weights, &window(REACH, phase))?;
         let [width, height] = self.size;
         #[allow(clippy::cast_possible_truncation, reason = "the device computes in float32")]
-        let scale = [(width as f64 / span[0]) as f32, -(height as f64 / span[1]) as f32];
+        let scale = [(width as f64 / span[0]) as f32, (height as f64 / span[1]) as f32];
         let whole = Lic {
             size: [width as f32, height as f32],
             scale,

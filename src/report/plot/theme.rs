@@ -74,3 +74,18 @@ impl Default for Theme {
         }
     }
 }
+
+impl Theme {
+    /// Whether ink is lighter than paper.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        let light = |colour: Rgb| u32::from(colour.0) + u32::from(colour.1) + u32::from(colour.2);
+        light(self.background) < light(self.ink)
+    }
+
+    /// The part of a map from dark to light that thin lines can be drawn in.
+    #[must_use]
+    pub fn thin(&self, map: Colormap) -> Colormap {
+        if self.is_dark() { map.narrowed(0.25, 1.0) } else { map.narrowed(0.0, 0.86) }
+    }
+}
