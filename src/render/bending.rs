@@ -104,6 +104,16 @@ impl Bending {
         (theme.thin(theme.speed), self.scale, "longer than straight, %")
     }
 
+    /// Where the particles are at a time: `[n, 2]`.
+    #[must_use]
+    pub fn places(&self, t: f64) -> Vec<f32> {
+        self.paths
+            .chunks_exact(2 * self.times.len())
+            .filter_map(|path| until(path, &self.times, t).pop())
+            .flat_map(|place| place.map(|x| x as f32))
+            .collect()
+    }
+
     /// Draws all trajectories up to a time into a panel, the most bent ones last, with the particles at their ends.
     pub fn paint(&self, canvas: &mut Canvas, theme: &Theme, panel: &Panel, t: f64) {
         let (map, ..) = self.legend(theme);

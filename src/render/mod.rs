@@ -2,6 +2,7 @@
 
 mod bending;
 mod crossing;
+mod film;
 mod page;
 mod streaks;
 mod velocity;
@@ -9,6 +10,7 @@ mod view;
 
 pub use bending::Bending;
 pub use crossing::Crossing;
+pub use film::{Format, film};
 pub use page::Page;
 pub(crate) use streaks::lic_variant;
 pub use streaks::{Lic, Streaks, window};
