@@ -3,6 +3,7 @@
 #![allow(clippy::float_cmp, reason = "bits are compared on purpose")]
 
 mod common;
+mod reference;
 
 use std::path::Path;
 
@@ -99,7 +100,10 @@ fn paths_to_one_point_do_not_cross() {
     let (all, _) = crossing.energy().unwrap();
     assert!((all / std::f64::consts::PI - 1.0).abs() < 0.06, "{all}");
     let other = Dataset::from_rows("three", vec![0.0; 6], 3).unwrap();
-    assert!(Crossing::new(device(), &other, &model, view(Limits::new((0.0, 1.0), (0.0, 1.0))), &times, || false).is_err());
+    assert!(
+        Crossing::new(device(), &other, &model, view(Limits::new((0.0, 1.0), (0.0, 1.0))), &times, || false)
+            .is_err()
+    );
 }
 
 #[test]

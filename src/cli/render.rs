@@ -100,7 +100,11 @@ struct Summary<'a> {
 }
 
 #[allow(clippy::too_many_lines, reason = "a table of kinds, each with what it needs")]
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pictures are few, and within their limits")]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "pictures are few, and within their limits"
+)]
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let size = size(&args.size)?;
     let format = Format::of(&args.out).map_err(Usage::of)?;
