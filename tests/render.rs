@@ -111,9 +111,9 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
     let turn = std::f32::consts::FRAC_PI_2;
-    affine(&[0.0, -turn, turn, 0.0], &[0.0; 2], &[0.0; 2]).save(&here.join("spin.safetensors")).unwrap();
-    decay(3).save(&here.join("three.safetensors")).unwrap();
-    decay(1).save(&here.join("line.safetensors")).unwrap();
+    affine(&[0.0, -turn, turn, 0.0], &[0.0; 2], &[0.0; 2]).save(here.join("spin.safetensors")).unwrap();
+    decay(3).save(here.join("three.safetensors")).unwrap();
+    decay(1).save(here.join("line.safetensors")).unwrap();
     let good: [&[&str]; 8] = [
         &["spin.safetensors", "--out", "lic.png"],
         &["spin.safetensors", "--out", "arrows.png", "--field", "arrows", "--theme", "dark", "-n", "50"],

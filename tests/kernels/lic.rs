@@ -81,7 +81,7 @@ fn streaks_are_the_twins() {
             // A step rounds the place, its place on the grid, three interpolations of three operations, scale, length and
             // product; what is off is carried on.
             let largest = width.max(height) as f64;
-            let step_error = UNIT * (2.0 * largest + step as f64 * (turn * 4.0 * largest + 20.0));
+            let step_error = UNIT * (2.0 * largest + f64::from(step) * (turn * 4.0 * largest + 20.0));
             let growth = 1.0 + f64::from(step) * turn * (1.0 + 0.5 * f64::from(step) * turn);
             let error = |k: usize| (0..k).fold(0.0, |error, _| error * growth + step_error);
             // The noise changes by no more than this from texel to texel.

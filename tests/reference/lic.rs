@@ -18,6 +18,7 @@ pub struct Picture<'a> {
 }
 
 /// What lies between the points of a table [rows, columns, width], at a place between 0 and columns − 1, rows − 1.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "places in a table")]
 fn between(table: &[f64], [columns, rows]: [usize; 2], width: usize, k: usize, [x, y]: [f64; 2]) -> f64 {
     let (x, y) = (x.clamp(0.0, (columns - 1) as f64), y.clamp(0.0, (rows - 1) as f64));
     let (i, j) = (x.floor() as usize, y.floor() as usize);
