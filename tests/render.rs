@@ -128,7 +128,7 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
         let output = windfield(here, &[words, &["--size", "320x280", "--quiet"]].concat());
         assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
         let file = here.join(words[2]);
-        if words[2].ends_with(".png") {
+        if Format::of(Path::new(words[2])).unwrap() == Format::Png {
             let picture = image::open(&file).unwrap().to_rgb8();
             assert_eq!(picture.dimensions(), (320, 280), "{words:?}");
         }

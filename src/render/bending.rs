@@ -159,7 +159,9 @@ fn until(path: &[f32], times: &[f64], t: f64) -> Vec<[f64; 2]> {
             line.push(here);
             continue;
         }
-        if let Some(&before) = line.last() {
+        if let Some(&before) = line.last()
+            && times[state - 1] < t
+        {
             let share = (t - times[state - 1]) / (times[state] - times[state - 1]);
             line.push([0, 1].map(|k| before[k] + share * (here[k] - before[k])));
         }
