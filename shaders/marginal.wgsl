@@ -13,6 +13,8 @@
 //
 // One invocation takes QUERIES queries over the rows of one slice, ROWS at a time with one common rescaling, and
 // keeps everything in registers. Invocations run over tiles of queries first, then over slices.
+//
+// Variants: SQUARES   the moments are those of (c − x1)², coordinate by coordinate, of which the variance of x1 is made
 
 //#include "shared/slices.wgsl"
 
@@ -92,7 +94,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
             for (var k = 0u; k < DIM; k++) { //#unroll
                 var m = 0.0;
                 for (var j = 0u; j < ROWS; j++) { //#unroll
-                    m += w[j] * (centre[q * DIM + k] - y[j * DIM + k]);
+                    let away = centre[q * DIM + k] - y[j * DIM + k];
+//#if SQUARES
+                    m += w[j] * (away * away);
+//#else
+                    m += w[j] * away;
+//#end
                 }
                 moment[q * DIM + k] = moment[q * DIM + k] * keep + m;
             }

@@ -4,6 +4,8 @@
 //
 // One invocation takes four columns of QUERIES queries over one slice. Invocations run over columns first, then over
 // tiles of queries, then over slices.
+//
+// Variants: SQUARES   the sums are those of (c − x1)², coordinate by coordinate
 
 //#include "shared/slices.wgsl"
 
@@ -41,7 +43,12 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
         for (var h = 0u; h < QUERIES / 4u; h++) { //#unroll
             let w = weights[(begin + j) * (slices.queries / 4u) + first / 4u + h];
             for (var i = 0u; i < 4u; i++) { //#unroll
-                moment[4u * h + i] += w[i] * (centre[4u * h + i] - y);
+                let away = centre[4u * h + i] - y;
+//#if SQUARES
+                moment[4u * h + i] += w[i] * (away * away);
+//#else
+                moment[4u * h + i] += w[i] * away;
+//#end
             }
         }
     }

@@ -30,6 +30,7 @@ pages! {
     conditions: "11-conditions.md";
     tables: "12-tables.md";
     exchange: "13-exchange.md";
+    pictures: "14-pictures.md";
     browser: "15-browser.md";
     choosing: "choosing.md";
     conventions: "conventions.md";

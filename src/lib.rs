@@ -21,6 +21,7 @@
 //! | how good the samples are, how **straight** the flow, and how much its paths cross is evaluated | [`measure`] | `pairs`, `marginal`, `assignment` |
 //! | the theorems behind all this are **verified** on the device | [`measure`] | all of them |
 //! | how fast it is, and how near to the device's **peak** | [`measure`] | `peak_flops`, `peak_bandwidth` |
+//! | the flow is **drawn**: its field, its trajectories, where paths cross | [`render`] | `lic`, `marginal_moments` |
 //! | what was learned is **shown** | [`report`] | |
 //!
 //! Every stage runs on the device, and hundreds of steps are one submission; the host reads the history. The
@@ -69,6 +70,7 @@ pub mod gpu;
 pub mod guide;
 pub mod measure;
 pub mod model;
+pub mod render;
 pub mod report;
 pub mod sample;
 pub mod shaders;

@@ -16,8 +16,8 @@ use std::collections::BTreeMap;
 use std::f64::consts::PI;
 use std::ops::ControlFlow;
 
-use common::{Report, cramped_device, device, random, wide};
-use reference::marginal::{marginal, marginal_standardized};
+use common::{Report, UNIT, cramped_device, device, random, wide};
+use reference::marginal::{marginal, marginal_standardized, marginal_variance};
 use windfield::data::{Dataset, Standardization};
 use windfield::flow::{Field, Marginal, PATHS, Path};
 use windfield::gpu::{Device, Habits};
@@ -555,6 +555,72 @@ fn measuring_changes_nothing() {
     report.same_bits("the weights after a resumption", &bits(&rest), &bits(&whole));
     report.equal("the measurements after a resumption", &after, &losses[2..]);
     report.holds(rest.floor() == whole.floor(), || "another floor".into());
+    report.finish();
+}
+
+/// V(x, t) against float64, in data units and in the network's, by both sets of kernels; 0 of a single point; and its mean
+/// at t = 0 is the variance of the data.
+#[test]
+fn the_velocitys_variance_is_the_twins() {
+    let mut report = Report::new();
+    for dim in [1, 2, 20] {
+        let values = random(31, 700 * dim);
+        let data = dataset(values.iter().map(|x| 3.0 * x + 1.0).collect(), dim);
+        let scale = data.standardization();
+        let (mean, std) = (scale.mean.clone(), scale.std.clone());
+        let to_network = |x: &[f32]| -> Vec<f64> {
+            x.iter().enumerate().map(|(i, x)| (f64::from(*x) - mean[i % dim]) / std[i % dim]).collect()
+        };
+        for path in Path::examples() {
+            let laid = Marginal::new(device(), &data, Some(&scale), &path).unwrap().in_network_units();
+            for t in [0.1, 0.5, 0.9] {
+                let points = on_paths_to(&scale, &path, &data, t, 20, 32);
+                let points = to_network(&points);
+                let x: Vec<f32> = points.iter().map(|x| *x as f32).collect();
+                let name = format!("{} at t = {t}, dimension {dim}", path.family().name);
+                let Ok(got) = laid.variance(&x, t) else {
+                    report.holds(false, || format!("{name}: refused"));
+                    continue;
+                };
+                let schedule = path.schedule(t);
+                let want = marginal_variance(&wide(&x), schedule, &to_network(data.values()), dim);
+                // What is off is the difference of two means over (c − x1), c being what x1 would be if data were normal:
+                // both have the same weights, whose error is relative, and each is a sum of a few hundred terms.
+                let [a, b, da, db] = schedule;
+                let factor = da - a * db / b;
+                let (_, means) = marginal(&wide(&x), &[schedule; 20], &to_network(data.values()), dim);
+                let off = |i: usize| -> f64 {
+                    let away = (i * dim..(i + 1) * dim).map(|at| {
+                        let x = f64::from(x[at]);
+                        (a / (a * a + b * b) * x - (means[at] - db / b * x) / factor).powi(2)
+                    });
+                    64.0 * UNIT * (factor * factor * away.sum::<f64>() + want[i]) + 1e-4 * want[i]
+                };
+                let values: Vec<f32> = got.variances.iter().map(|v| *v as f32).collect();
+                report.close(&name, &values, &want, off);
+                let field = laid.field(&x, t).unwrap();
+                report.equal(&format!("{name}: density"), &got.log_densities, &field.log_densities);
+            }
+        }
+        // Without a path between them, x says nothing of x1.
+        let plain = Marginal::new(device(), &data, None, &Path::default()).unwrap();
+        let whole: f64 = std.iter().map(|std| std * std).sum();
+        let got = plain.variance(&vec![0.5; dim], 0.0).unwrap().variances[0];
+        report.holds((got / whole - 1.0).abs() < 1e-3, || {
+            format!("{got} of {whole} at t = 0, dimension {dim}")
+        });
+        // Units of the data: those of a path that is laid in them, and of one that is not.
+        let scaled = Marginal::new(device(), &data, Some(&scale), &Path::default()).unwrap();
+        let got = scaled.variance(&vec![0.5; dim], 0.0).unwrap().variances[0];
+        report.holds((got / whole - 1.0).abs() < 1e-3, || format!("{got} of {whole} at t = 0, standardised"));
+        let one = dataset(vec![2.5; dim], dim);
+        let one = marginals(device(), &one, &Path::default());
+        let got = one.variance(&random(33, 10 * dim), 0.6).unwrap().variances;
+        report.holds(got.iter().all(|v| *v < 1e-4), || format!("one point: {got:?}"));
+        report.holds(one.variance(&[], 0.5).is_err() && one.variance(&vec![0.0; dim], 1.5).is_err(), || {
+            "nothing, or a time beyond 1, was taken".to_owned()
+        });
+    }
     report.finish();
 }
 

@@ -14,6 +14,7 @@ mod flags;
 mod interrupt;
 mod lab;
 mod likelihood;
+mod render;
 mod rerun;
 mod runs;
 mod sample;
@@ -58,6 +59,7 @@ commands! {
     Likelihood => likelihood, "log p(x) in nats of each row of a data set";
     Evaluate => evaluate, "Measure a model: its samples beside data, how straight its flow is, where paths cross";
     Field => field, "Velocities at given points: of a model, or the exact field of a data set";
+    Render => render, "Pictures and animations of a model's flow";
     Batch => batch, "Write the very batch that a training step draws";
     Export => export, "Write a model for other programs: ONNX, a page for browsers";
     Runs => runs, "Compare the runs below a folder in a table";

@@ -203,6 +203,15 @@ pub struct Field {
     pub log_densities: Vec<f64>,
 }
 
+/// How uncertain the velocity is at given points, and how likely they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    /// V(x, t), `[n]`.
+    pub variances: Vec<f64>,
+    /// log p_t(x) in nats, `[n]`.
+    pub log_densities: Vec<f64>,
+}
+
 /// The kernels for a dimension.
 #[derive(Clone, Debug, PartialEq)]
 enum Kernels {
@@ -238,8 +247,8 @@ impl Kernels {
         }
     }
 
-    /// The kernels of a slice, in order.
-    fn variants(&self, dim: usize) -> Vec<Variant> {
+    /// The kernels of a slice, in order. With `squares`, moments are of second order.
+    fn variants(&self, dim: usize, squares: bool) -> Vec<Variant> {
         let quads = word(dim.div_ceil(4));
         let lanes = |kernel| Variant::new(kernel).with("LANES", LANES);
         match self {
@@ -248,7 +257,8 @@ impl Kernels {
                     .with("DIM", word(dim))
                     .with("QUADS", quads)
                     .with("QUERIES", *queries)
-                    .with("ROWS", ROWS_AT_ONCE),
+                    .with("ROWS", ROWS_AT_ONCE)
+                    .flag("SQUARES", squares),
             ],
             Self::General => vec![
                 lanes("marginal_logits")
@@ -256,7 +266,10 @@ impl Kernels {
                     .with("QUERIES", word(TILE_QUERIES))
                     .with("ROWS", TILE_ROWS),
                 lanes("marginal_weights"),
-                lanes("marginal_moments").with("QUADS", quads).with("QUERIES", word(TILE_QUERIES)),
+                lanes("marginal_moments")
+                    .with("QUADS", quads)
+                    .with("QUERIES", word(TILE_QUERIES))
+                    .flag("SQUARES", squares),
             ],
         }
     }
@@ -268,7 +281,9 @@ fn with<'a>(bindings: &[Binding<'a>], more: &[Binding<'a>]) -> Vec<Binding<'a>> 
 
 /// The kernels for a dimension, `marginal_merge` among them.
 pub(crate) fn marginal_variants(habits: &Habits, dim: usize) -> Vec<Variant> {
-    let mut variants = Kernels::of(habits, dim).variants(dim);
+    let kernels = Kernels::of(habits, dim);
+    let mut variants = kernels.variants(dim, false);
+    variants.extend(kernels.variants(dim, true));
     variants.push(merge_variant(dim));
     variants
 }
@@ -453,6 +468,70 @@ impl Marginal {
         self.evaluate(points, Quantity::Velocity, |row| schedules[row])
     }
 
+    /// The conditional variance of the velocity, at points `[n, d]`, all at time `t`: how much the conditional paths that
+    /// meet there disagree,
+    ///
+    /// ```text
+    /// V(x, t) = E[‖u_t(x | x1) − u_t(x)‖² | x_t = x] = (a' − a·b'/b)²·Σ_k Var(x1_k | x)
+    /// ```
+    ///
+    /// Its mean over x and t is the crossing energy C, below which no conditional loss falls; it is in the same units after
+    /// [`in_network_units`](Self::in_network_units), and in squared data units a squared unit of time otherwise. A
+    /// variance is the mean of (c − x1)² less the square of that of c − x1: it is off by some 1e-6 of the former.
+    ///
+    /// # Errors
+    /// As of [`field`](Self::field).
+    ///
+    /// # Examples
+    /// ```
+    /// use windfield::data::Dataset;
+    /// use windfield::flow::{Marginal, Path};
+    /// use windfield::gpu::{Device, DeviceOptions};
+    ///
+    /// let device = Device::open(&DeviceOptions::default())?;
+    /// let data = Dataset::from_rows("two points", vec![2.0, -2.0], 1)?;
+    /// let marginal = Marginal::new(&device, &data, None, &Path::default())?;
+    /// // At t = 0 nothing is known of x1: u = x1 − x0 varies as x1 does.
+    /// let spread = marginal.variance(&[0.5], 0.0)?;
+    /// assert!((spread.variances[0] - 4.0).abs() < 1e-4);
+    /// # Ok::<(), windfield::Error>(())
+    /// ```
+    pub fn variance(&self, points: &[f32], t: f64) -> Result<Spread> {
+        let schedule = self.schedule(t)?;
+        let [a, b, da, db] = schedule;
+        let rows = self.whole(points)?;
+        let mut work = Work::new(self, rows)?;
+        let mut spread =
+            Spread { variances: Vec::with_capacity(rows), log_densities: Vec::with_capacity(rows) };
+        for chunk in points.chunks(work.queries * self.dim) {
+            let schedules = vec![schedule; chunk.len() / self.dim];
+            work.load(self, chunk, &schedules)?;
+            let [means, squares] = [false, true].map(|squares| {
+                work.squares = squares;
+                self.stream(&mut work)?;
+                self.totals(&work, schedules.len())
+            });
+            let (means, squares) = (means?, squares?);
+            for (row, point) in chunk.chunks_exact(self.dim).enumerate() {
+                let of_x1: f64 = (self.columns.iter().enumerate())
+                    .map(|(index, column)| {
+                        let at = row * self.dim + index;
+                        let variance = (squares.means[at] - means.means[at].powi(2)).max(0.0);
+                        variance
+                            / if self.network_units { column.unit * column.std } else { column.unit }.powi(2)
+                    })
+                    .sum();
+                let variance = (da - a * db / b).powi(2) * of_x1;
+                if !(means.told(row) && variance.is_finite()) {
+                    return Err(far(point));
+                }
+                spread.variances.push(variance);
+                spread.log_densities.push(self.log_density(&means, row, schedule));
+            }
+        }
+        Ok(spread)
+    }
+
     /// (a, b, a', b') where the path has a density.
     fn schedule(&self, t: f64) -> Result<[f64; 4]> {
         if !(0.0..=1.0).contains(&t) {
@@ -472,12 +551,8 @@ impl Marginal {
         ))
     }
 
-    fn evaluate(
-        &self,
-        points: &[f32],
-        quantity: Quantity,
-        schedule: impl Fn(usize) -> [f64; 4],
-    ) -> Result<Field> {
+    /// How many points there are, if they are whole and finite.
+    fn whole(&self, points: &[f32]) -> Result<usize> {
         let dim = self.dim;
         if points.is_empty() || !points.len().is_multiple_of(dim) {
             return Err(Error::config(
@@ -491,7 +566,17 @@ impl Marginal {
                 "give finite points",
             ));
         }
-        let rows = points.len() / dim;
+        Ok(points.len() / dim)
+    }
+
+    fn evaluate(
+        &self,
+        points: &[f32],
+        quantity: Quantity,
+        schedule: impl Fn(usize) -> [f64; 4],
+    ) -> Result<Field> {
+        let dim = self.dim;
+        let rows = self.whole(points)?;
         let mut work = Work::new(self, rows)?;
         let mut field =
             Field { velocities: Vec::with_capacity(points.len()), log_densities: Vec::with_capacity(rows) };
@@ -569,30 +654,15 @@ impl Marginal {
         quantity: Quantity,
         field: &mut Field,
     ) -> Result<()> {
-        let (dim, quads) = (self.dim, self.dim.div_ceil(4));
-        let stride = work.padded * quads;
-        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (LEVELS * stride) as u64)?;
-        let moments: Vec<[f32; 4]> =
-            self.device.read(&work.total_moments, 0..16 * (LEVELS * stride) as u64)?;
-        let log_rows = (self.rows as f64).ln();
-        let log_volume: f64 =
-            if self.network_units { 0.0 } else { self.columns.iter().map(|column| column.std.ln()).sum() };
+        let dim = self.dim;
+        let totals = self.totals(work, schedules.len())?;
         for (row, (&schedule, point)) in schedules.iter().zip(points.chunks_exact(dim)).enumerate() {
-            let [a, b, ..] = schedule;
+            let [a, ..] = schedule;
             let (of_r, of_m) = quantity.of_moments(schedule);
-            let tops: [f32; LEVELS] = std::array::from_fn(|level| sums[level * stride + row * quads][0]);
-            let top = tops.into_iter().fold(f32::MIN, f32::max);
-            let factors = tops.map(|level| f64::from(level - top).exp2());
-            let total = |value: &dyn Fn(usize) -> f32| -> f64 {
-                (0..LEVELS).map(|level| factors[level] * f64::from(value(level))).sum()
-            };
-            let sum = total(&|level| sums[level * stride + row * quads][1]);
             let before = field.velocities.len();
             for (index, (frame, column)) in self.frames(point, schedule).zip(&self.columns).enumerate() {
-                let at = row * quads + index / 4;
-                let moment = total(&|level| moments[level * stride + at][index % 4]) / sum;
                 // E[c − x1 | x] in the path's coordinate
-                let away = moment / (column.unit * column.std);
+                let away = totals.means[row * dim + index] / (column.unit * column.std);
                 let (r, m) = (a * away + frame.offset, frame.exact - away);
                 let value = of_r * r + of_m * m;
                 let value = if self.network_units {
@@ -602,17 +672,66 @@ impl Marginal {
                 };
                 field.velocities.push(value as f32);
             }
-            let told = top > NO_WEIGHT
-                && sum.is_finite()
-                && field.velocities[before..].iter().all(|v| v.is_finite());
+            let told = totals.told(row) && field.velocities[before..].iter().all(|v| v.is_finite());
             if !told {
                 return Err(far(point));
             }
-            let log_kernel = dim as f64 * (b.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln());
-            let log_sum = f64::from(top) * std::f64::consts::LN_2 + sum.ln();
-            field.log_densities.push(log_sum - log_rows - log_kernel - log_volume);
+            field.log_densities.push(self.log_density(&totals, row, schedule));
         }
         Ok(())
+    }
+
+    /// log p_t at a point, in nats.
+    fn log_density(&self, totals: &Totals, row: usize, [_, b, ..]: [f64; 4]) -> f64 {
+        let log_volume: f64 =
+            if self.network_units { 0.0 } else { self.columns.iter().map(|column| column.std.ln()).sum() };
+        let log_kernel = self.dim as f64 * (b.ln() + 0.5 * (2.0 * std::f64::consts::PI).ln());
+        let log_sum = totals.tops[row] * std::f64::consts::LN_2 + totals.sums[row].ln();
+        log_sum - (self.rows as f64).ln() - log_kernel - log_volume
+    }
+
+    /// The three levels of sums together, in float64.
+    fn totals(&self, work: &Work, rows: usize) -> Result<Totals> {
+        let (dim, quads) = (self.dim, self.dim.div_ceil(4));
+        let stride = work.padded * quads;
+        let sums: Vec<[f32; 2]> = self.device.read(&work.total_sums, 0..8 * (LEVELS * stride) as u64)?;
+        let moments: Vec<[f32; 4]> =
+            self.device.read(&work.total_moments, 0..16 * (LEVELS * stride) as u64)?;
+        let mut totals = Totals { tops: vec![], sums: vec![], means: Vec::with_capacity(rows * dim) };
+        for row in 0..rows {
+            let tops: [f32; LEVELS] = std::array::from_fn(|level| sums[level * stride + row * quads][0]);
+            let top = tops.into_iter().fold(f32::MIN, f32::max);
+            let factors = tops.map(|level| f64::from(level - top).exp2());
+            let total = |value: &dyn Fn(usize) -> f32| -> f64 {
+                (0..LEVELS).map(|level| factors[level] * f64::from(value(level))).sum()
+            };
+            let sum = total(&|level| sums[level * stride + row * quads][1]);
+            totals.tops.push(top.into());
+            totals.sums.push(sum);
+            totals.means.extend((0..dim).map(|index| {
+                let at = row * quads + index / 4;
+                total(&|level| moments[level * stride + at][index % 4]) / sum
+            }));
+        }
+        Ok(totals)
+    }
+}
+
+/// The sums over all data, query by query.
+#[derive(Debug)]
+struct Totals {
+    /// The largest logarithm of a weight, to the base 2.
+    tops: Vec<f64>,
+    /// Of the weights next to it.
+    sums: Vec<f64>,
+    /// The weighted means of what the kernels add, `[queries, d]`.
+    means: Vec<f64>,
+}
+
+impl Totals {
+    /// Whether float32 held the weights of a query.
+    fn told(&self, row: usize) -> bool {
+        self.tops[row] > f64::from(NO_WEIGHT) && self.sums[row].is_finite()
     }
 }
 
@@ -671,6 +790,8 @@ struct Work {
     schedule: Buffer,
     sums: Buffer,
     moments: Buffer,
+    /// The moments are of second order.
+    squares: bool,
     /// What the general kernels pass on: logits, then weights.
     weights: Option<Buffer>,
     total_sums: Buffer,
@@ -710,6 +831,7 @@ impl Work {
             padded: queries,
             slices,
             most_slices,
+            squares: false,
             centres: buffer(4 * n * kernels.width(dim) as u64)?,
             offsets: buffer(4 * n * kernels.width(dim) as u64)?,
             schedule: buffer(8 * n)?,
@@ -773,7 +895,7 @@ impl Work {
             padding: [0; 2],
         })?;
         let groups = |items: usize| device.groups(items as u64, LANES);
-        let variants = marginal.kernels.variants(marginal.dim);
+        let variants = marginal.kernels.variants(marginal.dim, self.squares);
         let inputs = [
             Binding::whole(0, &uniform),
             Binding::whole(1, data),

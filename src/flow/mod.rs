@@ -22,7 +22,7 @@ pub use evaluation::{Evaluation, QUANTITIES, Quantity};
 pub use expression::Expression;
 pub use grid::{GRIDS, Grid};
 pub(crate) use marginal::marginal_variants;
-pub use marginal::{Field, Marginal, SLICE_ROWS, Slices};
+pub use marginal::{Field, Marginal, SLICE_ROWS, Slices, Spread};
 pub use path::{PATHS, Path, PathFamily, PathParameter};
 pub use sinkhorn::{
     DEFAULT_EPSILON, Drawing, Entropic, LEAST_EPSILON, MOST_ENTROPIC_POINTS, Sinkhorn, SinkhornOptions,

@@ -26,6 +26,7 @@ mod fused;
 mod fused_gradient;
 mod gather;
 mod integrator;
+mod lic;
 mod linear;
 mod loss;
 mod marginal;

@@ -161,7 +161,10 @@ fn slices_in_registers_are_the_twins() {
         for (rows, first) in [(1, 0), (5, 0), (256, 0), (263, 256), (1031, 256)] {
             let case = Case::new(dim, rows, first, if i % 2 == 0 { 24 } else { 64 });
             let (quads, slices, queries) = (dim.div_ceil(4), case.slices(), case.queries);
+            // First or second moments, in turns.
+            let power = 1 + (i + rows) as i32 % 2;
             let variant = Variant::new("marginal")
+                .flag("SQUARES", power == 2)
                 .with("DIM", word(dim))
                 .with("QUADS", word(quads))
                 .with("QUERIES", word(tile))
@@ -178,7 +181,7 @@ fn slices_in_registers_are_the_twins() {
                 let y = wide(&case.data[range.start * dim..range.end * dim]);
                 let logits = marginal_logits(&case.twin, &y);
                 let (weights, top, sum) = marginal_weights(&logits, queries);
-                let want = marginal_moments(&case.twin, &y, &weights);
+                let want = marginal_moments(&case.twin, &y, &weights, power);
                 for q in 0..queries {
                     let name = format!("{}, slice {slice}, query {q}", case.name());
                     let [got_top, got_sum] = sums[slice * queries + q];
@@ -235,7 +238,8 @@ fn slices_in_registers_are_the_twins() {
                             &[at_top(moment, got_top, top[q])],
                             &[want[q * dim + k]],
                             total(&|j| {
-                                w(j) * (relative[j] + 2.0 * UNIT) * case.away(q, range.start + j, k).abs()
+                                let away = case.away(q, range.start + j, k).abs();
+                                w(j) * (relative[j] + 4.0 * UNIT) * away.powi(power)
                             }),
                         );
                     }
@@ -314,14 +318,22 @@ fn weights_are_the_twins() {
 #[test]
 fn moments_are_the_twins() {
     let mut report = Report::new();
-    for (dim, rows, first, queries) in
-        [(1, 1, 0, 8), (4, 255, 0, 8), (17, 600, 256, 24), (65, 257, 0, 16), (784, 7, 0, 8)]
-    {
+    for (dim, rows, first, queries, power) in [
+        (1, 1, 0, 8, 1),
+        (4, 255, 0, 8, 1),
+        (4, 255, 0, 8, 2),
+        (17, 600, 256, 24, 1),
+        (17, 600, 256, 24, 2),
+        (65, 257, 0, 16, 1),
+        (65, 257, 0, 16, 2),
+        (784, 7, 0, 8, 1),
+    ] {
         let case = Case::new(dim, rows, first, queries);
         let (width, slices) = (dim.next_multiple_of(4), case.slices());
         let weights: Vec<f32> =
             random(6, slices * SLICE_ROWS * queries).iter().map(|x| (-x * x).exp2()).collect();
         let variant = Variant::new("marginal_moments")
+            .flag("SQUARES", power == 2)
             .with("QUADS", word(width / 4))
             .with("QUERIES", 8)
             .with("LANES", word(LANES));
@@ -335,14 +347,14 @@ fn moments_are_the_twins() {
             let range = case.range(slice);
             let y = wide(&case.data[range.start * dim..range.end * dim]);
             let of_slice = wide(&weights[slice * SLICE_ROWS * queries..][..range.len() * queries]);
-            let want = marginal_moments(&case.twin, &y, &of_slice);
-            let name = format!("{}, slice {slice}", case.name());
+            let want = marginal_moments(&case.twin, &y, &of_slice, power);
+            let name = format!("{}, power {power}, slice {slice}", case.name());
             let padded = &got[slice * queries * width..(slice + 1) * queries * width];
             report.close(&name, &unpad(padded, dim, width, queries), &want, |i| {
                 let (q, k) = (i / dim, i % dim);
                 let terms = (0..range.len())
-                    .map(|j| of_slice[j * queries + q] * case.away(q, range.start + j, k).abs());
-                (range.len() + 2) as f64 * UNIT * terms.sum::<f64>()
+                    .map(|j| of_slice[j * queries + q] * case.away(q, range.start + j, k).abs().powi(power));
+                (range.len() + 4) as f64 * UNIT * terms.sum::<f64>()
             });
             let beside = padding(padded, dim, width, queries);
             report.equal(&format!("{name}: padding"), &beside, &vec![0.0; beside.len()]);

@@ -9,6 +9,7 @@ use windfield::measure::bench::Chains;
 use windfield::measure::evaluate::Part;
 use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
+use windfield::render::Lic;
 use windfield::sample::{Noise, Particle, Stage, Tableau};
 use windfield::train::{Block, Chunk, Record, ScheduleConstants, State, Wave};
 
@@ -158,6 +159,11 @@ fn rust_and_wgsl_agree_on_every_struct() {
             Variant::new("pairs"),
             "Part",
             members!(Part { first_row, last_row, first_column, last_column, scale, padding }),
+        ),
+        (
+            Variant::new("lic"),
+            "Lic",
+            members!(Lic { size, scale, width, height, columns, rows, first_row, last_row, reach, step }),
         ),
         (Variant::new("peak_flops"), "Chains", members!(Chains { iterations, a, b, padding })),
         (

@@ -53,6 +53,27 @@ pub fn marginal_standardized(
     )
 }
 
+/// V(x, t) = E[‖u_t(x | x1) − u_t(x)‖² | x].
+// x: [M, D], x1: [N, D]
+// out: [M]
+pub fn marginal_variance(x: &[f64], [a, b, da, db]: [f64; 4], x1: &[f64], dim: usize) -> Vec<f64> {
+    let (_, means) = marginal(x, &vec![[a, b, da, db]; x.len() / dim], x1, dim);
+    (x.chunks_exact(dim).zip(means.chunks_exact(dim)))
+        .map(|(x, mean)| {
+            let logs: Vec<f64> = x1
+                .chunks_exact(dim)
+                .map(|x1| -(0..dim).map(|k| (x[k] - a * x1[k]).powi(2)).sum::<f64>() / (2.0 * b * b))
+                .collect();
+            let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let sum: f64 = logs.iter().map(|l| (l - top).exp()).sum();
+            let away = |x1: &[f64]| -> f64 {
+                (0..dim).map(|k| (db / b * (x[k] - a * x1[k]) + da * x1[k] - mean[k]).powi(2)).sum()
+            };
+            x1.chunks_exact(dim).zip(&logs).map(|(x1, l)| (l - top).exp() / sum * away(x1)).sum()
+        })
+        .collect()
+}
+
 /// What the kernels know of queries: of each coordinate c and g, of each query a and log2(e)/(2b²), of each column 1/std.
 #[derive(Clone, Debug)]
 pub struct Queries {
@@ -109,15 +130,15 @@ pub fn marginal_weights(logits: &[f64], queries: usize) -> (Vec<f64>, Vec<f64>, 
     (weights, top, sum)
 }
 
-/// The weighted sums of c − x1.
+/// The weighted sums of c − x1, or of another power of it.
 // x1: [N, D], weights: [N, M]
 // out: [M, D]
-pub fn marginal_moments(queries: &Queries, x1: &[f64], weights: &[f64]) -> Vec<f64> {
+pub fn marginal_moments(queries: &Queries, x1: &[f64], weights: &[f64], power: i32) -> Vec<f64> {
     let dim = queries.columns.len();
     let mut moments = vec![0.0; queries.centres.len()];
     for (x1, weights) in x1.chunks_exact(dim).zip(weights.chunks_exact(queries.entries.len())) {
         for (i, moment) in moments.iter_mut().enumerate() {
-            *moment += weights[i / dim] * (queries.centres[i] - x1[i % dim]);
+            *moment += weights[i / dim] * (queries.centres[i] - x1[i % dim]).powi(power);
         }
     }
     moments
@@ -128,6 +149,14 @@ pub fn marginal_merge(a: (f64, f64, &[f64]), b: (f64, f64, &[f64])) -> (f64, f64
     let top = a.0.max(b.0);
     let (keep, take) = ((a.0 - top).exp2(), (b.0 - top).exp2());
     (top, keep * a.1 + take * b.1, a.2.iter().zip(b.2).map(|(a, b)| keep * a + take * b).collect())
+}
+
+#[test]
+fn two_points_disagree_by_hand() {
+    // Half way between −2 and 2 both are as likely: u is −2 or 2 there, whatever x0 was.
+    let got = marginal_variance(&[0.0], [0.5, 0.5, 1.0, -1.0], &[-2.0, 2.0], 1);
+    assert!((got[0] - (2.0 + 1.0 * 2.0f64).powi(2)).abs() < 1e-12, "{got:?}");
+    assert_eq!(marginal_variance(&[0.3, 0.1], [0.5, 0.5, 1.0, -1.0], &[1.0, 2.0], 2), [0.0]);
 }
 
 #[test]
@@ -180,7 +209,7 @@ fn the_parts_make_up_the_whole() {
     };
     let parts = x1.chunks(4).map(|x1| {
         let (weights, top, sum) = marginal_weights(&marginal_logits(&queries, x1), 2);
-        (top, sum, marginal_moments(&queries, x1, &weights))
+        (top, sum, marginal_moments(&queries, x1, &weights, 1))
     });
     let parts: Vec<_> = parts.collect();
     let (density, velocity) = marginal_standardized(&x, &schedule, &x1, &mean, &std);

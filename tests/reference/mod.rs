@@ -32,6 +32,7 @@ pub mod gather;
 pub mod golden;
 pub mod gradient_norm;
 pub mod integrator;
+pub mod lic;
 pub mod linear_backward_input;
 pub mod linear_backward_weight;
 pub mod linear_forward;

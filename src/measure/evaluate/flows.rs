@@ -73,6 +73,27 @@ pub fn kinetics(sampler: &mut Sampler, points: &[f32]) -> Result<Kinetics> {
     Ok(sums.finish(rows, ends))
 }
 
+fn square(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
+}
+
+/// Each state of a trajectory `[steps + 1, d]` with the next one.
+fn pairs(states: &[f64], dim: usize) -> impl Iterator<Item = (&[f64], &[f64])> {
+    states.windows(2 * dim).step_by(dim).map(move |pair| pair.split_at(dim))
+}
+
+/// How much a trajectory `[steps + 1, d]` bends: its length over the distance of its ends, 1 if it is straight or never
+/// moves. `None` if it comes back to where it began, or has no state.
+#[must_use]
+pub fn curvature(states: &[f64], dim: usize) -> Option<f64> {
+    if dim == 0 || states.len() < dim {
+        return None;
+    }
+    let length: f64 = pairs(states, dim).map(|(from, to)| square(from, to).sqrt()).sum();
+    let displacement = square(&states[..dim], &states[states.len() - dim..]);
+    if displacement > 0.0 { Some(length / displacement.sqrt()) } else { (length == 0.0).then_some(1.0) }
+}
+
 /// Sums over trajectories.
 #[derive(Debug, Default)]
 struct Sums {
@@ -85,22 +106,12 @@ struct Sums {
 impl Sums {
     /// The states of one particle at the times.
     fn add(&mut self, states: &[f64], dim: usize, times: &[f64]) {
-        let square = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
-        let (mut energy, mut length) = (0.0, 0.0);
-        for (pair, step) in states.windows(2 * dim).step_by(dim).zip(times.windows(2)) {
-            let (from, to) = pair.split_at(dim);
-            let moved = square(from, to);
-            energy += moved / (step[1] - step[0]).abs();
-            length += moved.sqrt();
-        }
-        let displacement = square(&states[..dim], &states[states.len() - dim..]);
-        self.energy += energy;
-        self.displacement += displacement;
-        if displacement > 0.0 {
-            self.curvature += length / displacement.sqrt();
-            self.moved += 1;
-        } else if length == 0.0 {
-            self.curvature += 1.0;
+        let energy = pairs(states, dim).zip(times.windows(2));
+        self.energy +=
+            energy.map(|((from, to), step)| square(from, to) / (step[1] - step[0]).abs()).sum::<f64>();
+        self.displacement += square(&states[..dim], &states[states.len() - dim..]);
+        if let Some(curvature) = curvature(states, dim) {
+            self.curvature += curvature;
             self.moved += 1;
         }
     }

@@ -42,7 +42,7 @@ pub(crate) use distances::pairs_variants;
 pub use distances::{
     PROJECTIONS, Part, energy_distance, median_distance, mmd, sliced_wasserstein2, wasserstein2,
 };
-pub use flows::{Kinetics, kinetics, normalized_path_energy};
+pub use flows::{Kinetics, curvature, kinetics, normalized_path_energy};
 pub use statistics::{CONFIDENCE, Interval, student};
 
 use distances::{Cloud, Discrepancies, wasserstein2_many};

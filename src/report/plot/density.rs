@@ -251,7 +251,7 @@ impl Histogram2d {
 }
 
 /// The value of a grid at a fractional column and row, held at the edges.
-pub(super) fn bilinear(grid: &[f32], columns: usize, rows: usize, x: f64, y: f64) -> f32 {
+pub(crate) fn bilinear(grid: &[f32], columns: usize, rows: usize, x: f64, y: f64) -> f32 {
     let place = |v: f64, n: usize| {
         let v = if v.is_nan() { 0.0 } else { v.clamp(0.0, (n - 1) as f64) };
         let i = (v as usize).min(n.saturating_sub(2));
@@ -263,7 +263,7 @@ pub(super) fn bilinear(grid: &[f32], columns: usize, rows: usize, x: f64, y: f64
 }
 
 /// Every k-th index so that at most `most` of `count` remain: the subset that is drawn.
-pub(super) fn thinned(count: usize, most: usize) -> impl Iterator<Item = usize> + Clone {
+pub(crate) fn thinned(count: usize, most: usize) -> impl Iterator<Item = usize> + Clone {
     let most = most.max(1).min(count);
     (0..most).map(move |i| (i as u128 * count as u128 / most as u128) as usize)
 }

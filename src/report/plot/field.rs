@@ -138,7 +138,7 @@ pub fn field_2d(plot: &FieldPlot<'_>, theme: &Theme) -> Result<RgbImage> {
 
 /// From no speed to the highest but for a few grid points, over all panels; logarithmic above
 /// the median, because fields towards t = 1 have few, very fast places.
-fn speed_scale(panels: &[FieldPanel<'_>]) -> Scale {
+pub(crate) fn speed_scale(panels: &[FieldPanel<'_>]) -> Scale {
     let speeds = panels.iter().flat_map(|p| p.velocity.chunks_exact(2)).map(|v| v[0].hypot(v[1]));
     let mut speeds: Vec<f32> = speeds.filter(|s| s.is_finite()).collect();
     let (middle, top) = (f64::from(quantile(&mut speeds, 0.5)), f64::from(quantile(&mut speeds, 0.99)));
@@ -150,14 +150,14 @@ fn speed_scale(panels: &[FieldPanel<'_>]) -> Scale {
 }
 
 /// A velocity field in grid coordinates: what lies between the grid points is interpolated.
-struct Field {
+pub(crate) struct Field {
     n: usize,
     u: Vec<f32>,
     v: Vec<f32>,
 }
 
 impl Field {
-    fn new(velocity: &[f32], n: usize) -> Self {
+    pub(crate) fn new(velocity: &[f32], n: usize) -> Self {
         let part = |k: usize| {
             let values = velocity.iter().skip(k).step_by(2);
             values.map(|v| if v.is_finite() { *v } else { 0.0 }).collect()
@@ -166,7 +166,7 @@ impl Field {
     }
 
     /// The velocity at a place of the window, both coordinates 0…1.
-    fn at(&self, x: f64, y: f64) -> DVec2 {
+    pub(crate) fn at(&self, x: f64, y: f64) -> DVec2 {
         let (x, y) = (x * (self.n - 1) as f64, y * (self.n - 1) as f64);
         let part = |values| f64::from(bilinear(values, self.n, self.n, x, y));
         DVec2::new(part(&self.u), part(&self.v))
@@ -219,7 +219,7 @@ fn texture(
 }
 
 /// A colour made darker or lighter by a streak, −1…1.
-fn lit(colour: Rgb, light: f32) -> Rgb {
+pub(crate) fn lit(colour: Rgb, light: f32) -> Rgb {
     if light < 0.0 { colour.mix(Rgb(0, 0, 0), -light * 0.42) } else { colour.mix(Rgb::WHITE, light * 0.5) }
 }
 
@@ -260,7 +260,7 @@ fn convolve(flow: &[Vec2], noise: &[f32], columns: usize, rows: usize) -> Vec<f3
 }
 
 /// Arrows of one length scale in all panels, over the density of the points.
-fn arrows(
+pub(crate) fn arrows(
     canvas: &mut Canvas,
     theme: &Theme,
     panel: &Panel,
@@ -300,9 +300,9 @@ fn arrows(
     });
 }
 
-/// The speed's colours without the palest, which thin arrows on white would lose.
-fn arrow_colours(theme: &Theme) -> Colormap {
-    theme.speed.narrowed(0.0, 0.86)
+/// The speed's colours without those that thin arrows would lose on the theme's background.
+pub(crate) fn arrow_colours(theme: &Theme) -> Colormap {
+    theme.thin(theme.speed)
 }
 
 /// The points, grey and faint, below the arrows.

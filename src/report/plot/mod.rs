@@ -44,6 +44,8 @@ pub use canvas::{Align, Canvas, LineStyle, Rect, TextStyle};
 pub use colour::{Colormap, Rgb};
 pub use curves::{Curve, CurvePanel, curves};
 pub use density::{Histogram2d, Limits, finite_points, robust_range};
+pub(crate) use density::{bilinear, thinned};
+pub(crate) use field::{Field, arrow_colours, arrows, lit, speed_scale};
 pub use field::{FieldPanel, FieldPlot, FieldStyle, field_2d};
 pub use font::Weight;
 pub use lab::{LabRow, lab};

@@ -74,3 +74,35 @@ impl Default for Theme {
         }
     }
 }
+
+impl Theme {
+    /// Light ink on dark paper.
+    #[must_use]
+    pub fn dark() -> Self {
+        let paper = Rgb(0x12, 0x14, 0x1a);
+        Self {
+            background: paper,
+            ink: Rgb(0xe8, 0xea, 0xee),
+            muted: Rgb(0x9a, 0xa1, 0xad),
+            grid: Rgb(0x2a, 0x2d, 0x35),
+            data: Rgb(0x56, 0xb4, 0xe9),
+            samples: Rgb(0xe6, 0x9f, 0x00),
+            source: Rgb(0x6b, 0x71, 0x7d),
+            density: Colormap::new(colorous::MAGMA).part(0.1, 1.0).fading(0.18, paper),
+            ..Self::default()
+        }
+    }
+
+    /// Whether ink is lighter than paper.
+    #[must_use]
+    pub fn is_dark(&self) -> bool {
+        let light = |colour: Rgb| u32::from(colour.0) + u32::from(colour.1) + u32::from(colour.2);
+        light(self.background) < light(self.ink)
+    }
+
+    /// The part of a map from dark to light that thin lines can be drawn in.
+    #[must_use]
+    pub fn thin(&self, map: Colormap) -> Colormap {
+        if self.is_dark() { map.narrowed(0.25, 1.0) } else { map.narrowed(0.0, 0.86) }
+    }
+}

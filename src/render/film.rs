@@ -1,0 +1,90 @@
+//! Pictures one after the other, as a GIF or a folder of PNGs; or one alone, as a PNG.
+
+use std::path::Path;
+
+use image::codecs::gif::{GifEncoder, Repeat};
+use image::{Delay, DynamicImage, Frame, RgbImage};
+
+use crate::files::{AtomicFile, FolderDraft, write_bytes};
+use crate::report::plot::encode;
+use crate::{Error, Result};
+
+/// Pixels of an animation, at most.
+const MOST_PIXELS: u64 = 1 << 31;
+
+/// What a file's name asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One picture.
+    Png,
+    /// An animation that repeats.
+    Gif,
+    /// A folder with a PNG for each picture.
+    Folder,
+}
+
+impl Format {
+    /// Of a name: `.png`, `.gif`, or a slash at its end.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for any other.
+    pub fn of(path: &Path) -> Result<Self> {
+        let name = path.to_string_lossy();
+        let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+        match extension.as_deref() {
+            _ if name.ends_with(['/', std::path::MAIN_SEPARATOR]) => Ok(Self::Folder),
+            Some("png") => Ok(Self::Png),
+            Some("gif") => Ok(Self::Gif),
+            _ => Err(Error::config(
+                format!("{name} says no format of a picture"),
+                "give a name that ends in .png or .gif, or a folder that ends in /",
+            )),
+        }
+    }
+}
+
+/// Writes so many pictures of one size, which `picture` draws by their numbers, to a file or folder that appears whole or
+/// not at all. The last one of an animation stays for a second.
+///
+/// # Errors
+/// [`Error::Config`] for an animation of more than 2^31 pixels; [`Error::Io`]; what `picture` says.
+pub fn film(
+    path: &Path,
+    format: Format,
+    count: usize,
+    (size, fps): ([u32; 2], u32),
+    mut picture: impl FnMut(usize) -> Result<RgbImage>,
+) -> Result<()> {
+    let failed = |error: image::ImageError| Error::io("write", path, std::io::Error::other(error));
+    let png = |image: &RgbImage| encode(image).map_err(|source| Error::io("write", path, source));
+    if format == Format::Png {
+        return write_bytes(path, png(&picture(0)?)?);
+    }
+    let pixels = (count as u64).saturating_mul(size[0].into()).saturating_mul(size[1].into());
+    if pixels > MOST_PIXELS {
+        return Err(Error::config(
+            format!("{count} pictures of {} × {} pixels are too many for an animation", size[0], size[1]),
+            "choose a smaller --size, or fewer --fps or --seconds",
+        ));
+    }
+    if format == Format::Folder {
+        let folder = FolderDraft::create(path)?;
+        for number in 0..count {
+            write_bytes(folder.path().join(format!("{number:05}.png")), png(&picture(number)?)?)?;
+        }
+        return folder.finish();
+    }
+    let mut file = AtomicFile::create(path)?;
+    {
+        // 1 is the most careful choice of 256 colours, 30 the fastest.
+        let mut encoder = GifEncoder::new_with_speed(&mut file, 10);
+        encoder.set_repeat(Repeat::Infinite).map_err(failed)?;
+        for number in 0..count {
+            let delay = if number + 1 == count { (1000, 1) } else { (1000, fps.max(1)) };
+            let image = DynamicImage::ImageRgb8(picture(number)?).into_rgba8();
+            let delay = Delay::from_numer_denom_ms(delay.0, delay.1);
+            encoder.encode_frame(Frame::from_parts(image, 0, 0, delay)).map_err(failed)?;
+        }
+    }
+    file.finish()
+}
