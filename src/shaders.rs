@@ -20,7 +20,7 @@ use crate::model::{
     ACTIVATIONS, Activation, Architecture, Layout, TILES, backward_input_variant, backward_weight_variant,
     forward_variant, tangent_variant,
 };
-use crate::render::lic_variant;
+use crate::render::{lic_variant, splat_variant};
 use crate::sample::{
     Load, StageKind, combine_variant, control_variant, fused_variant, noise_variant, probe_variant,
     stage_variant, tiles, trace_variant,
@@ -137,6 +137,7 @@ pub fn catalogue() -> Vec<Variant> {
     }
     add(Variant::new("known_answers"));
     add(lic_variant());
+    add(splat_variant());
     for habits in HABITS {
         peak_variants(&habits).into_iter().for_each(&mut add);
     }

@@ -76,7 +76,7 @@ pub struct Args {
 /// Beside a model, these flags have a meaning; all others say how a path to data is laid.
 const WITH_MODEL: [&str; 13] = [
     "model",
-    "conditions",
+    "condition",
     "guidance",
     "points",
     "time",

@@ -6,7 +6,7 @@ use serde::Serialize;
 use windfield::data::Dataset;
 use windfield::flow::Method;
 use windfield::model::Model;
-use windfield::render::{Bending, Crossing, Format, Page, Velocity, View, film};
+use windfield::render::{Bending, Cloud, Crossing, Format, Images, Look, Page, Space, Velocity, View, film};
 use windfield::report::plot::{FieldStyle, Theme};
 use windfield::sample::Sampler;
 
@@ -19,11 +19,20 @@ const LOOK: usize = 4000;
 const TRAJECTORIES: usize = 1000;
 /// Particles on an animated field likewise.
 const PARTICLES: usize = 400;
+/// Particles that are counted, and images on a sheet, likewise.
+const CLOUD: usize = 100_000;
+const SHEET: usize = 36;
+/// Of a camera in orbit: where it begins, how far it goes, in turns, and the share of its way after which all particles
+/// have arrived.
+const ORBIT: (f64, f64, f64) = (0.09, 0.5, 0.6);
 /// Sides of a picture in pixels.
 const SIDES: std::ops::RangeInclusive<u32> = 160..=8192;
 
 /// The kinds of pictures: the name and what it shows.
-const SHOWS: [(&str, &str); 3] = [
+const SHOWS: [(&str, &str); 6] = [
+    ("particles", "particles from noise to data, in two columns, or in three around which a camera goes"),
+    ("density", "their probability density, in two columns"),
+    ("images", "images out of noise, and what the model expects of each"),
     ("velocity", "the field that the model has learned, coloured by speed"),
     ("trajectories", "the ways of particles from noise to data, coloured by how much they bend"),
     ("crossing", "where the conditional paths to --data cross: the variance of their velocity"),
@@ -31,7 +40,7 @@ const SHOWS: [(&str, &str); 3] = [
 
 /// Pictures and animations of a model's flow
 ///
-/// A .png shows one time, --time; a .gif, or a folder that ends in a slash, goes from noise to data. Axes are in data
+/// A .png shows one time, --time; a .gif, an .apng, or a folder that ends in a slash, goes from noise to data. Axes are in data
 /// units. Of a model with one column, the time goes from left to right.
 #[derive(Debug, clap::Args)]
 #[command(allow_negative_numbers = true)]
@@ -39,25 +48,27 @@ pub struct Args {
     /// The model file that `windfield train` wrote
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// What to show: the velocity field, trajectories coloured by bending, or where conditional paths cross
-    #[arg(long, value_name = "KIND", help_heading = "Picture", default_value = SHOWS[0].0,
+    /// What to show [default: images of a model of images, velocity of one column, particles of all others]
+    #[arg(long, value_name = "KIND", help_heading = "Picture",
         value_parser = clap::builder::PossibleValuesParser::new(SHOWS.map(|(name, help)| {
             clap::builder::PossibleValue::new(name).help(help)
         })))]
-    show: String,
+    show: Option<String>,
     /// How a velocity field is drawn: streaks along its lines (line integral convolution), or arrows [default: lic]
     #[arg(long, value_name = "STYLE", help_heading = "Picture", value_parser = ["lic", "arrows"])]
     field: Option<String>,
     /// The data whose paths cross, for --show crossing: a built-in name, `name:N`, or a file
     #[arg(long, value_name = "SOURCE", help_heading = "Picture")]
     data: Option<String>,
-    /// Two columns, counted from 0, of a model that has more; the others are at their means
-    #[arg(long, value_name = "A,B", help_heading = "Picture", value_delimiter = ',')]
+    /// Columns, counted from 0, of a model that has more: two, or three for particles. In a velocity field the others are at
+    /// their means
+    #[arg(long, value_name = "A,B[,C]", help_heading = "Picture", value_delimiter = ',')]
     columns: Option<Vec<usize>>,
-    /// The time of a still, from 0 (noise) to 1 (data) [default: 0.5; of trajectories 1]
+    /// The time of a still, from 0 (noise) to 1 (data) [default: 1; of velocity and crossing 0.5]
     #[arg(long, short, value_name = "T", help_heading = "Picture")]
     time: Option<f64>,
-    /// Particles: trajectories, or dots on the field [default: 1000 trajectories; 400 dots on an animated field]
+    /// How many particles, trajectories or images [default: 100000 particles, 1000 trajectories, 36 images, 400 particles on
+    /// an animated field]
     #[arg(short, value_name = "COUNT", help_heading = "Picture")]
     n: Option<usize>,
     /// Width and height in pixels
@@ -77,7 +88,7 @@ pub struct Args {
     condition: ConditionArgs,
     #[command(flatten)]
     solver: SolverArgs,
-    /// The file: .png, .gif, or a new folder for a PNG of each picture, which ends in a slash
+    /// The file: .png, .gif, .apng, or a new folder for a PNG of each picture, which ends in a slash
     #[arg(long, short, value_name = "FILE", help_heading = "Output", default_value = "flow.png")]
     out: PathBuf,
 }
@@ -108,9 +119,15 @@ struct Summary<'a> {
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let size = size(&args.size)?;
     let format = Format::of(&args.out).map_err(Usage::of)?;
-    coherent(args, format)?;
+    let unconditional = Model::load(&args.model)?;
+    let show = args.show.as_deref().unwrap_or(match (unconditional.image, unconditional.architecture.dim) {
+        (Some(_), _) => "images",
+        (None, 1) => "velocity",
+        _ => "particles",
+    });
+    coherent(args, show, format)?;
     interrupt::watch()?;
-    let model = args.condition.of(&Model::load(&args.model)?)?;
+    let model = args.condition.of(&unconditional)?;
     let options = args.solver.options(context, 0.0, 1.0)?;
     if options.solver.method == Method::Stochastic {
         return Err(Usage("a picture shows the flow itself; choose a --solver without noise".into()).into());
@@ -128,28 +145,46 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let (mut begin, mut end) = (sampler.noise(0, look)?, sampler.sample(0, look)?);
     sampler.to_data_units(&mut begin);
     sampler.to_data_units(&mut end);
-    let view = View::new(&model, args.columns.as_deref(), &begin, &end)?;
     let moves = format != Format::Png;
-    if moves && view.has_time() && args.show != "trajectories" {
+    let columns = args.columns.clone().unwrap_or_else(|| (0..model.architecture.dim).collect());
+    let look = match (show, &columns[..]) {
+        ("particles", &[x, y, z]) => Look::Space(Space::new(&model, [x, y, z], &end)?),
+        // Nothing is drawn in its window.
+        ("images", _) => Look::Plane(View::new(&model, Some(&[0]), &begin, &end)?),
+        _ => Look::Plane(View::new(&model, args.columns.as_deref(), &begin, &end)?),
+    };
+    let timeless = matches!(&look, Look::Plane(view) if view.has_time() && show != "images");
+    if timeless && ["particles", "density"].contains(&show) {
+        return Err(Usage(format!("--show {show} takes two columns or more; choose trajectories")).into());
+    }
+    if moves && timeless && show != "trajectories" {
         return Err(
             Usage("of one column, the time is an axis: there is one picture; give a .png".into()).into()
         );
     }
     let count = if moves { (args.seconds * f64::from(args.fps)).round().max(2.0) as usize } else { 1 };
-    let still = args.time.unwrap_or(if args.show == "trajectories" { 1.0 } else { 0.5 });
+    let still = args.time.unwrap_or(if ["velocity", "crossing"].contains(&show) { 0.5 } else { 1.0 });
     let last = (count.max(2) - 1) as f64;
-    let times: Vec<f64> = (0..count).map(|i| if moves { i as f64 / last } else { still }).collect();
+    let (begin, orbit, arrived) = ORBIT;
+    let arrived = if matches!(look, Look::Space(_)) { arrived } else { 1.0 };
+    let times: Vec<f64> =
+        (0..count).map(|i| if moves { (i as f64 / last / arrived).min(1.0) } else { still }).collect();
+    let turns: Vec<f64> =
+        (0..count).map(|i| begin + if moves { orbit * i as f64 / last } else { 0.0 }).collect();
     let theme = if args.theme == "dark" { Theme::dark() } else { Theme::default() };
     let mut page = Page {
         size,
         title: String::new(),
         subtitle: String::new(),
-        names: view.names.clone(),
+        names: match &look {
+            Look::Plane(view) => Some(view.names.clone()),
+            Look::Space(_) => None,
+        },
         time: None,
         legend: None,
     };
-    let timed = |page: &Page, t: f64| Page { time: (!view.has_time()).then_some(t), ..page.clone() };
-    let limits = view.limits;
+    let timed = |page: &Page, t: f64| Page { time: (!timeless).then_some(t), ..page.clone() };
+    let limits = look.limits();
     let mut progress = context.progress(0, count as u64);
     let mut shown = |number: usize| {
         progress.show(number as u64, String::new);
@@ -157,8 +192,40 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     };
     let (mut energy, mut curvature) = (None, None);
     let shape = (size, args.fps);
-    let result = match args.show.as_str() {
-        "trajectories" => {
+    let result = match (show, look) {
+        ("images", _) => {
+            let images = Images::new(&mut sampler, args.n.unwrap_or(SHEET))?;
+            film(&args.out, format, count, shape, |i| {
+                shown(i)?;
+                images.sheet(&mut sampler, &theme, times[i])
+            })
+        }
+        (_, look @ Look::Space(_)) | ("particles" | "density", look) => {
+            let n = args.n.unwrap_or(CLOUD);
+            let [width, height] = size.map(|side| side as usize);
+            let side = width.min(height);
+            // Counted a little finer than it is drawn, and square: the window of a plane may be neither.
+            let cells = match &look {
+                Look::Plane(view) => {
+                    let aspect = f64::from(view.limits.aspect());
+                    let columns = (width as f64).min(height as f64 / aspect);
+                    [columns as usize, (columns * aspect) as usize]
+                }
+                Look::Space(_) => [side, side],
+            };
+            let drawn = |_| if interrupt::requested() { Err(windfield::Error::Interrupted) } else { Ok(()) };
+            let smooth = show == "density";
+            let cloud = Cloud::new(&mut sampler, &device, look, n, (&times, &turns), cells, smooth, drawn)?;
+            page.title = if smooth { "Density".into() } else { "Particles".into() };
+            page.subtitle = windfield::report::counted(n, "sample", "samples");
+            page.legend = cloud.legend(&theme);
+            film(&args.out, format, count, shape, |i| {
+                shown(i)?;
+                timed(&page, times[i])
+                    .draw(&theme, &limits, |canvas, theme, panel| cloud.paint(canvas, theme, panel, i))
+            })
+        }
+        ("trajectories", Look::Plane(view)) => {
             let paths = Bending::new(&mut sampler, view.clone(), args.n.unwrap_or(TRAJECTORIES))?;
             curvature = Some(paths.mean());
             page.title = "Trajectories".into();
@@ -172,7 +239,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
                 })
             })
         }
-        "crossing" => {
+        ("crossing", Look::Plane(view)) => {
             let Some(data) = &data else { return Err(Usage(CROSSING.into()).into()) };
             let crossing = Crossing::new(&device, data, &model, view.clone(), &times, interrupt::requested)?;
             let (mean, error) = crossing.energy()?;
@@ -187,7 +254,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
                 })
             })
         }
-        _ => {
+        (_, Look::Plane(view)) => {
             let arrows = args.field.as_deref() == Some("arrows");
             let style = if arrows { FieldStyle::Arrows } else { FieldStyle::Texture };
             let particles = match args.n.unwrap_or(if moves { PARTICLES } else { 0 }) {
@@ -214,7 +281,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     context.object(&Summary {
         schema: 1,
         model: &args.model,
-        show: &args.show,
+        show,
         out: &args.out,
         frames: count,
         width: size[0],
@@ -228,20 +295,25 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 const CROSSING: &str = "--show crossing needs the data whose paths cross; give --data SOURCE";
 
 /// Whether what was asked for goes together.
-fn coherent(args: &Args, format: Format) -> Result<(), Usage> {
+fn coherent(args: &Args, show: &str, format: Format) -> Result<(), Usage> {
     let wrong = |text: String| Err(Usage(text));
-    match args.show.as_str() {
+    match show {
         "crossing" if args.data.is_none() => return wrong(CROSSING.into()),
         "crossing" if args.condition.describe().is_some() => {
             return wrong("--show crossing is of --data, not of a --condition; leave it out".into());
         }
-        "crossing" if args.n.is_some() => return wrong("-n goes with trajectories and velocity".into()),
+        "crossing" if args.n.is_some() => {
+            return wrong("-n does not go with --show crossing, which is exact".into());
+        }
         "crossing" => {}
         _ if args.data.is_some() => return wrong("--data goes with --show crossing".into()),
         _ => {}
     }
-    if args.field.is_some() && args.show != "velocity" {
+    if args.field.is_some() && show != "velocity" {
         return wrong("--field goes with --show velocity".into());
+    }
+    if args.columns.is_some() && show == "images" {
+        return wrong("--columns does not go with --show images".into());
     }
     if args.time.is_some_and(|t| !(0.0..=1.0).contains(&t)) {
         return wrong("--time is not in [0, 1]; 0 is noise, 1 is data".into());

@@ -19,12 +19,14 @@ pub enum Format {
     Png,
     /// An animation that repeats.
     Gif,
+    /// The same in all colours, as a PNG.
+    Apng,
     /// A folder with a PNG for each picture.
     Folder,
 }
 
 impl Format {
-    /// Of a name: `.png`, `.gif`, or a slash at its end.
+    /// Of a name: `.png`, `.gif`, `.apng`, or a slash at its end.
     ///
     /// # Errors
     /// [`Error::Config`] for any other.
@@ -35,9 +37,10 @@ impl Format {
             _ if name.ends_with(['/', std::path::MAIN_SEPARATOR]) => Ok(Self::Folder),
             Some("png") => Ok(Self::Png),
             Some("gif") => Ok(Self::Gif),
+            Some("apng") => Ok(Self::Apng),
             _ => Err(Error::config(
                 format!("{name} says no format of a picture"),
-                "give a name that ends in .png or .gif, or a folder that ends in /",
+                "give a name that ends in .png, .gif or .apng, or a folder that ends in /",
             )),
         }
     }
@@ -75,6 +78,26 @@ pub fn film(
         return folder.finish();
     }
     let mut file = AtomicFile::create(path)?;
+    if format == Format::Apng {
+        let failed = |error: png::EncodingError| Error::io("write", path, std::io::Error::other(error));
+        let first = picture(0)?;
+        let mut encoder = png::Encoder::new(&mut file, first.width(), first.height());
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.set_depth(png::BitDepth::Eight);
+        let frames = u32::try_from(count).unwrap_or(u32::MAX);
+        encoder.set_animated(frames, 0).map_err(failed)?;
+        encoder.set_frame_delay(1, u16::try_from(fps.max(1)).unwrap_or(u16::MAX)).map_err(failed)?;
+        let mut writer = encoder.write_header().map_err(failed)?;
+        for number in 0..count {
+            if number + 1 == count {
+                writer.set_frame_delay(1, 1).map_err(failed)?;
+            }
+            let image = if number == 0 { first.clone() } else { picture(number)? };
+            writer.write_image_data(&image).map_err(failed)?;
+        }
+        writer.finish().map_err(failed)?;
+        return file.finish();
+    }
     {
         // 1 is the most careful choice of 256 colours, 30 the fastest.
         let mut encoder = GifEncoder::new_with_speed(&mut file, 10);

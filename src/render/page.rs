@@ -25,8 +25,8 @@ pub struct Page {
     pub title: String,
     /// Light, beside it.
     pub subtitle: String,
-    /// What the axes are called.
-    pub names: [String; 2],
+    /// What the axes are called; none are drawn around a space, which has its own.
+    pub names: Option<[String; 2]>,
     /// The time that is shown, above the panel on the right.
     pub time: Option<f64>,
     /// The colours, their scale and its name.
@@ -55,10 +55,17 @@ impl Page {
         let [width, height] = self.size.map(|side| side as f32 / theme.scale);
         let mut canvas = Canvas::new(width - 0.5 / theme.scale, height - 0.5 / theme.scale, &theme)?;
         let top = theme.margin + 1.7 * theme.title_size;
-        let below = theme.tick_length + theme.tick_size + 4.0 + 1.6 * theme.label_size;
+        let below = match self.names {
+            Some(_) => theme.tick_length + theme.tick_size + 4.0 + 1.6 * theme.label_size,
+            None => theme.margin,
+        };
         let room_y = (height - top - below - 0.5 * theme.margin).max(8.0);
-        let labels = y_label_width(&canvas, &theme, limits.y, room_y);
-        let left = 0.8 * theme.margin + labels + 1.4 * theme.label_size;
+        let left = match self.names {
+            Some(_) => {
+                0.8 * theme.margin + y_label_width(&canvas, &theme, limits.y, room_y) + 1.4 * theme.label_size
+            }
+            None => theme.margin,
+        };
         let right = if self.legend.is_some() { BAR_ROOM + 8.0 } else { theme.margin };
         let room_x = (width - left - right).max(8.0);
         // As large as there is room for, and in the middle of what is left.
@@ -76,15 +83,11 @@ impl Page {
             used = canvas.text_width(&text, style) + 8.0;
             canvas.text(panel.rect.right(), panel.rect.y - 0.8 * theme.title_size, &text, style);
         }
-        let axes = Axes {
-            x_ticks: true,
-            y_ticks: true,
-            x_name: self.names[0].clone(),
-            y_name: self.names[1].clone(),
-            frame: Frame::Box,
-            ..Axes::default()
-        };
-        panel.axes(&mut canvas, &theme, &axes);
+        if let Some([x_name, y_name]) = self.names.clone() {
+            let axes =
+                Axes { x_ticks: true, y_ticks: true, x_name, y_name, frame: Frame::Box, ..Axes::default() };
+            panel.axes(&mut canvas, &theme, &axes);
+        }
         let heading = Panel { rect: Rect { w: (panel.rect.w - used).max(1.0), ..panel.rect }, ..panel };
         let axes = Axes { title: self.title.clone(), subtitle: self.subtitle.clone(), ..Axes::default() };
         heading.title_only(&mut canvas, &theme, &axes);

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::plot::{
     self, ContactSheet, FieldPanel, FieldPlot, FieldStyle, Ideal, ImageShape, Limits, LossCurve, PairPlot,
-    SamplesPlot, ScalingPanel, Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, pair_plot,
+    SamplesPlot, ScalingPanel, Theme, TrajectoryPlot, contact_sheet, field_2d, loss_curve, opaque, pair_plot,
     samples_1d, samples_2d, trajectories_2d,
 };
 use crate::Result;
@@ -265,17 +265,9 @@ impl<'a> Portrait<'a> {
         let theme = Theme::default();
         let (data, samples) = (self.shown.values(), self.samples.as_slice());
         if let Some(shape) = self.model.image {
-            // The sheet knows grey and RGB; of RGBA it gets the colours.
-            let opaque = |values: &[f32]| -> Vec<f32> {
-                if shape.channels == 4 {
-                    values.chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect()
-                } else {
-                    values.to_vec()
-                }
-            };
-            let channels = if shape.channels == 4 { 3 } else { shape.channels };
-            let shape = ImageShape { height: shape.height, width: shape.width, channels };
-            return contact_sheet(&ContactSheet::new(&opaque(data), &opaque(samples), shape), &theme);
+            let shape = ImageShape { height: shape.height, width: shape.width, channels: shape.channels };
+            let ((data, opaque_shape), (samples, _)) = (opaque(data, shape), opaque(samples, shape));
+            return contact_sheet(&ContactSheet::new(&data, &samples, opaque_shape), &theme);
         }
         match self.data.dim() {
             1 => samples_1d(&SamplesPlot::new(data, samples), &theme),

@@ -36,5 +36,6 @@ mod path;
 mod peak;
 mod random;
 mod sinkhorn;
+mod splat;
 mod stage;
 mod structs;

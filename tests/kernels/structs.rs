@@ -9,7 +9,7 @@ use windfield::measure::bench::Chains;
 use windfield::measure::evaluate::Part;
 use windfield::model::NetworkTable;
 use windfield::model::{Atlas, Rows};
-use windfield::render::Lic;
+use windfield::render::{Lic, Splat};
 use windfield::sample::{Noise, Particle, Stage, Tableau};
 use windfield::train::{Block, Chunk, Record, ScheduleConstants, State, Wave};
 
@@ -164,6 +164,24 @@ fn rust_and_wgsl_agree_on_every_struct() {
             Variant::new("lic"),
             "Lic",
             members!(Lic { size, scale, width, height, columns, rows, first_row, last_row, reach, step }),
+        ),
+        (
+            Variant::new("splat"),
+            "Splat",
+            members!(Splat {
+                matrix,
+                shown,
+                columns,
+                rows,
+                dim,
+                states,
+                count,
+                state,
+                part,
+                near,
+                range,
+                padding
+            }),
         ),
         (Variant::new("peak_flops"), "Chains", members!(Chains { iterations, a, b, padding })),
         (

@@ -46,6 +46,7 @@ pub mod peak_bandwidth;
 pub mod peak_flops;
 pub mod philox;
 pub mod sinkhorn;
+pub mod splat;
 pub mod train;
 
 /// One line for each element of `got` that is not within `tolerance · max(1, |want|)` of `want`

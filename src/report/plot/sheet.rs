@@ -44,6 +44,16 @@ impl<'a> ContactSheet<'a> {
     }
 }
 
+/// Images of grey or RGB: those that have a fourth channel without it, which a sheet has no use for.
+#[must_use]
+pub fn opaque(values: &[f32], shape: ImageShape) -> (Vec<f32>, ImageShape) {
+    if shape.channels == 4 {
+        let values = values.chunks_exact(4).flat_map(|pixel| &pixel[..3]).copied().collect();
+        return (values, ImageShape { channels: 3, ..shape });
+    }
+    (values.to_vec(), shape)
+}
+
 /// At most this many images in a row, and as many rows.
 const PER_ROW: usize = 10;
 /// Side of a sheet in pixels that is aimed at.
