@@ -2,7 +2,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test judges browser interop bench bench-peers doc pictures fmt clean
+.PHONY: help build demo test judges browser interop bench bench-peers doc pictures gallery fmt clean
 
 # windfield as it is called here: built when its sources have changed.
 WINDFIELD := cargo run --quiet --release --
@@ -57,11 +57,19 @@ bench-peers: ## measures PyTorch, JAX and burn at the same work, installed under
 
 doc: ## builds the library's documentation and the guide: target/doc/windfield
 	cargo doc --no-deps
-	cp -R docs/pictures "$$($(TARGET))/doc/windfield/guide/"
+	cp -R docs/pictures docs/gallery "$$($(TARGET))/doc/windfield/guide/"
 
 pictures: ## draws the pictures of docs/ by running the guide's commands on lavapipe
 	@.ci/install demo
 	WINDFIELD_DRAW=1 .ci/on lavapipe cargo test --test docs pictures_are_drawn
+
+gallery: ## draws the pictures of docs/gallery.md by running its commands on lavapipe
+	@.ci/install demo
+	cargo build --release
+	rm -rf target/gallery && mkdir -p target/gallery
+	sed -n '/^```bash$$/,/^```$$/{/^```/!p}' docs/gallery.md > target/gallery/commands
+	cd target/gallery && PATH="$$($(TARGET))/release:$$PATH" $(CURDIR)/.ci/on lavapipe bash -euxo pipefail commands
+	cp target/gallery/*.png target/gallery/*.gif docs/gallery/
 
 fmt: ## formats the sources
 	cargo fmt

@@ -32,6 +32,7 @@ pages! {
     exchange: "13-exchange.md";
     pictures: "14-pictures.md";
     browser: "15-browser.md";
+    gallery: "gallery.md";
     choosing: "choosing.md";
     conventions: "conventions.md";
     scale: "scale.md";

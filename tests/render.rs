@@ -10,7 +10,7 @@ use std::path::Path;
 use assert_cmd::Command;
 use common::models::{affine, decay};
 use common::{device, random};
-use windfield::data::Dataset;
+use windfield::data::{Dataset, ImageShape};
 use windfield::render::{Bending, Crossing, Format, Streaks, View};
 use windfield::report::plot::Limits;
 use windfield::sample::{SampleOptions, Sampler};
@@ -114,14 +114,34 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     affine(&[0.0, -turn, turn, 0.0], &[0.0; 2], &[0.0; 2]).save(here.join("spin.safetensors")).unwrap();
     decay(3).save(here.join("three.safetensors")).unwrap();
     decay(1).save(here.join("line.safetensors")).unwrap();
-    let good: [&[&str]; 8] = [
-        &["spin.safetensors", "--out", "lic.png"],
-        &["spin.safetensors", "--out", "arrows.png", "--field", "arrows", "--theme", "dark", "-n", "50"],
+    let mut images = decay(12);
+    images.image = Some(ImageShape { height: 3, width: 4, channels: 1 });
+    images.save(here.join("images.safetensors")).unwrap();
+    let good: [&[&str]; 13] = [
+        &["spin.safetensors", "--out", "particles.png", "-n", "5000", "--steps", "8"],
+        &["spin.safetensors", "--out", "density.png", "--show", "density", "-n", "5000", "--theme", "dark"],
+        &["three.safetensors", "--out", "space.png", "-n", "5000", "--columns", "2,0,1"],
+        &["three.safetensors", "--out", "orbit.apng", "-n", "500", "--seconds", "0.5", "--fps", "4"],
+        &[
+            "images.safetensors",
+            "--out",
+            "sheets/",
+            "-n",
+            "9",
+            "--seconds",
+            "0.5",
+            "--fps",
+            "4",
+            "--steps",
+            "4",
+        ],
+        &["spin.safetensors", "--out", "lic.png", "--show", "velocity"],
+        &["spin.safetensors", "--out", "arrows.png", "--show", "velocity", "--field", "arrows", "-n", "50"],
         &["spin.safetensors", "--out", "paths.png", "--show", "trajectories", "-n", "50"],
         &["spin.safetensors", "--out", "crossing.png", "--show", "crossing", "--data", "moons:200"],
-        &["three.safetensors", "--out", "plane.png", "--columns", "2,0"],
+        &["three.safetensors", "--out", "plane.png", "--show", "velocity", "--columns", "2,0"],
         &["line.safetensors", "--out", "line.png"],
-        &["spin.safetensors", "--out", "flow.gif", "--seconds", "0.5", "--fps", "8"],
+        &["spin.safetensors", "--out", "flow.gif", "--seconds", "0.5", "--fps", "8", "-n", "400"],
         &["spin.safetensors", "--out", "frames/", "--seconds", "0.5", "--fps", "8", "--show", "trajectories"],
     ];
     for words in good {
@@ -135,14 +155,35 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     }
     assert_eq!(std::fs::read_dir(here.join("frames")).unwrap().count(), 4);
     assert!(std::fs::read(here.join("flow.gif")).unwrap().starts_with(b"GIF89a"));
-    let bad: [(&[&str], &str); 9] = [
+    // Two pictures of an animation whose delay is in its control chunks.
+    let orbit = std::fs::read(here.join("orbit.apng")).unwrap();
+    assert_eq!(orbit.windows(4).filter(|word| word == b"fcTL").count(), 2);
+    assert_eq!(std::fs::read_dir(here.join("sheets")).unwrap().count(), 2);
+    // The same particles make the same bytes, and others do not.
+    let again = |seed: &str| {
+        let words =
+            ["spin.safetensors", "--out", "again.png", "-n", "5000", "--steps", "8", "--size", "320x280"];
+        assert!(windfield(here, &[&words[..], &["--seed", seed]].concat()).status.success());
+        std::fs::read(here.join("again.png")).unwrap()
+    };
+    assert_eq!(again("0"), std::fs::read(here.join("particles.png")).unwrap());
+    assert_ne!(again("1"), again("0"));
+    let bad: [(&[&str], &str); 17] = [
+        (&["spin.safetensors", "--show", "images"], "not one of images"),
+        (&["images.safetensors", "--columns", "0,1"], "--columns"),
+        (&["three.safetensors", "--columns", "0,1,1"], "--columns"),
+        (&["spin.safetensors", "--out", "a.gif", "--size", "1200x1200", "--seconds", "40"], "--size"),
+        (&["line.safetensors", "--show", "density"], "trajectories"),
+        (&["spin.safetensors", "-n", "0"], "-n"),
+        (&["spin.safetensors", "-n", "20000000"], "-n"),
+        (&["three.safetensors", "--show", "density"], "--columns"),
         (&["spin.safetensors", "--show", "crossing"], "--data"),
         (&["spin.safetensors", "--data", "moons"], "--show crossing"),
         (&["spin.safetensors", "--show", "trajectories", "--field", "lic"], "--show velocity"),
-        (&["three.safetensors"], "--columns"),
+        (&["three.safetensors", "--show", "velocity"], "--columns"),
         (&["three.safetensors", "--columns", "0,7"], "column 7"),
         (&["spin.safetensors", "--size", "12"], "WIDTHxHEIGHT"),
-        (&["spin.safetensors", "--out", "flow.avi"], ".png or .gif"),
+        (&["spin.safetensors", "--out", "flow.avi"], ".png, .gif or"),
         (&["line.safetensors", "--out", "a.gif"], "axis"),
         (&["spin.safetensors", "--out", "a.gif", "--size", "8000x8000", "--seconds", "60"], "--size"),
     ];
@@ -155,4 +196,33 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     }
     assert!(!here.join("a.gif").exists());
     assert_eq!(Format::of(Path::new("x.PNG")).unwrap(), Format::Png);
+}
+
+#[test]
+fn particles_are_where_the_flow_brings_them() {
+    // Everything shrinks to the middle by the factor 1/e: the cloud covers the less the later it is.
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    decay(2).save(here.join("m.safetensors")).unwrap();
+    let covered = |t: &str| {
+        let words = [
+            "m.safetensors",
+            "-n",
+            "20000",
+            "--steps",
+            "50",
+            "--size",
+            "320x280",
+            "--time",
+            t,
+            "--out",
+            "p.png",
+        ];
+        let output = windfield(here, &words);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let picture = image::open(here.join("p.png")).unwrap().to_rgb8();
+        picture.pixels().filter(|pixel| pixel.0[0].abs_diff(pixel.0[2]) > 40).count() as f64
+    };
+    let (begin, half, end) = (covered("0"), covered("0.5"), covered("1"));
+    assert!(end < 0.75 * half && half < 0.75 * begin && end > 50.0, "{begin} {half} {end}");
 }

@@ -6,7 +6,9 @@ use serde::Serialize;
 use windfield::data::Dataset;
 use windfield::flow::Method;
 use windfield::model::Model;
-use windfield::render::{Bending, Cloud, Crossing, Format, Images, Look, Page, Space, Velocity, View, film};
+use windfield::render::{
+    Bending, Cloud, Crossing, Format, Images, Look, Page, Space, Velocity, View, film, fits,
+};
 use windfield::report::plot::{FieldStyle, Theme};
 use windfield::sample::Sampler;
 
@@ -163,6 +165,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     let count = if moves { (args.seconds * f64::from(args.fps)).round().max(2.0) as usize } else { 1 };
+    fits(count, size)?;
     let still = args.time.unwrap_or(if ["velocity", "crossing"].contains(&show) { 0.5 } else { 1.0 });
     let last = (count.max(2) - 1) as f64;
     let (begin, orbit, arrived) = ORBIT;

@@ -24,6 +24,8 @@ const DEPTHS: f32 = 255.0;
 /// Particles of which the sum of depths fits 32 bits.
 const MOST: usize = 1 << 24;
 const NONE: u32 = u32::MAX;
+/// Of all pictures that are counted side by side.
+const MOST_BYTES: u64 = 2 << 30;
 /// The width of a particle, in pixels that are counted.
 const DOT: f32 = 0.7;
 /// Particles under the bandwidth of a density.
@@ -139,7 +141,8 @@ impl Cloud {
     /// many `turns`. They come and go in chunks: what stays in memory are the pictures.
     ///
     /// # Errors
-    /// As of [`Sampler::sample_trajectory`]; [`Error::Config`] for no particle or more than 2^24; [`Error::Limit`] or
+    /// As of [`Sampler::sample_trajectory`]; [`Error::Config`] for no particle or more than 2^24, or for pictures of more
+    /// than 2 GiB; [`Error::Limit`] or
     /// [`Error::OutOfMemory`] for pictures that do not fit the device.
     #[allow(
         clippy::too_many_arguments,
@@ -163,6 +166,17 @@ impl Cloud {
         }
         let size = size.map(|side| side.clamp(1, MOST_SIDE));
         let bytes = 8 * (size[0] * size[1]) as u64;
+        if bytes.saturating_mul(times.len() as u64) > MOST_BYTES {
+            return Err(Error::config(
+                format!(
+                    "{} pictures of {} × {} pixels, to be counted at once",
+                    times.len(),
+                    size[0],
+                    size[1]
+                ),
+                "choose a smaller --size, or fewer --fps or --seconds",
+            ));
+        }
         let purpose =
             Purpose { what: "the pictures of the particles", flag: "--size, or --fps or --seconds" };
         let pixels: Vec<Buffer> =

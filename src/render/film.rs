@@ -46,6 +46,21 @@ impl Format {
     }
 }
 
+/// Whether an animation of so many pictures of a size is not too much.
+///
+/// # Errors
+/// [`Error::Config`] for more than 2^31 pixels.
+pub fn fits(count: usize, size: [u32; 2]) -> Result<()> {
+    let pixels = (count as u64).saturating_mul(size[0].into()).saturating_mul(size[1].into());
+    if pixels > MOST_PIXELS {
+        return Err(Error::config(
+            format!("{count} pictures of {} × {} pixels are too many for an animation", size[0], size[1]),
+            "choose a smaller --size, or fewer --fps or --seconds",
+        ));
+    }
+    Ok(())
+}
+
 /// Writes so many pictures of one size, which `picture` draws by their numbers, to a file or folder that appears whole or
 /// not at all. The last one of an animation stays for a second.
 ///
@@ -63,13 +78,7 @@ pub fn film(
     if format == Format::Png {
         return write_bytes(path, png(&picture(0)?)?);
     }
-    let pixels = (count as u64).saturating_mul(size[0].into()).saturating_mul(size[1].into());
-    if pixels > MOST_PIXELS {
-        return Err(Error::config(
-            format!("{count} pictures of {} × {} pixels are too many for an animation", size[0], size[1]),
-            "choose a smaller --size, or fewer --fps or --seconds",
-        ));
-    }
+    fits(count, size)?;
     if format == Format::Folder {
         let folder = FolderDraft::create(path)?;
         for number in 0..count {

@@ -15,7 +15,7 @@ pub use bending::Bending;
 pub(crate) use cloud::splat_variant;
 pub use cloud::{Cloud, Look, Splat};
 pub use crossing::Crossing;
-pub use film::{Format, film};
+pub use film::{Format, film, fits};
 pub use images::Images;
 pub use page::Page;
 pub use space::Space;
