@@ -69,6 +69,8 @@ fn blocks() -> Vec<Block> {
                 }
                 // `make interop` runs them, with the packages that they need.
                 "python" => {}
+                // `make gallery` runs them.
+                "bash" if page.name == "gallery.md" => {}
                 // What has no language, rustdoc takes for Rust.
                 _ => assert!(["text", "rust"].contains(&language), "{place}: a block of `{language}`"),
             }
@@ -338,6 +340,35 @@ fn pictures_are_small_and_all_are_shown() {
             blocks().iter().any(|block| block.commands.contains(&format!("--out {}", run.display())))
         });
         assert!(drawn, "no command draws {}", run.display());
+    }
+}
+
+/// Each picture of the gallery is there, small, shown, and drawn by a command whose flags are known.
+#[test]
+fn the_gallery_shows_what_its_commands_draw() {
+    let text = fs::read_to_string(root().join("docs/gallery.md")).unwrap();
+    let commands: Vec<&str> = text.lines().filter(|line| line.starts_with("windfield render ")).collect();
+    let mut drawn: Vec<&str> = commands.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    let mut shown: Vec<&str> =
+        text.split("](gallery/").skip(1).map(|rest| rest.split(')').next().unwrap()).collect();
+    let mut there: Vec<String> = fs::read_dir(root().join("docs/gallery"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    drawn.sort_unstable();
+    shown.sort_unstable();
+    there.sort_unstable();
+    assert_eq!((&drawn, there.iter().map(String::as_str).collect()), (&shown, shown.clone()));
+    let sizes = there.iter().map(|name| fs::metadata(root().join("docs/gallery").join(name)).unwrap().len());
+    assert!(sizes.sum::<u64>() < 6 << 20, "a gallery of six megabytes at most");
+    let folder = tempfile::tempdir().unwrap();
+    for command in commands {
+        let words = command.split_whitespace().skip(1);
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_windfield")).args(words).current_dir(&folder).output().unwrap();
+        // What is wrong is the model that is not there, not the flags.
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(1) && said.contains("/model.safetensors"), "{command}: {said}");
     }
 }
 
