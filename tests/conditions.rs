@@ -288,6 +288,17 @@ fn runs_are_the_same_by_any_kernels_and_resumed() {
 
 /// What is wrong is said in one line, with what there is.
 /// A table of words, whole numbers and gaps: a column of words as the label, taken out of what is learned and written.
+/// Runs the program in a folder: its exit status and what it says on standard error.
+fn windfield(folder: &std::path::Path, line: &str) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_windfield"))
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .env("WINDFIELD_CACHE", "off")
+        .output()
+        .expect("it runs");
+    (output.status.code(), String::from_utf8(output.stderr).expect("text"))
+}
+
 #[test]
 fn a_column_of_words_is_a_label() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -302,14 +313,8 @@ fn a_column_of_words_is_a_label() {
     }
     std::fs::write(folder.path().join("t.csv"), text).expect("written");
     let run = |line: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_windfield"))
-            .current_dir(&folder)
-            .args(line.split_whitespace())
-            .env("WINDFIELD_CACHE", "off")
-            .output()
-            .expect("it runs");
-        let error = String::from_utf8(output.stderr).expect("text");
-        assert_eq!((output.status.code(), error.as_str()), (Some(0), ""), "{line}");
+        let (status, error) = windfield(folder.path(), line);
+        assert_eq!((status, error.as_str()), (Some(0), ""), "{line}");
     };
     run(
         "train --data t.csv --missing mean --label species --hidden 16,16 --steps 400 --schedule constant --ema 0 \
@@ -355,16 +360,7 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
         text.push('\n');
     }
     std::fs::write(folder.path().join("t.csv"), text).expect("written");
-    let run = |line: &str| {
-        let output = Command::new(env!("CARGO_BIN_EXE_windfield"))
-            .current_dir(&folder)
-            .args(line.split_whitespace())
-            .env("WINDFIELD_CACHE", "off")
-            .output()
-            .expect("it runs");
-        let error = String::from_utf8(output.stderr).expect("text");
-        (output.status.code(), error)
-    };
+    let run = |line: &str| windfield(folder.path(), line);
     let small = "--hidden 8 --steps 5 --no-pictures --data t.csv";
     for line in [
         format!("train {small} --label side --out told"),

@@ -143,19 +143,9 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let device = context.device_for([&model.architecture.hidden[..]])?;
     let mut sampler = Sampler::new(&device, &model, source.as_ref(), options)?;
     sampler.stop_when(interrupt::requested);
-    let look = sampler.chunk_rows().min(LOOK);
-    let (mut begin, mut end) = (sampler.noise(0, look)?, sampler.sample(0, look)?);
-    sampler.to_data_units(&mut begin);
-    sampler.to_data_units(&mut end);
     let moves = format != Format::Png;
-    let columns = args.columns.clone().unwrap_or_else(|| (0..model.architecture.dim).collect());
-    let look = match (show, &columns[..]) {
-        ("particles", &[x, y, z]) => Look::Space(Space::new(&model, [x, y, z], &end)?),
-        // Nothing is drawn in its window.
-        ("images", _) => Look::Plane(View::new(&model, Some(&[0]), &begin, &end)?),
-        _ => Look::Plane(View::new(&model, args.columns.as_deref(), &begin, &end)?),
-    };
-    let timeless = matches!(&look, Look::Plane(view) if view.has_time() && show != "images");
+    let look = if show == "images" { None } else { Some(look(args, show, &mut sampler)?) };
+    let timeless = matches!(&look, Some(Look::Plane(view)) if view.has_time());
     if timeless && ["particles", "density"].contains(&show) {
         return Err(Usage(format!("--show {show} takes two columns or more; choose trajectories")).into());
     }
@@ -169,7 +159,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let still = args.time.unwrap_or(if ["velocity", "crossing"].contains(&show) { 0.5 } else { 1.0 });
     let last = (count.max(2) - 1) as f64;
     let (begin, orbit, arrived) = ORBIT;
-    let arrived = if matches!(look, Look::Space(_)) { arrived } else { 1.0 };
+    let arrived = if matches!(look, Some(Look::Space(_))) { arrived } else { 1.0 };
     let times: Vec<f64> =
         (0..count).map(|i| if moves { (i as f64 / last / arrived).min(1.0) } else { still }).collect();
     let turns: Vec<f64> =
@@ -180,14 +170,13 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         title: String::new(),
         subtitle: String::new(),
         names: match &look {
-            Look::Plane(view) => Some(view.names.clone()),
-            Look::Space(_) => None,
+            Some(Look::Plane(view)) => Some(view.names.clone()),
+            Some(Look::Space(_)) | None => None,
         },
         time: None,
         legend: None,
     };
     let timed = |page: &Page, t: f64| Page { time: (!timeless).then_some(t), ..page.clone() };
-    let limits = look.limits();
     let mut progress = context.progress(0, count as u64);
     let mut shown = |number: usize| {
         progress.show(number as u64, String::new);
@@ -196,18 +185,19 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let (mut energy, mut curvature) = (None, None);
     let shape = (size, args.fps);
     let result = match (show, look) {
-        ("images", _) => {
+        (_, None) => {
             let images = Images::new(&mut sampler, args.n.unwrap_or(SHEET))?;
             film(&args.out, format, count, shape, |i| {
                 shown(i)?;
                 images.sheet(&mut sampler, &theme, times[i])
             })
         }
-        (_, look @ Look::Space(_)) | ("particles" | "density", look) => {
+        (_, Some(look @ Look::Space(_))) | ("particles" | "density", Some(look)) => {
+            let limits = look.limits();
             let n = args.n.unwrap_or(CLOUD);
             let [width, height] = size.map(|side| side as usize);
             let side = width.min(height);
-            // Counted a little finer than it is drawn, and square: the window of a plane may be neither.
+            // A pixel of the picture is one that is counted, about: the panel is what the sides leave for the window's shape.
             let cells = match &look {
                 Look::Plane(view) => {
                     let aspect = f64::from(view.limits.aspect());
@@ -228,7 +218,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
                     .draw(&theme, &limits, |canvas, theme, panel| cloud.paint(canvas, theme, panel, i))
             })
         }
-        ("trajectories", Look::Plane(view)) => {
+        ("trajectories", Some(Look::Plane(view))) => {
+            let limits = view.limits;
             let paths = Bending::new(&mut sampler, view.clone(), args.n.unwrap_or(TRAJECTORIES))?;
             curvature = Some(paths.mean());
             page.title = "Trajectories".into();
@@ -242,7 +233,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
                 })
             })
         }
-        ("crossing", Look::Plane(view)) => {
+        ("crossing", Some(Look::Plane(view))) => {
+            let limits = view.limits;
             let Some(data) = &data else { return Err(Usage(CROSSING.into()).into()) };
             let crossing = Crossing::new(&device, data, &model, view.clone(), &times, interrupt::requested)?;
             let (mean, error) = crossing.energy()?;
@@ -257,7 +249,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
                 })
             })
         }
-        (_, Look::Plane(view)) => {
+        (_, Some(Look::Plane(view))) => {
+            let limits = view.limits;
             let arrows = args.field.as_deref() == Some("arrows");
             let style = if arrows { FieldStyle::Arrows } else { FieldStyle::Texture };
             let particles = match args.n.unwrap_or(if moves { PARTICLES } else { 0 }) {
@@ -292,6 +285,20 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         crossing_energy: energy,
         curvature,
         adapter: Adapter::of(&device),
+    })
+}
+
+/// From where a model's flow is looked at: a window or a box around a few of its particles.
+fn look(args: &Args, show: &str, sampler: &mut Sampler) -> anyhow::Result<Look> {
+    let rows = sampler.chunk_rows().min(LOOK);
+    let (mut begin, mut end) = (sampler.noise(0, rows)?, sampler.sample(0, rows)?);
+    sampler.to_data_units(&mut begin);
+    sampler.to_data_units(&mut end);
+    let model = sampler.model();
+    let columns = args.columns.clone().unwrap_or_else(|| (0..model.architecture.dim).collect());
+    Ok(match (show, &columns[..]) {
+        ("particles", &[x, y, z]) => Look::Space(Space::new(model, [x, y, z], &end)?),
+        _ => Look::Plane(View::new(model, args.columns.as_deref(), &begin, &end)?),
     })
 }
 

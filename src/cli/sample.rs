@@ -16,8 +16,6 @@ use super::{Adapter, Context, Usage, interrupt};
 
 /// Samples where no other number is asked for.
 const SAMPLES: usize = 10_000;
-/// Floats of a chunk of trajectories.
-const TRAJECTORY_FLOATS: usize = 1 << 24;
 /// Particles between two looks at ctrl-C, at most.
 const CHUNK: usize = 1 << 18;
 
@@ -390,8 +388,7 @@ impl Carrier<'_> {
         let mut counts = create(args.evaluations.as_ref(), &[samples], &["evaluations".to_owned()])?;
         let mut chunk = self.sampler.chunk_rows().min(CHUNK);
         if trajectory.is_some() {
-            chunk =
-                chunk.min(self.sampler.trajectory_rows()).min((TRAJECTORY_FLOATS / (states * dim)).max(1));
+            chunk = chunk.min(self.sampler.trajectory_chunk());
         }
         let begun = Instant::now();
         let mut progress = self.context.progress(0, samples as u64);

@@ -5,6 +5,7 @@
     reason = "numbers become pixels here: counts are small, and conversions saturate where they matter"
 )]
 
+use super::trajectories;
 use super::view::View;
 use crate::measure::evaluate::curvature;
 use crate::report::plot::{Canvas, Colormap, LineStyle, Panel, Scale, Theme};
@@ -45,12 +46,7 @@ impl Bending {
         let dim = sampler.model().architecture.dim;
         let times = sampler.times();
         let states = times.len();
-        let mut all = vec![];
-        while all.len() < n * states * dim {
-            let first = all.len() / (states * dim);
-            let rows = sampler.trajectory_rows().min(n - first);
-            all.extend(sampler.sample_trajectory(first as u64, rows)?);
-        }
+        let mut all = trajectories(sampler, n)?;
         let curvatures: Vec<f64> = (all.chunks_exact(states * dim))
             .map(|path| {
                 let path: Vec<f64> = path.iter().map(|x| f64::from(*x)).collect();

@@ -142,8 +142,7 @@ impl Cloud {
     ///
     /// # Errors
     /// As of [`Sampler::sample_trajectory`]; [`Error::Config`] for no particle or more than 2^24, or for pictures of more
-    /// than 2 GiB; [`Error::Limit`] or
-    /// [`Error::OutOfMemory`] for pictures that do not fit the device.
+    /// than 2 GiB; [`Error::Limit`] or [`Error::OutOfMemory`] for pictures that do not fit the device.
     #[allow(
         clippy::too_many_arguments,
         reason = "what is shown, of what, when, how large, and who asks to stop"
@@ -183,7 +182,7 @@ impl Cloud {
             times.iter().map(|_| device.buffer(bytes, purpose)).collect::<Result<_>>()?;
         let dim = sampler.model().architecture.dim;
         let states = sampler.times();
-        let each = sampler.trajectory_rows().max(1);
+        let each = sampler.trajectory_chunk();
         let mut first = 0;
         while first < n {
             shown(first)?;

@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::cloud::between;
+use super::trajectories;
 use crate::flow::Quantity;
 use crate::report::plot::{ContactSheet, ImageShape, Theme, contact_sheet, opaque, robust_range};
 use crate::sample::Sampler;
@@ -39,12 +40,7 @@ impl Images {
             return Err(Error::config(format!("{n} images on a sheet"), format!("draw 1 to {MOST} with -n")));
         }
         let (times, dim) = (sampler.times(), sampler.model().architecture.dim);
-        let mut paths = vec![];
-        while paths.len() < n * times.len() * dim {
-            let first = paths.len() / (times.len() * dim);
-            let rows = sampler.trajectory_rows().min(n - first);
-            paths.extend(sampler.sample_trajectory(first as u64, rows)?);
-        }
+        let paths = trajectories(sampler, n)?;
         let mut end: Vec<f32> = paths
             .chunks_exact(times.len() * dim)
             .flat_map(|path| &path[path.len() - dim..])

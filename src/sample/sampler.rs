@@ -386,12 +386,15 @@ impl Sampler {
     /// How many of them when their trajectories are asked for.
     #[must_use]
     pub fn trajectory_rows(&self) -> usize {
+        if self.options.solver.is_adaptive() { self.trajectory_chunk() } else { self.rows }
+    }
+
+    /// How many of them make trajectories of 64 MiB, if as many can be carried: what callers that want all of a large number
+    /// ask for at once.
+    #[must_use]
+    pub fn trajectory_chunk(&self) -> usize {
         let floats = (self.options.steps as usize + 1) * self.load.dim;
-        if self.options.solver.is_adaptive() {
-            self.rows.min((TRAJECTORY_FLOATS / floats).max(1))
-        } else {
-            self.rows
-        }
+        self.rows.min((TRAJECTORY_FLOATS / floats).max(1))
     }
 
     /// The standard deviation of the noise at t = 0: 1, but for paths that begin wider.

@@ -12,12 +12,7 @@ pub fn marginal(x: &[f64], schedule: &[[f64; 4]], x1: &[f64], dim: usize) -> (Ve
     let n = (x1.len() / dim) as f64;
     let (mut density, mut velocity) = (vec![], vec![]);
     for (x, &[a, b, da, db]) in x.chunks_exact(dim).zip(schedule) {
-        let logs: Vec<f64> = x1
-            .chunks_exact(dim)
-            .map(|x1| -(0..dim).map(|k| (x[k] - a * x1[k]).powi(2)).sum::<f64>() / (2.0 * b * b))
-            .collect();
-        let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let sum: f64 = logs.iter().map(|l| (l - top).exp()).sum();
+        let (logs, top, sum) = exponents(x, [a, b], x1, dim);
         density.push(top + sum.ln() - n.ln() - dim as f64 * (b * (2.0 * PI).sqrt()).ln());
         for k in 0..dim {
             let mut u = 0.0;
@@ -53,6 +48,17 @@ pub fn marginal_standardized(
     )
 }
 
+/// The exponents of the weights of the rows x1 at a point, the largest, and the sum of exp(exponent − largest).
+fn exponents(x: &[f64], [a, b]: [f64; 2], x1: &[f64], dim: usize) -> (Vec<f64>, f64, f64) {
+    let logs: Vec<f64> = x1
+        .chunks_exact(dim)
+        .map(|x1| -(0..dim).map(|k| (x[k] - a * x1[k]).powi(2)).sum::<f64>() / (2.0 * b * b))
+        .collect();
+    let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let sum = logs.iter().map(|l| (l - top).exp()).sum();
+    (logs, top, sum)
+}
+
 /// V(x, t) = E[‖u_t(x | x1) − u_t(x)‖² | x].
 // x: [M, D], x1: [N, D]
 // out: [M]
@@ -60,12 +66,7 @@ pub fn marginal_variance(x: &[f64], [a, b, da, db]: [f64; 4], x1: &[f64], dim: u
     let (_, means) = marginal(x, &vec![[a, b, da, db]; x.len() / dim], x1, dim);
     (x.chunks_exact(dim).zip(means.chunks_exact(dim)))
         .map(|(x, mean)| {
-            let logs: Vec<f64> = x1
-                .chunks_exact(dim)
-                .map(|x1| -(0..dim).map(|k| (x[k] - a * x1[k]).powi(2)).sum::<f64>() / (2.0 * b * b))
-                .collect();
-            let top = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-            let sum: f64 = logs.iter().map(|l| (l - top).exp()).sum();
+            let (logs, top, sum) = exponents(x, [a, b], x1, dim);
             let away = |x1: &[f64]| -> f64 {
                 (0..dim).map(|k| (db / b * (x[k] - a * x1[k]) + da * x1[k] - mean[k]).powi(2)).sum()
             };
