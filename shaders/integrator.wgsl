@@ -20,12 +20,21 @@
 //#end
 
 @compute @workgroup_size(LANES)
-fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group: vec3u, @builtin(num_workgroups) groups: vec3u) {
+fn main(
+//#if SUBGROUPS
+    // the same for software drivers, but to them a constant
+    @builtin(subgroup_invocation_id) lane: u32,
+//#else
+    @builtin(local_invocation_index) lane: u32,
+//#end
+    @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
+) {
     let first = (group.y * groups.x + group.x) * (TILE_ROWS * LANES) + lane;
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         load_state(first + r * LANES, place(r, lane));
 //#if MULTISTEP
-        for (var block = 0u; block < QUADS_STATE; block++) {
+        for (var block = 0u; block < QUADS_STATE; block++) { //#once
             var before = vec4f(0.0);
             if (first + r * LANES < tableau.rows) {
                 before = kept[(first + r * LANES) * QUADS_STATE + block];
@@ -41,7 +50,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             h[r] = head.x;
         }
-        for (var stage = 0u; stage < STAGES; stage++) {
+        for (var stage = 0u; stage < STAGES; stage++) { //#once
             let moment = timetable[at_step + 1u + stage];
             var moments: array<vec4f, TILE_ROWS>;
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -49,7 +58,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
             }
             evaluate(stage, lane, first, h, moments);
         }
-        for (var block = 0u; block < QUADS_STATE; block++) {
+        for (var block = 0u; block < QUADS_STATE; block++) { //#once
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 let at = place(r, lane);
                 var slope = vec4f(0.0);
@@ -62,7 +71,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
                 }
                 memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + at] = now;
 //#else
-                for (var i = 0u; i < STAGES; i++) {
+                for (var i = 0u; i < STAGES; i++) { //#once
                     let b = tableau.weights[i / 4u][i % 4u];
                     slope += b * memory[((1u + i) * QUADS_STATE + block) * ROWS + at];
                 }
@@ -79,7 +88,7 @@ fn main(@builtin(local_invocation_index) lane: u32, @builtin(workgroup_id) group
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         store_state(first + r * LANES, place(r, lane));
 //#if MULTISTEP
-        for (var block = 0u; block < QUADS_STATE; block++) {
+        for (var block = 0u; block < QUADS_STATE; block++) { //#once
             if (first + r * LANES < tableau.rows) {
                 kept[(first + r * LANES) * QUADS_STATE + block] =
                     memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + place(r, lane)];

@@ -3,15 +3,14 @@
 //
 // A lane owns TILE_ROWS particles, each in SLOTS slots: its own and one for each tangent. A lane's slots lie in its own
 // columns of the workgroup's memory, so no barrier is needed anywhere. All lanes walk through the layers together and
-// read the same weights, which one load brings to all of them.
+// read the same weights, which one load brings to all of them. With SUBGROUPS activations never leave the registers.
 //
 // The state of a particle is x and, behind it, EXTRA accumulators of ∫ div v dt. Forward mode: a tangent goes through
 // the layers beside its particle, h' = act'(z)·(W·h'), and εᵀ·J·ε is what comes out (math: J = ∂v/∂x).
 //
 // Flags: TEXTURES    W is a texture (src/gpu/matrix.rs says when)
 //        DIVERGENCE  with tangents; {PROBE} says which
-//        SUBGROUPS   a workgroup is a subgroup of LANES lanes, which stay together: each brings another row of W, and all
-//                    read it from its registers. TILE_COLUMNS is a multiple of LANES; layers need not be one
+//        SUBGROUPS   a workgroup is a subgroup of LANES lanes, which stay together (shared/layers_unrolled.wgsl)
 //        SHARED      the lanes share the layers (shared/layer_shared.wgsl): the only place with barriers. Without tangents
 
 //#include "shared/philox.wgsl"
@@ -29,8 +28,10 @@ const EXTRA: u32 = 0u;             // accumulators of the divergence
 const TANGENTS: u32 = 0u;          // probes at once
 const PROBE_GROUPS: u32 = 1u;      // how many times, to come to all of them
 const TILE_ROWS: u32 = 2u;         // particles of a lane
+//#if !SUBGROUPS
 const TILE_COLUMNS: u32 = 8u;
 const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
+//#end
 const LANES: u32 = 16u;
 const SLOTS: u32 = 1u + TANGENTS;
 const TILE_SLOTS: u32 = TILE_ROWS * SLOTS;
@@ -41,12 +42,16 @@ const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
 // before, two activations in turn.
 const QUADS_STATE: u32 = (STATE + 3u) / 4u;
 const FRONT: u32 = (1u + STAGES + KEPT) * QUADS_STATE;
+//#if SUBGROUPS
+const COLUMNS: u32 = FRONT;
+//#else
 //#if SHARED
 const BACK: u32 = FRONT;
 //#else
 const BACK: u32 = FRONT + WIDTH / 4u;
 //#end
 const COLUMNS: u32 = BACK + WIDTH / 4u;
+//#end
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
 
 @group(0) @binding(0) var<uniform> tableau: Tableau;
@@ -73,6 +78,9 @@ fn is_data(block: u32) -> vec4<bool> {
     return vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) < vec4u(DIM);
 }
 
+//#if SUBGROUPS
+//#include "shared/layers_unrolled.wgsl"
+//#else
 // One layer for all slots of a lane, from one column range of the memory to another.
 fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     let shape = network.shape[layer];
@@ -80,11 +88,7 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
     for (var column = 0u; column < shape.y; column += TILE_COLUMNS) {
         var sums: array<vec4f, TILE_SLOTS * TILE_QUADS>;
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-//#if SUBGROUPS
-            let bias = parameters[shape.w + min(column / 4u + q, shape.y / 4u - 1u)];
-//#else
             let bias = parameters[shape.w + column / 4u + q];
-//#end
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 sums[r * SLOTS * TILE_QUADS + q] = bias;
                 for (var j = 0u; j < TANGENTS; j++) { //#unroll
@@ -97,34 +101,17 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
             for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
                 x[s] = memory[(input + k) * ROWS + s * LANES + lane];
             }
-//#if SUBGROUPS
-            var brought: array<vec4f, TILE_COLUMNS / LANES>;
-            for (var i = 0u; i < TILE_COLUMNS / LANES; i++) { //#unroll
-                // A tile may end beyond the layer: what it computes there is not stored.
-                brought[i] = weight_at(shape, outputs, min(column + i * LANES + lane, shape.y - 1u), k);
-            }
-//#end
             for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-//#if SUBGROUPS
-                let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
-                let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
-                let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
-                let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
-//#else
                 let w0 = weight_at(shape, outputs, column + 4u * q, k);
                 let w1 = weight_at(shape, outputs, column + 4u * q + 1u, k);
                 let w2 = weight_at(shape, outputs, column + 4u * q + 2u, k);
                 let w3 = weight_at(shape, outputs, column + 4u * q + 3u, k);
-//#end
                 for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
                     sums[s * TILE_QUADS + q] += vec4f(dot(w0, x[s]), dot(w1, x[s]), dot(w2, x[s]), dot(w3, x[s]));
                 }
             }
         }
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-//#if SUBGROUPS
-            if (column + 4u * q < shape.y) {
-//#end
             // act(0) need not be 0 (softplus), but padded columns must be
             let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(outputs.x);
             let to = (output + column / 4u + q) * ROWS + lane;
@@ -145,12 +132,10 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
                 }
 //#end
             }
-//#if SUBGROUPS
-            }
-//#end
         }
     }
 }
+//#end
 
 //#if SHARED
 //#include "shared/layer_shared.wgsl"
@@ -166,32 +151,52 @@ fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
     return y;
 }
 
+// Features 4·block … 4·block + 3 of a particle at the state c·y of the stage and the time t.
+fn feature_at(stage: u32, block: u32, at: u32, h: f32, moment: vec4f) -> vec4f {
+    var feature = vec4f(0.0);
+    if (block < QUADS_DATA) {
+        feature = moment.y * stage_state(stage, block, at, h);
+    }
+    for (var i = 0u; i < 4u; i++) { //#unroll
+        if (4u * block + i >= DIM) {
+            feature[i] = time_feature(4u * block + i, moment.x);
+        }
+    }
+    return feature;
+}
+
 // k_stage = α·y + β·v(c·y, t) at the state y of the stage, for each particle its own h and (t, c, α, β); and behind it
 // the divergence of that, d·α + β·c·tr J, in the accumulators. `first`: of the lane's particles among those of the
 // dispatch.
 fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments: array<vec4f, TILE_ROWS>) {
     let slope = (1u + stage) * QUADS_STATE;
-    for (var block = 0u; block < QUADS_STATE; block++) {
+    for (var block = 0u; block < QUADS_STATE; block++) { //#once
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             let at = place(r, lane);
             let y = stage_state(stage, block, at, h[r]);
             memory[(slope + block) * ROWS + at] = moments[r].z * select(vec4f(f32(DIM)), y, is_data(block));
         }
     }
-    for (var group = 0u; group < PROBE_GROUPS; group++) {
+    for (var group = 0u; group < PROBE_GROUPS; group++) { //#once
+//#if SUBGROUPS
+        var seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>;
+        for (var block = 0u; block < QUADS_SEEN; block++) { //#unroll
+            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                seen[r * SLOTS * QUADS_SEEN + block] = feature_at(stage, block, place(r, lane), h[r], moments[r]);
+//#if DIVERGENCE
+                for (var j = 0u; j < TANGENTS; j++) { //#unroll
+                    seen[(r * SLOTS + 1u + j) * QUADS_SEEN + block] =
+                        probe(tableau.seed, tableau.first_row + first + r * LANES, group * TANGENTS + j, block);
+                }
+//#end
+            }
+        }
+        let out = layers_unrolled(seen, lane);
+//#else
         for (var block = 0u; block < WIDTH_IN / 4u; block++) {
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 let at = place(r, lane);
-                var feature = vec4f(0.0);
-                if (block < QUADS_DATA) {
-                    feature = moments[r].y * stage_state(stage, block, at, h[r]);
-                }
-                for (var i = 0u; i < 4u; i++) { //#unroll
-                    if (4u * block + i >= DIM) {
-                        feature[i] = time_feature(4u * block + i, moments[r].x);
-                    }
-                }
-                memory[(FRONT + block) * ROWS + at] = feature;
+                memory[(FRONT + block) * ROWS + at] = feature_at(stage, block, at, h[r], moments[r]);
 //#if DIVERGENCE
                 for (var j = 0u; j < TANGENTS; j++) { //#unroll
                     memory[(FRONT + block) * ROWS + at + (1u + j) * LANES] =
@@ -217,11 +222,20 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
             input = output;
             output = FRONT + BACK - output;
         }
+//#end
         if (group == 0u) {
+//#if SUBGROUPS
+            for (var block = 0u; block < QUADS_DATA; block++) { //#unroll
+//#else
             for (var block = 0u; block < QUADS_DATA; block++) {
+//#end
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     let at = place(r, lane);
+//#if SUBGROUPS
+                    let v = select(vec4f(0.0), out[r * SLOTS * QUADS_DATA + block], is_data(block));
+//#else
                     let v = select(vec4f(0.0), memory[(input + block) * ROWS + at], is_data(block));
+//#end
                     memory[(slope + block) * ROWS + at] += moments[r].w * v;
                 }
             }
@@ -232,8 +246,13 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
             for (var j = 0u; j < TANGENTS; j++) { //#unroll
                 let index = group * TANGENTS + j;
                 var trace = 0.0;
+//#if SUBGROUPS
+                for (var block = 0u; block < QUADS_DATA; block++) { //#unroll
+                    let tangent = out[(r * SLOTS + 1u + j) * QUADS_DATA + block];
+//#else
                 for (var block = 0u; block < QUADS_DATA; block++) {
                     let tangent = memory[(input + block) * ROWS + at + (1u + j) * LANES];
+//#end
                     trace += dot(probe(tableau.seed, tableau.first_row + first + r * LANES, index, block), tangent);
                 }
                 if (accumulator(index) < EXTRA) {
@@ -250,7 +269,7 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
 
 // Brings a particle's state from the buffer to memory, and back.
 fn load_state(row: u32, at: u32) {
-    for (var block = 0u; block < QUADS_STATE; block++) {
+    for (var block = 0u; block < QUADS_STATE; block++) { //#once
         var x = vec4f(0.0);
         for (var i = 0u; i < 4u; i++) { //#unroll
             if (row < tableau.rows && 4u * block + i < STATE) {
@@ -262,7 +281,7 @@ fn load_state(row: u32, at: u32) {
 }
 
 fn store_state(row: u32, at: u32) {
-    for (var block = 0u; block < QUADS_STATE; block++) {
+    for (var block = 0u; block < QUADS_STATE; block++) { //#once
         let x = memory[block * ROWS + at];
         for (var i = 0u; i < 4u; i++) { //#unroll
             if (row < tableau.rows && 4u * block + i < STATE) {

@@ -1,6 +1,6 @@
 //! Puts a kernel's WGSL together from the plain files under `shaders/`.
 //!
-//! The files are WGSL that an editor understands; whatever varies is said in four ways, all of them comments or
+//! The files are WGSL that an editor understands; whatever varies is said in five ways, all of them comments or
 //! ordinary declarations:
 //!
 //! - `const NAME: u32 = 8u;` — the value is replaced by the variant's, where it has one.
@@ -9,6 +9,7 @@
 //! - `//#if FLAG` … `//#else` … `//#end` — kept or dropped; `//#if !FLAG` the other way round.
 //! - `for (var i = 0u; i < N; i++) { //#unroll` — written out N times with `i` as a number. Drivers unroll such
 //!   loops by their own lights; arrays indexed by numbers always end up in registers.
+//! - `//#once` in the same place — written out if it runs once, and left as it is otherwise.
 //!
 //! `naga_oil` and `wesl` offer modules and imports beyond this, and neither unrolls.
 
@@ -168,13 +169,23 @@ impl Variant {
         let mut output = String::with_capacity(source.len() * 2);
         let mut lines = source.lines();
         while let Some(line) = lines.next() {
-            let Some(head) = line.trim_end().strip_suffix("//#unroll") else {
-                output.push_str(line);
-                output.push('\n');
-                continue;
+            let marked = line.trim_end();
+            let (head, once) = match (marked.strip_suffix("//#unroll"), marked.strip_suffix("//#once")) {
+                (Some(head), _) => (head, false),
+                (None, Some(head)) => (head, true),
+                (None, None) => {
+                    output.push_str(line);
+                    output.push('\n');
+                    continue;
+                }
             };
             let (name, count) = loop_head(head, values)
                 .ok_or_else(|| self.fault(&format!("cannot unroll `{}`", line.trim())))?;
+            if once && count != 1 {
+                output.push_str(head.trim_end());
+                output.push('\n');
+                continue;
+            }
             let mut depth = 1;
             let mut body = String::new();
             for line in lines.by_ref() {
@@ -310,23 +321,47 @@ fn constants(source: &str) -> BTreeMap<String, u32> {
     values
 }
 
-/// An unsigned expression: sums of products, without parentheses.
+/// The value of an expression of whole numbers, constants, `+`, `-`, `*`, `/` and parentheses.
 fn evaluate(expression: &str, values: &BTreeMap<String, u32>) -> Option<u32> {
-    let atom = |text: &str| {
-        let text = text.trim();
-        text.trim_end_matches('u').parse().ok().or_else(|| values.get(text).copied())
-    };
-    let product = |text: &str| -> Option<u32> {
-        let mut factors = text.split('*');
-        let quotient = |text: &str| -> Option<u32> {
-            let mut terms = text.split('/');
-            let first = atom(terms.next()?)?;
-            terms.try_fold(first, |value, term| value.checked_div(atom(term)?))
-        };
-        let first = quotient(factors.next()?)?;
-        factors.try_fold(first, |value, factor| value.checked_mul(quotient(factor)?))
-    };
-    expression.split('+').try_fold(0u32, |sum, text| sum.checked_add(product(text)?))
+    let mut rest = expression.trim();
+    let value = sum(&mut rest, values)?;
+    rest.is_empty().then_some(value)
+}
+
+fn sum(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut value = product(rest, values)?;
+    while let Some(sign) = operator(rest, ['+', '-']) {
+        let term = product(rest, values)?;
+        value = if sign == '+' { value.checked_add(term)? } else { value.checked_sub(term)? };
+    }
+    Some(value)
+}
+
+fn product(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    let mut value = atom(rest, values)?;
+    while let Some(sign) = operator(rest, ['*', '/']) {
+        let factor = atom(rest, values)?;
+        value = if sign == '*' { value.checked_mul(factor)? } else { value.checked_div(factor)? };
+    }
+    Some(value)
+}
+
+fn atom(rest: &mut &str, values: &BTreeMap<String, u32>) -> Option<u32> {
+    if operator(rest, ['(', '(']).is_some() {
+        let value = sum(rest, values)?;
+        return operator(rest, [')', ')']).map(|_| value);
+    }
+    let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
+    let (word, after) = rest.split_at(end);
+    *rest = after.trim_start();
+    word.trim_end_matches('u').parse().ok().or_else(|| values.get(word).copied())
+}
+
+/// Takes one of two signs off the front.
+fn operator(rest: &mut &str, signs: [char; 2]) -> Option<char> {
+    let sign = rest.chars().next().filter(|sign| signs.contains(sign))?;
+    *rest = rest[1..].trim_start();
+    Some(sign)
 }
 
 /// The name and the count of `for (var NAME = 0u; NAME < COUNT; NAME++) {`.
@@ -372,6 +407,9 @@ mod tests {
         assert_eq!(evaluate(" A / 4u", &values), Some(2));
         assert_eq!(evaluate("1u + A * B", &values), Some(25));
         assert_eq!(evaluate("C", &values), None);
+        assert_eq!(evaluate("(A + B - 1u) / B * 2u", &values), Some(6));
+        assert_eq!(evaluate("(A", &values), None);
+        assert_eq!(evaluate("A - 9u", &values), None);
     }
 
     #[test]

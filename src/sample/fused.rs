@@ -13,10 +13,10 @@ use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Wo
 use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
 use crate::{Error, Result};
 
-/// Outputs of a layer that a lane computes at once; and within subgroups, from layers of [`WIDE`] on.
+/// Outputs of a layer that a lane computes at once.
 const TILE_COLUMNS: usize = 8;
-const TILE_COLUMNS_WITHIN: u32 = 16;
-const WIDE: usize = 32;
+/// The widest layer that is written out, whose numbers all stay in registers.
+const UNROLLED: usize = 64;
 /// Tangents that a particle takes with it at once.
 const TANGENTS: usize = 3;
 /// Directions beyond which the layered integrator is faster: the fused one evaluates the velocity anew for each group.
@@ -35,7 +35,8 @@ pub(crate) struct Tiles {
     groups: usize,
     /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
     across: u32,
-    /// Whether a workgroup is a subgroup, whose lanes read the weights from each other's registers.
+    /// Whether a workgroup is a subgroup, whose lanes read the weights from each other's registers, and activations stay in
+    /// them (shaders/shared/layers_unrolled.wgsl).
     subgroups: bool,
 }
 
@@ -87,9 +88,9 @@ fn kept(solver: &Solver) -> usize {
     usize::from(solver.method == Method::Multistep)
 }
 
-/// Columns of memory (vec4) that a slot needs: the state, the stages' velocities, two activations.
-fn columns(layout: &Layout, solver: &Solver, load: Load) -> usize {
-    (1 + solver.stages() + kept(solver)) * load.quads() + 2 * widest(layout) / 4
+/// Columns of memory (vec4) that a slot needs for the state and the stages' velocities; and for each of two activations.
+fn columns(layout: &Layout, solver: &Solver, load: Load) -> (usize, usize) {
+    ((1 + solver.stages() + kept(solver)) * load.quads(), widest(layout) / 4)
 }
 
 pub(crate) fn widest(layout: &Layout) -> usize {
@@ -104,12 +105,19 @@ pub(crate) fn tiles(
     solver: &Solver,
     load: Load,
 ) -> Option<Tiles> {
-    let room = limits.max_compute_workgroup_storage_size as usize / (16 * columns(layout, solver, load));
+    let (state, activation) = columns(layout, solver, load);
+    let room = |subgroups: bool| {
+        let columns = if subgroups { state } else { state + 2 * activation };
+        limits.max_compute_workgroup_storage_size as usize / (16 * columns)
+    };
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
     let cut = |lanes, rows| {
         // Lanes of an adaptive solver stop one by one.
-        let subgroups = habits.subgroup == Some(lanes) && widest(layout) >= WIDE && !solver.is_adaptive();
+        let subgroups = habits.subgroup == Some(lanes)
+            && widest(layout) <= UNROLLED
+            && layout.layers.len() > 1
+            && !solver.is_adaptive();
         Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
     };
     if layout.layers.len() > MAX_LAYERS
@@ -128,7 +136,7 @@ pub(crate) fn tiles(
     habits.integrator_tiles.iter().map(|(lanes, rows)| cut(*lanes, *rows)).find(|tiles| {
         let slots = tiles.rows as usize * (1 + tangents);
         (tiles.rows == 1 || slots <= SLOTS)
-            && tiles.lanes as usize * slots <= room
+            && tiles.lanes as usize * slots <= room(tiles.subgroups)
             && tiles.lanes <= limits.max_compute_invocations_per_workgroup
     })
 }
@@ -142,7 +150,8 @@ fn shared_tiles(limits: &wgpu::Limits, layout: &Layout, solver: &Solver, load: L
         _ => return None,
     };
     // One activation, not two, and a piece of the weights: 16 inputs of 8 outputs a lane.
-    let columns = columns(layout, solver, load) - widest(layout) / 4;
+    let (state, activation) = columns(layout, solver, load);
+    let columns = state + activation;
     let bytes = |particles: u32| 16 * (columns * particles as usize + 16 * 2 * across as usize);
     [64, 32]
         .into_iter()
@@ -190,7 +199,6 @@ pub(crate) fn fused_variant(
         .with("STAGES", to_u32(solver.stages()))
         .with("KEPT", to_u32(kept(solver)))
         .with("TILE_ROWS", tiles.rows)
-        .with("TILE_COLUMNS", if tiles.subgroups { TILE_COLUMNS_WITHIN } else { to_u32(TILE_COLUMNS) })
         .with("LANES", tiles.lanes)
         .part("ACTIVATION", architecture.activation.name())
         .flag("MULTISTEP", solver.method == Method::Multistep)
@@ -198,8 +206,23 @@ pub(crate) fn fused_variant(
         .flag("TRAJECTORY", trajectory)
         .flag("SUBGROUPS", tiles.subgroups)
         .flag("TEXTURES", textures);
-    let variant =
-        if tiles.is_shared() { variant.with("LANES_X", tiles.across).flag("SHARED", true) } else { variant };
+    let variant = if tiles.is_shared() {
+        variant.with("TILE_COLUMNS", to_u32(TILE_COLUMNS)).with("LANES_X", tiles.across).flag("SHARED", true)
+    } else if tiles.subgroups {
+        let hidden = layout.layers.len() - 1;
+        let width = layout.layers[..hidden].iter().map(|layer| layer.width_out).max().unwrap_or(0);
+        let whole = width.is_multiple_of(tiles.lanes as usize)
+            && layout.layers[..hidden].iter().all(|layer| layer.outputs == width);
+        variant
+            .with("HIDDEN", to_u32(hidden))
+            .with("QUADS", to_u32(width / 4))
+            .flag("DEEP", hidden > 1)
+            .flag("SEVERAL", hidden > 3)
+            .flag("ODD", hidden.is_multiple_of(2))
+            .flag("WHOLE", whole)
+    } else {
+        variant.with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
+    };
     match divergence {
         None => variant,
         Some(divergence) => variant

@@ -37,7 +37,7 @@ pub struct Case {
     pub rows: usize,
     /// Lanes along the outputs of a layer where all of them share the layers; 0: each goes through them by itself.
     pub across: usize,
-    /// A workgroup is a subgroup, whose lanes read the weights from each other's registers.
+    /// A workgroup is a subgroup, whose lanes read the weights from each other's registers, and layers are written out.
     pub subgroups: bool,
 }
 
@@ -68,8 +68,9 @@ pub const SHARED_CASES: [Case; 6] = [
     shared(4, 32, case(20, &[], 1, Activation::Silu, CUTS[5], 77)),
 ];
 
-/// Those within subgroups, as many lanes as the device has: layers that end within a tile, at every place, broken
-/// workgroups, one layer and many. Where no subgroups are used, as on SwiftShader, the same without them.
+/// Those within subgroups, as many lanes as the device has: one hidden layer to five, so that the last one has a partner
+/// or none, all of one width or of several, with more features and outputs than lanes; broken workgroups. Where no
+/// subgroups are used, as on SwiftShader, the same without them.
 pub fn subgroup_cases() -> Vec<Case> {
     let subgroup = device().habits().subgroup;
     let lanes = subgroup.unwrap_or(8) as usize;
@@ -80,8 +81,10 @@ pub fn subgroup_cases() -> Vec<Case> {
     vec![
         within(3, true, case(2, &[32, 40], 0, Activation::Silu, CUTS[0], 77)),
         within(2, true, case(3, &[5, 17, 33], 2, Activation::Gelu, CUTS[0], 25)),
-        within(1, false, case(17, &[9, 20], 1, Activation::Softplus, CUTS[0], 19)),
-        within(2, true, case(5, &[], 0, Activation::Tanh, CUTS[0], 33)),
+        within(1, false, case(37, &[20], 1, Activation::Softplus, CUTS[0], 19)),
+        within(2, true, case(2, &[16; 4], 0, Activation::Tanh, CUTS[0], 33)),
+        within(1, true, case(1, &[16, 9, 16, 3, 7], 0, Activation::Selu, CUTS[0], 20)),
+        within(2, true, case(2, &[32; 3], 0, Activation::Silu, CUTS[0], 40)),
     ]
 }
 
@@ -175,13 +178,23 @@ impl Case {
             .with("STAGES", word(stages))
             .with("KEPT", word(kept))
             .with("TILE_ROWS", word(self.cut.1))
-            .with("TILE_COLUMNS", if self.subgroups { 16 } else { 8 })
             .with("LANES", word(self.cut.0))
             .part("ACTIVATION", self.activation.name())
             .flag("SUBGROUPS", self.subgroups)
             .flag("TEXTURES", self.cut.2);
         let variant = if self.across > 0 {
             variant.with("LANES_X", word(self.across)).flag("SHARED", true)
+        } else if self.subgroups {
+            let hidden = self.hidden.len();
+            let width = self.hidden.iter().map(|width| width.next_multiple_of(8)).max().unwrap_or(0);
+            let whole = width % self.cut.0 == 0 && self.hidden.iter().all(|own| *own == width);
+            variant
+                .with("HIDDEN", word(hidden))
+                .with("QUADS", word(width / 4))
+                .flag("DEEP", hidden > 1)
+                .flag("SEVERAL", hidden > 3)
+                .flag("ODD", hidden.is_multiple_of(2))
+                .flag("WHOLE", whole)
         } else {
             variant
         };

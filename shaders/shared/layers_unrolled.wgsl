@@ -1,0 +1,282 @@
+// All layers for the slots of a lane without a number leaving its registers, as processors want it: what a lane finds at a
+// place that is known when the kernel is compiled costs nothing, a place that is computed costs a look at every lane.
+//
+// Two layers are one loop. Its body makes four outputs of the first, as products of whole rows, and adds what they mean for
+// all outputs of the second to sums: so the first one's inputs and the second one's sums are in places that are known, and
+// what lies between never has a place at all. Layers 0 and 1 are such a pair, 2 and 3, …; a last one without a partner has
+// few outputs.
+//
+// The lanes of the subgroup have the weights of a tile in common: each brings other ones, and all read them from its
+// registers. Columns beyond a layer's width meet zeros; rows beyond it are not taken on. Where a layer lies is read once
+// before its loop: of a uniform, too, every lane takes a look.
+//
+// Flags: DEEP      more than one hidden layer
+//        SEVERAL   more than three
+//        ODD       an odd number of layers: the last one has no partner
+//        WHOLE     all hidden layers are as wide as the widest
+
+const HIDDEN: u32 = 2u;                       // hidden layers, at least one
+const QUADS: u32 = 4u;                        // the widest of them / 4
+const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + 3u) / 4u;
+const ABREAST: u32 = LANES / 4u;              // quads of four rows that the lanes bring at once
+// How often they do for so many quads of four rows, or for four inputs of so many quads of rows.
+const PARTS_SEEN: u32 = (QUADS_SEEN + ABREAST - 1u) / ABREAST;
+const PARTS: u32 = (QUADS + ABREAST - 1u) / ABREAST;
+const PARTS_DATA: u32 = (QUADS_DATA + ABREAST - 1u) / ABREAST;
+const PARTS_BIAS: u32 = (QUADS + LANES - 1u) / LANES;
+
+// The four products of four weights each.
+fn products(w: array<vec4f, 4>, x: vec4f) -> vec4f {
+    return vec4f(dot(w[0], x), dot(w[1], x), dot(w[2], x), dot(w[3], x));
+}
+
+// Four rows of weights that the lanes from `lane` on have brought.
+fn rows_from(brought: vec4f, lane: u32) -> array<vec4f, 4> {
+    return array<vec4f, 4>(
+        subgroupShuffle(brought, lane),
+        subgroupShuffle(brought, lane + 1u),
+        subgroupShuffle(brought, lane + 2u),
+        subgroupShuffle(brought, lane + 3u),
+    );
+}
+
+struct Layer { shape: vec4u, outputs: vec4u }  // of `network`
+
+fn layer_at(index: u32) -> Layer {
+    return Layer(network.shape[index], network.outputs[index]);
+}
+
+// Four weights of a layer whose tiles may end beyond it.
+fn weight_within(layer: Layer, row: u32, quad: u32) -> vec4f {
+    return weight_at(layer.shape, layer.outputs, min(row, layer.shape.y - 1u), min(quad, layer.shape.x - 1u));
+}
+
+// And of one between hidden layers.
+fn weight_between(layer: Layer, row: u32, quad: u32) -> vec4f {
+//#if WHOLE
+    return weight_at(layer.shape, layer.outputs, row, quad);
+//#else
+    return weight_within(layer, row, quad);
+//#end
+}
+
+// The sums of a tile before any product: the bias, and nothing for tangents.
+fn begin_tile(bias: vec4f) -> array<vec4f, TILE_SLOTS> {
+    var z: array<vec4f, TILE_SLOTS>;
+    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+        z[r * SLOTS] = bias;
+        for (var j = 0u; j < TANGENTS; j++) { //#unroll
+            z[r * SLOTS + 1u + j] = vec4f(0.0);
+        }
+    }
+    return z;
+}
+
+// The biases of a layer: a lane brings every LANES-th four of them.
+fn bring_biases(layer: Layer, lane: u32) -> array<vec4f, PARTS_BIAS> {
+    var biases: array<vec4f, PARTS_BIAS>;
+    for (var part = 0u; part < PARTS_BIAS; part++) { //#unroll
+        biases[part] = parameters[layer.shape.w + min(LANES * part + lane, layer.shape.y / 4u - 1u)];
+    }
+    return biases;
+}
+
+// All of them moved one lane down: what lane 0 has is always that of the tile at hand. A lane whose number is computed would
+// have to be looked for.
+fn next_biases(biases: array<vec4f, PARTS_BIAS>, lane: u32) -> array<vec4f, PARTS_BIAS> {
+    var moved: array<vec4f, PARTS_BIAS>;
+    for (var part = 0u; part < PARTS_BIAS; part++) { //#unroll
+        moved[part] = subgroupShuffle(select(biases[part], biases[(part + 1u) % PARTS_BIAS], lane == 0u), (lane + 1u) % LANES);
+    }
+    return moved;
+}
+
+// Four outputs of a layer from what the network sees.
+fn tile_of_seen(layer: Layer, tile: u32, bias: vec4f, seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> array<vec4f, TILE_SLOTS> {
+    var z = begin_tile(subgroupShuffle(bias, 0u));
+    var brought: array<vec4f, PARTS_SEEN>;
+    for (var part = 0u; part < PARTS_SEEN; part++) { //#unroll
+        brought[part] = weight_within(layer, 4u * tile + lane % 4u, ABREAST * part + lane / 4u);
+    }
+    for (var q = 0u; q < QUADS_SEEN; q++) { //#unroll
+        let w = rows_from(brought[q / ABREAST], 4u * (q % ABREAST));
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            z[s] += products(w, seen[s * QUADS_SEEN + q]);
+        }
+    }
+    return z;
+}
+
+//#if DEEP
+// Four outputs of a layer from a hidden layer.
+fn tile_of_hidden(layer: Layer, tile: u32, bias: vec4f, h: array<vec4f, TILE_SLOTS * QUADS>, lane: u32) -> array<vec4f, TILE_SLOTS> {
+    var z = begin_tile(subgroupShuffle(bias, 0u));
+    var brought: array<vec4f, PARTS>;
+    for (var part = 0u; part < PARTS; part++) { //#unroll
+        brought[part] = weight_between(layer, 4u * tile + lane % 4u, ABREAST * part + lane / 4u);
+    }
+    for (var q = 0u; q < QUADS; q++) { //#unroll
+        let w = rows_from(brought[q / ABREAST], 4u * (q % ABREAST));
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            z[s] += products(w, h[s * QUADS + q]);
+        }
+    }
+    return z;
+}
+
+// What four inputs h of a hidden layer mean for all its outputs.
+fn add_to_hidden(
+    layer: Layer, tile: u32, h: array<vec4f, TILE_SLOTS>, lane: u32,
+    sums: ptr<function, array<vec4f, TILE_SLOTS * QUADS>>,
+) {
+    var brought: array<vec4f, PARTS>;
+    for (var part = 0u; part < PARTS; part++) { //#unroll
+        brought[part] = weight_between(layer, LANES * part + lane, tile);
+    }
+    for (var q = 0u; q < QUADS; q++) { //#unroll
+        let w = rows_from(brought[4u * q / LANES], 4u * q % LANES);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            (*sums)[s * QUADS + q] += products(w, h[s]);
+        }
+    }
+}
+
+// The sums of a hidden layer before any product.
+fn begin_hidden(layer: Layer, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS> {
+    let biases = bring_biases(layer, lane);
+    var sums: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var q = 0u; q < QUADS; q++) { //#unroll
+        let z = begin_tile(subgroupShuffle(biases[q / LANES], q % LANES));
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            sums[s * QUADS + q] = z[s];
+        }
+    }
+    return sums;
+}
+
+// All of a hidden layer's outputs from their sums.
+fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> array<vec4f, TILE_SLOTS * QUADS> {
+    var h: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var q = 0u; q < QUADS; q++) { //#unroll
+        var z: array<vec4f, TILE_SLOTS>;
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            z[s] = sums[s * QUADS + q];
+        }
+        let tile = activate_tile(layer, q, z);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            h[s * QUADS + q] = tile[s];
+        }
+    }
+    return h;
+}
+//#end
+
+// Four outputs of a hidden layer from their sums.
+fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<vec4f, TILE_SLOTS> {
+//#if !WHOLE
+    // act(0) need not be 0 (softplus), but columns beyond the layer must be
+    let inside = vec4u(4u * tile) + vec4u(0u, 1u, 2u, 3u) < vec4u(layer.outputs.x);
+//#end
+    var h: array<vec4f, TILE_SLOTS>;
+    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+        h[r * SLOTS] = activation(z[r * SLOTS]);
+//#if DIVERGENCE
+        let slope = activation_slope(z[r * SLOTS]);
+        for (var j = 0u; j < TANGENTS; j++) { //#unroll
+            h[r * SLOTS + 1u + j] = slope * z[r * SLOTS + 1u + j];
+        }
+//#end
+//#if !WHOLE
+        for (var j = 0u; j < SLOTS; j++) { //#unroll
+            h[r * SLOTS + j] = select(vec4f(0.0), h[r * SLOTS + j], inside);
+        }
+//#end
+    }
+    return h;
+}
+
+//#if !ODD
+// What four inputs h of the last layer mean for its outputs.
+fn add_to_last(
+    layer: Layer, tile: u32, h: array<vec4f, TILE_SLOTS>, lane: u32,
+    sums: ptr<function, array<vec4f, TILE_SLOTS * QUADS_DATA>>,
+) {
+    var brought: array<vec4f, PARTS_DATA>;
+    for (var part = 0u; part < PARTS_DATA; part++) { //#unroll
+        brought[part] = weight_within(layer, LANES * part + lane, tile);
+    }
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        let w = rows_from(brought[4u * q / LANES], 4u * q % LANES);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            (*sums)[s * QUADS_DATA + q] += products(w, h[s]);
+        }
+    }
+}
+//#end
+
+// The network's outputs, for what it sees.
+fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS_DATA> {
+    var layer = layer_at(0u);
+    var biases = bring_biases(layer, lane);
+    let last = layer_at(HIDDEN);
+    var out: array<vec4f, TILE_SLOTS * QUADS_DATA>;
+    var last_biases: array<vec4f, QUADS_DATA>;
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        last_biases[q] = parameters[last.shape.w + q];
+    }
+//#if !ODD
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        let z = begin_tile(last_biases[q]);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            out[s * QUADS_DATA + q] = z[s];
+        }
+    }
+//#end
+//#if DEEP
+    var partner = layer_at(1u);
+    var sums = begin_hidden(partner, lane);
+    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
+        let h = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane));
+        biases = next_biases(biases, lane);
+        add_to_hidden(partner, tile, h, lane, &sums);
+    }
+    var h = activate_hidden(partner, sums);
+//#if SEVERAL
+    for (var index = 2u; index + 1u < HIDDEN; index += 2u) {
+        layer = layer_at(index);
+        biases = bring_biases(layer, lane);
+        partner = layer_at(index + 1u);
+        sums = begin_hidden(partner, lane);
+        for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
+            let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane));
+            biases = next_biases(biases, lane);
+            add_to_hidden(partner, tile, between, lane, &sums);
+        }
+        h = activate_hidden(partner, sums);
+    }
+//#end
+//#if ODD
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        let z = tile_of_hidden(last, q, last_biases[q], h, lane);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            out[s * QUADS_DATA + q] = z[s];
+        }
+    }
+//#else
+    layer = layer_at(HIDDEN - 1u);
+    biases = bring_biases(layer, lane);
+    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
+        let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane));
+        biases = next_biases(biases, lane);
+        add_to_last(last, tile, between, lane, &out);
+    }
+//#end
+//#else
+    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
+        let between = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane));
+        biases = next_biases(biases, lane);
+        add_to_last(last, tile, between, lane, &out);
+    }
+//#end
+    return out;
+}
