@@ -774,15 +774,18 @@ fn devices_lists_the_default_and_survives_a_closed_pipe() {
     }
 }
 
-/// Lavapipe is asked for the processor's widest vectors where the network is wide; the user has the last word.
+/// Lavapipe is asked for the processor's widest vectors where no narrow network is trained; the user has the last word.
 #[test]
 fn wide_networks_get_wide_vectors() {
     let place = Place::new();
-    let device = |hidden: &str, set: &[(&str, &str)]| {
-        let output = place.run_with(&format!("train --data moons:2000 --hidden {hidden} --explain"), set);
-        assert!(output.status.success(), "{output:?}");
-        let said = text(&output.stdout);
+    let said = |line: &str, set: &[(&str, &str)]| {
+        let output = place.run_with(line, set);
+        assert!(output.status.success(), "{line}: {output:?}");
+        let said = text(&[output.stdout, output.stderr].concat());
         said.lines().find(|line| line.starts_with("device")).map(str::to_owned).unwrap_or_default()
+    };
+    let device = |hidden: &str, set: &[(&str, &str)]| {
+        said(&format!("train --data moons:2000 --hidden {hidden} --explain"), set)
     };
     let set = |bits| [("LP_NATIVE_VECTOR_WIDTH", bits)];
     let (narrow, wide) = (device("96,64", &set("256")), device("64,64", &set("512")));
@@ -792,7 +795,15 @@ fn wide_networks_get_wide_vectors() {
         (narrow.clone(), device("64", &set("128")))
     );
     // Other drivers have one name in all of these, and know nothing of the variable.
-    assert_eq!(device("64,96", &set("")), if has_wide_vectors() { wide } else { narrow });
+    let widest = if has_wide_vectors() { wide } else { narrow.clone() };
+    assert_eq!(device("64,96", &set("")), widest);
+
+    let trained = place.run("train --data moons:2000 --hidden 8 --steps 2 --no-pictures --out run");
+    assert!(trained.status.success(), "{trained:?}");
+    let sample = "sample run/model.safetensors -n 2 --out x.npy";
+    assert_eq!((said(sample, &set("")), said(sample, &set("256"))), (widest.clone(), narrow.clone()));
+    let bench = |only: &str| format!("bench --only {only} --shape 2:1x8:64 --seconds 0.01 --rounds 1");
+    assert_eq!((said(&bench("sampling"), &set("")), said(&bench("training"), &set(""))), (widest, narrow));
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -127,9 +127,8 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     let before = args.compare.as_ref().map(Report::load).transpose()?;
-    let shapes = [&task.training[..], &task.sampling, &task.likelihood].concat();
-    let widths: Vec<[usize; 1]> = shapes.iter().map(|shape| [shape.width]).collect();
-    let device = context.device_for(widths.iter().map(|width| &width[..]))?;
+    let widths: Vec<[usize; 1]> = task.trained().iter().map(|shape| [shape.width]).collect();
+    let device = context.device_to_train(widths.iter().map(|width| &width[..]))?;
     if let Some(folder) = context.cache().filter(|_| args.clear) {
         return forget(context, &device, folder);
     }
@@ -218,6 +217,16 @@ impl Task {
             coupling: if given.is_empty() { COUPLING.to_vec() } else { coupling },
             kernels: kernels.map_err(Usage::of)?,
         })
+    }
+
+    /// Shapes of networks that steps are made of: none where nothing is measured that belongs to training.
+    fn trained(&self) -> &[Shape] {
+        let evaluated = ["peak", "sampling", "likelihood", "memory"];
+        if !self.special && !self.only.is_empty() && self.only.iter().all(|only| evaluated.contains(&&**only))
+        {
+            return &[];
+        }
+        &self.training
     }
 
     fn wanted(&self, name: &str) -> bool {

@@ -213,9 +213,18 @@ impl Context {
         Ok(device)
     }
 
-    /// The same for networks with these hidden layers and no others.
-    pub fn device_for<'a>(&self, networks: impl IntoIterator<Item = &'a [usize]>) -> anyhow::Result<Device> {
+    /// The same to train networks with these hidden layers and no others.
+    pub fn device_to_train<'a>(
+        &self,
+        networks: impl IntoIterator<Item = &'a [usize]>,
+    ) -> anyhow::Result<Device> {
         vectors::widen(networks.into_iter().map(|hidden| hidden.iter().copied().max().unwrap_or(0)));
+        self.device()
+    }
+
+    /// The same to evaluate networks and nothing else.
+    pub fn device_to_evaluate(&self) -> anyhow::Result<Device> {
+        vectors::widen([]);
         self.device()
     }
 }

@@ -6,16 +6,15 @@ use windfield::gpu::Habits;
 const VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
 
 /// Asks lavapipe for vectors of 512 bits instead of 256 where the processor has them, the user has not said what is
-/// wanted, and no network is so narrow that its training step is fused: that step needs what lavapipe does well in vectors
-/// of 256 bits alone. Products of wide layers take two thirds of the time then. Other drivers know nothing of it.
+/// wanted, and no network is trained that is so narrow that its step is fused: that step needs what lavapipe does well in
+/// vectors of 256 bits alone. All else takes two thirds of the time then. Other drivers know nothing of it.
 ///
-/// `widths`: the widest hidden layer of each network that is to be trained or evaluated. The same networks always get
-/// the same vectors, so that a run that is resumed goes on to the bit.
+/// `widths`: the widest hidden layer of each network that is to be trained. The same networks always get the same vectors, so
+/// that a run that is resumed goes on to the bit.
 #[allow(unsafe_code, reason = "the only way to set a variable for libraries of this process")]
 pub fn widen(widths: impl IntoIterator<Item = usize>) {
     let narrow = |width: usize| width <= Habits::SOFTWARE.step_width;
-    let mut widths = widths.into_iter().peekable();
-    let wide = widths.peek().is_some() && !widths.any(narrow);
+    let wide = !widths.into_iter().any(narrow);
     let unset = std::env::var_os(VARIABLE).is_none_or(|value| value.is_empty());
     if wide && unset && has_wide_vectors() {
         // SAFETY: no device is open yet, and with it come all threads but one: that which waits for signals, and it
