@@ -518,16 +518,30 @@ impl Trainer {
     /// # Errors
     /// [`Error::NonFinite`] if the loss or the gradient stops being a number, with the weights as they were before;
     /// [`Error::Device`] or [`Error::DeviceLost`].
-    pub fn run(&mut self, mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
+    pub fn run(&mut self, observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
+        self.run_until(self.options.steps, observe)
+    }
+
+    /// [`run`](Self::run), but to `step` at most: whoever looks at the model there finds it as it is in a run that was
+    /// not stopped, and the run goes on as if it had not been.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub fn run_until(
+        &mut self,
+        step: u64,
+        mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let end = step.min(self.options.steps);
         let begun = Instant::now();
         let fixed = self.pace.target.is_zero();
         let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut outcome = Outcome::Finished;
         let mut turn = 0;
         loop {
-            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps
-            {
-                let steps = self.pace.steps.min(self.until_exact()).min(self.until_uncovered()?);
+            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < end {
+                let most = self.pace.steps.min(end - self.step);
+                let steps = most.min(self.until_exact()).min(self.until_uncovered()?);
                 let submission = self.submit(steps, turn % IN_FLIGHT)?;
                 let first = self.step;
                 self.step += steps;
@@ -588,7 +602,7 @@ impl Trainer {
                 outcome = Outcome::Interrupted;
             }
         }
-        if outcome == Outcome::Interrupted && self.step == self.options.steps {
+        if outcome == Outcome::Interrupted && self.step >= end {
             outcome = Outcome::Finished;
         }
         Ok(outcome)
