@@ -16,6 +16,7 @@ use prost::Message;
 
 use super::run::Row;
 use crate::files::write_error;
+use crate::measure::evaluate::{LIVE, LiveValues};
 use crate::{Error, Result};
 
 /// How the names of event files begin.
@@ -109,18 +110,29 @@ impl Events {
     /// # Errors
     /// [`Error::Io`].
     pub fn push(&mut self, row: &Row) -> Result<()> {
-        #[allow(clippy::cast_possible_truncation, reason = "the scalars of event files are float32")]
-        let exact = row.exact.map(|exact| [("l_fm", exact.fm as f32), ("l_cfm", exact.cfm as f32)]);
+        let exact = row.exact.map(|exact| [("l_fm", exact.fm), ("l_cfm", exact.cfm)]);
         let scalars =
-            [("loss", row.loss), ("learning_rate", row.learning_rate), ("gradient_norm", row.gradient_norm)];
+            [("loss", row.loss), ("learning_rate", row.learning_rate), ("gradient_norm", row.gradient_norm)]
+                .map(|(tag, value)| (tag, f64::from(value)));
+        self.scalars(row.step, scalars.into_iter().chain(exact.into_iter().flatten()))
+    }
+
+    /// Adds what was measured after a step.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn look(&mut self, step: u64, live: &LiveValues) -> Result<()> {
+        self.scalars(step, LIVE.iter().map(|measure| measure.column).zip(live.iter().copied()))
+    }
+
+    fn scalars(&mut self, step: u64, scalars: impl Iterator<Item = (&'static str, f64)>) -> Result<()> {
+        #[allow(clippy::cast_possible_truncation, reason = "the scalars of event files are float32")]
         let value = scalars
-            .into_iter()
-            .chain(exact.into_iter().flatten())
-            .map(|(tag, value)| Value { tag: tag.to_owned(), simple_value: Some(value) })
+            .map(|(tag, value)| Value { tag: tag.to_owned(), simple_value: Some(value as f32) })
             .collect();
         self.write(&Event {
             wall_time: now(),
-            step: i64::try_from(row.step).unwrap_or(i64::MAX),
+            step: i64::try_from(step).unwrap_or(i64::MAX),
             summary: Some(Summary { value }),
             ..Event::default()
         })

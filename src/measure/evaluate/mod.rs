@@ -24,6 +24,7 @@
 mod distances;
 mod flows;
 mod held_out;
+mod live;
 mod points;
 mod statistics;
 
@@ -45,6 +46,7 @@ pub use distances::{
 };
 pub use flows::{Kinetics, curvature, kinetics, normalized_path_energy};
 pub use held_out::HeldOut;
+pub use live::{LIVE, Live, LiveMeasure, LiveValues};
 pub use statistics::{CONFIDENCE, Interval, student};
 
 use distances::{Cloud, Discrepancies, wasserstein2_many};
@@ -277,7 +279,9 @@ pub static MEASURES: &[Measure] = &[
         unit: "1",
         value: |r| r.transport.map(|Transport { energy, test, .. }| normalized_path_energy(energy, test)),
         // of a path energy that is W₂² as other test points have it
-        floor: |r| r.transport.map(|Transport { test, other, .. }| normalized_path_energy(other * other, test)),
+        floor: |r| {
+            r.transport.map(|Transport { test, other, .. }| normalized_path_energy(other * other, test))
+        },
     },
     Measure {
         name: "straightness",
@@ -789,13 +793,7 @@ impl<'a> Evaluator<'a> {
             self.to_network(&mut points);
             return Ok(points);
         }
-        let mut noise = Vec::with_capacity(n * self.dim);
-        while noise.len() < n * self.dim {
-            let done = noise.len() / self.dim;
-            let first = (repetition * n + done) as u64;
-            noise.extend(sampler.noise(first, sampler.chunk_rows().min(n - done))?);
-        }
-        Ok(noise)
+        begin(sampler, n, repetition)
     }
 
     /// Of the other test set and of samples from the test points.
@@ -876,8 +874,7 @@ impl<'a> Evaluator<'a> {
                 batch: together,
                 seed: self.options.seed,
                 standardize: false,
-                step: FIRST_STEP
-                    .saturating_add(crate::model::to_u32(repetition * all.div_ceil(together))),
+                step: FIRST_STEP.saturating_add(crate::model::to_u32(repetition * all.div_ceil(together))),
             },
             all,
             self.options.stop,
@@ -997,6 +994,18 @@ fn identities(repetitions: &[Repetition]) -> Vec<Identity> {
 /// Midpoints of parts of equal length.
 fn times(end: f64) -> Vec<f64> {
     (0..TIMES).map(|i| end * (i as f64 + 0.5) / TIMES as f64).collect()
+}
+
+/// Noise for `n` particles of a repetition.
+fn begin(sampler: &mut Sampler, n: usize, repetition: usize) -> Result<Vec<f32>> {
+    let dim = sampler.model().architecture.dim;
+    let mut noise = Vec::with_capacity(n * dim);
+    while noise.len() < n * dim {
+        let done = noise.len() / dim;
+        let first = (repetition * n + done) as u64;
+        noise.extend(sampler.noise(first, sampler.chunk_rows().min(n - done))?);
+    }
+    Ok(noise)
 }
 
 /// Carries any number of points, a chunk at a time; `counts` is given the evaluations of each.
