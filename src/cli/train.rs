@@ -136,8 +136,8 @@ pub struct Args {
     log_every: u64,
     /// Write the rows of metrics.csv for TensorBoard as well, into --out/tensorboard
     ///
-    /// The scalars are the columns: loss, learning_rate, gradient_norm, and l_fm and l_cfm with --exact-every. `tensorboard
-    /// --logdir runs` shows them while the run goes on. A resumed run goes on with a file of its own.
+    /// The scalars are the columns: loss, learning_rate, gradient_norm, l_fm and l_cfm with --exact-every, and those of
+    /// --measure-every. `tensorboard --logdir runs` shows them while the run goes on. A resumed run goes on with a file of its own.
     #[arg(long, help_heading = "Output")]
     tensorboard: bool,
     /// Steps between measurements of the exact loss L_FM, how far the model is from the best field that there is; 0: off
@@ -393,6 +393,7 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
     if args.explain {
         return explain(context, &device, &trainer, tuned);
     }
+    let live = live(args.measure_every, &device, &trainer, (&data, source.as_ref()))?;
     interrupt::check("nothing was begun")?;
     if args.overwrite {
         folder.clear()?;
@@ -402,7 +403,6 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
     let flags = context.flags().clone();
     RunConfig { tuned, flags, init: init_record, ..config }.save(folder.config())?;
     let exact_every = trainer.options().exact_every;
-    let live = live(args.measure_every, &device, &trainer, (&data, source.as_ref()))?;
     let metrics = Metrics::new(folder.metrics(), args.log_every).with_exact(exact_every);
     let metrics = metrics.with_live(args.measure_every);
     Run {
@@ -695,8 +695,13 @@ fn live(
     if every == 0 {
         return Ok(None);
     }
-    // Before anything is trained: whether there is something to look at.
-    trainer.model()?.unconditional()?;
+    if trainer.model()?.unconditional().is_err() {
+        return Err(Usage(
+            "--measure-every looks at the flow without a condition, which --label-dropout 0 leaves unlearnt; leave one of them out"
+                .into(),
+        )
+        .into());
+    }
     Ok(Some((every, Live::new(device, data, source, trainer.options().seed)?)))
 }
 

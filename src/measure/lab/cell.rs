@@ -285,14 +285,17 @@ fn train(
         if let Some(best) = best.as_mut().filter(|_| outcome == Outcome::Finished) {
             best.look(device, &trainer.model()?)?;
         }
-        if outcome == Outcome::Interrupted || trainer.step() >= steps {
+        let done = trainer.step() >= steps;
+        // Asked in the last steps before a look, it has stopped there anyway.
+        let stopped = outcome == Outcome::Interrupted || (!done && stop());
+        if done || stopped {
             // Of a finished training as well: it is measured next, which may be broken off, too.
             trainer.checkpoint()?.save(files.checkpoint)?;
         }
-        if outcome == Outcome::Interrupted {
+        if stopped {
             return Err(Error::Interrupted);
         }
-        if trainer.step() >= steps {
+        if done {
             break;
         }
     }
