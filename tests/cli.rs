@@ -1287,7 +1287,7 @@ fn the_exact_loss_is_in_the_history() {
 #[test]
 fn the_flow_is_measured_while_it_is_learnt() {
     let place = Place::new();
-    let coupling = "--coupling minibatch-ot --batch 32 --ot-batch 96";
+    let coupling = "--coupling minibatch-ot --ot-batch 192";
     place.done(&format!("train {SMALL} {coupling} --steps 50 --out plain"));
     let flags = format!("train {SMALL} {coupling} --measure-every 20 --tensorboard");
     let summary = place.json(&format!("{flags} --steps 50 --out whole"));

@@ -43,7 +43,7 @@ impl Suite {
 /// 10 000 training points for each seed, 1000 epochs in batches of 512, σ = 0.1 around straight lines, Euler's method in
 /// 100 steps, 1000 test points. Weights are those of the lowest loss over 1000 validation points, looked at every ten
 /// epochs (`callbacks/default.yaml` and `train.py` of github.com/atong01/conditional-flow-matching), and the W₂² of NPE is
-/// that of sets of 10 000 points (issue 140 there).
+/// one of 10 000 data points (issue 140 there).
 fn transport() -> Result<Plan> {
     let flow = |name: &str, data: &str, source: Option<&str>| Task {
         name: name.to_owned(),
