@@ -1296,6 +1296,68 @@ fn the_exact_loss_is_in_the_history() {
 }
 
 #[test]
+fn the_flow_is_measured_while_it_is_learnt() {
+    let place = Place::new();
+    let coupling = "--coupling minibatch-ot --ot-batch 192";
+    place.done(&format!("train {SMALL} {coupling} --steps 50 --out plain"));
+    let flags = format!("train {SMALL} {coupling} --measure-every 20 --tensorboard");
+    let summary = place.json(&format!("{flags} --steps 50 --out whole"));
+    let model = |run: &str| fs::read(place.path(run).join("model.safetensors")).unwrap();
+    assert_eq!(model("plain"), model("whole"), "looking changes nothing");
+    let rows = |run: &str| -> Vec<Vec<String>> {
+        let text = fs::read_to_string(place.path(run).join("metrics.csv")).unwrap();
+        text.lines().map(|line| line.split(',').map(str::to_owned).collect()).collect()
+    };
+    let whole = rows("whole");
+    assert_eq!(whole[0][4..], ["seconds", "straightness", "curvature", "path_energy", "w2", "w2_1_step"]);
+    let looked: Vec<&str> =
+        whole[1..].iter().filter(|row| !row[5].is_empty()).map(|row| row[0].as_str()).collect();
+    assert_eq!(looked, ["19", "39", "49"]);
+    let last = whole.last().unwrap();
+    let number = |name: &str| summary["measures"][name].as_f64().unwrap();
+    assert_eq!(last[5].parse(), Ok(number("straightness")));
+    assert!(number("curvature") >= 1.0 && number("w2") > number("w2_floor") && number("w2_floor") > 0.0);
+    // What the pairs cost, beside those that were drawn.
+    let cost = |name: &str| summary["coupling"]["cost"][name].as_f64().unwrap();
+    assert!(cost("paired") < 0.5 * cost("drawn") && cost("drawn") > 2.0, "{}", summary["coupling"]);
+
+    // Stopped between two looks and resumed, it is the same history but for the clock.
+    place.done(&format!("{flags} --steps 33 --out parts"));
+    assert!(rows("parts").last().unwrap()[0] == "32" && !rows("parts").last().unwrap()[5].is_empty());
+    place.done("train --resume parts --steps 50 --no-pictures");
+    let timeless = |run: &str| -> Vec<Vec<String>> {
+        rows(run).into_iter().map(|row| [&row[..4], &row[5..]].concat()).collect()
+    };
+    assert_eq!(
+        timeless("parts"),
+        whole.iter().map(|row| [&row[..4], &row[5..]].concat()).collect::<Vec<_>>()
+    );
+    assert_eq!(model("parts"), model("whole"));
+
+    let line =
+        "train --data digits --label digit --label-dropout 0 --steps 5 --measure-every 2 --out refused";
+    assert!(complaint(line, &place.run(line), 2).contains("--label-dropout 0"));
+    assert!(!place.path("refused").exists());
+}
+
+/// Pairs of very many points take minutes, and are sought before the first step.
+#[cfg(unix)]
+#[test]
+fn a_run_is_interrupted_while_its_pairs_are_sought() {
+    let place = Place::new();
+    let line = "train --data moons:70000 --coupling sinkhorn --batch 512 --ot-batch 65536 --hidden 8 --no-pictures --out run";
+    let child = place.spawn(line);
+    until("the run to begin", || place.path("run/checkpoint.safetensors").exists());
+    std::thread::sleep(Duration::from_secs(2));
+    let asked = Instant::now();
+    signal(&child, "INT");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    assert!(asked.elapsed() < Duration::from_secs(30), "{:?}", asked.elapsed());
+    assert_eq!(checkpoint_step(&place.path("run")), Some(0));
+}
+
+#[test]
 fn coupled_runs_are_resumed_and_their_batches_written() {
     let place = Place::new();
     let coupling = "--coupling minibatch-ot --batch 32 --ot-batch 96";

@@ -15,11 +15,12 @@ use windfield::Error;
 use windfield::data::{Dataset, Standardization};
 use windfield::flow::{Assignment, Coupling};
 use windfield::measure::evaluate::{
-    CONFIDENCE, Evaluation, Interval, MEASURES, Options, energy_distance, evaluate, kinetics,
+    CONFIDENCE, Evaluation, HeldOut, Interval, MEASURES, Options, energy_distance, evaluate, kinetics,
     median_distance, mmd, normalized_path_energy, sliced_wasserstein2, wasserstein2,
 };
 use windfield::model::Model;
 use windfield::sample::{Kernels, SampleOptions, Sampler};
+use windfield::train::TrainOptions;
 
 const GO_ON: ControlFlow<()> = ControlFlow::Continue(());
 
@@ -125,6 +126,58 @@ fn the_exact_flow_of_a_gaussian_is_that_of_the_closed_forms() {
         assert!(evaluations.most.mean >= evaluations.mean.mean);
     }
     assert!(evaluation.notes.is_empty(), "{:?}", evaluation.notes);
+}
+
+/// W₂² of few points scatters; NPE may be of more of them, particles and test points alike.
+#[test]
+fn transport_is_taken_from_as_many_points_as_wanted() {
+    let (m, square) = ([3.0, -2.0], 13.0);
+    let data = Dataset::open("gaussian:1000").unwrap();
+    // From N(−m, I) to N(0, I): the optimal transport.
+    let source = gaussian(12, 20_000, &[-m[0], -m[1]]);
+    let model = affine(&[0.0; 4], &[0.0; 2], &m);
+    let options = Options { seeds: 4, steps: vec![], tolerances: vec![], likelihood: false, ..small() };
+    let of = |transport_rows: Option<usize>| {
+        let options = Options { transport_rows, ..options.clone() };
+        let evaluation = found(&model, &data, Some(&source), &options);
+        let npe = evaluation.measure("NPE").unwrap().clone();
+        (npe.value.mean, npe.floor.unwrap().mean, mean(&evaluation, "path energy"))
+    };
+    let (few, more) = (of(None), of(Some(3000)));
+    assert!((few.2 - square).abs() < 1e-4 && (more.2 - square).abs() < 1e-4);
+    // The deviation of W₂² is 2‖m‖·√(2/n), of which a mean of |·| has 0.8: 0.045 of 13 for 200 points, a quarter for 3000.
+    assert!(few.0 > 0.015 && few.0 < 0.12 && few.1 > 0.015, "{few:?}");
+    assert!(more.0 < 0.025 && more.1 < 0.025, "{more:?}");
+    // As many as of everything else are the same ones.
+    assert_eq!(of(Some(200)), few);
+    let error = refused(&model, &data, &Options { transport_rows: Some(0), ..small() });
+    assert!(error.contains("--transport-rows 0"), "{error}");
+    let rows = Dataset::from_rows("rows", random(8, 2 * 500), 2).unwrap();
+    let error = refused(&model, &rows, &Options { transport_rows: Some(251), ..small() });
+    assert!(error.contains("251"), "{error}");
+}
+
+/// Two losses over held-out pairs differ by the weights alone.
+#[test]
+fn held_out_pairs_stay_the_same() {
+    let data = Dataset::open("gaussian:1000").unwrap();
+    let models = [0.0, 0.5].map(|shift| affine(&[0.0; 4], &[0.0; 2], &[shift, 0.0]));
+    let options = TrainOptions { batch: 64, standardize: false, ..TrainOptions::default() };
+    let of = |coupling: Coupling| {
+        let options = TrainOptions { coupling, ..options.clone() };
+        let draw = || HeldOut::draw(device(), &models[0], (&data, None), &options, 3200, || false).unwrap();
+        let held = draw();
+        let losses = [&models[0], &models[1]].map(|model| held.loss(device(), model).unwrap());
+        assert_eq!(draw().loss(device(), &models[0]).unwrap(), losses[0]);
+        losses
+    };
+    // E‖x1 − x0‖² = 2d, and what a constant velocity adds to it; 3200 pairs scatter by 4·√2/√3200.
+    let [still, moving] = of(Coupling::Independent);
+    assert!((still - 4.0).abs() < 0.5 && (moving - still - 0.25).abs() < 0.1, "{still} {moving}");
+    let [paired, moving] = of(Coupling::MinibatchOt { ot_batch: 0 });
+    assert!(paired < 0.5 && (moving - paired - 0.25).abs() < 0.1, "{paired} {moving}");
+    let stopped = HeldOut::draw(device(), &models[0], (&data, None), &options, 3200, || true);
+    assert!(matches!(stopped, Err(Error::Interrupted)));
 }
 
 /// dx/dt = a·x, whose every measure is an integral of exponentials.

@@ -7,8 +7,11 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use windfield::data::Dataset;
 use windfield::gpu::{Device, DeviceOptions};
-use windfield::measure::lab::{Lab, Plan, Task};
+use windfield::measure::evaluate::HeldOut;
+use windfield::measure::lab::{Lab, Plan, Task, Validation};
+use windfield::model::Model;
 use windfield::train::{Checkpoint, TrainOptions};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_windfield");
@@ -170,6 +173,70 @@ fn what_is_broken_off_in_its_measures_keeps_its_training() {
     assert!(lab.done().len() == 1 && !checkpoint.exists());
 }
 
+/// Of the weights that a plan looks at, those with the lowest loss are measured; an interruption changes nothing.
+#[test]
+fn the_best_weights_are_those_of_a_whole_run() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let device = Device::open(&DeviceOptions::default()).expect("a device");
+    let train = TrainOptions {
+        steps: 44,
+        hidden: vec![8],
+        batch: 16,
+        lr: 0.05,
+        warmup: 0,
+        ema: 0.0,
+        ..Plan::default().train
+    };
+    let plan = |validation: Option<Validation>| Plan {
+        tasks: vec![Task::new("moons:100", None)],
+        seeds: vec![0],
+        rows: 20,
+        quality_steps: vec![1],
+        train: train.clone(),
+        validation,
+        ..Plan::default()
+    };
+    let wanted = Some(Validation { every: 5, rows: 96 });
+    let cell = |validation, stopped_at: Option<f64>| {
+        let place = tempfile::tempdir().expect("a folder");
+        let mut lab = Lab::open(place.path(), plan(validation)).expect("a lab");
+        let id = lab.todo().remove(0);
+        if let Some(share) = stopped_at {
+            let outcome = lab.run(
+                &device,
+                &id,
+                || STOP.load(Relaxed),
+                |now| {
+                    STOP.store(now.share >= share, Relaxed);
+                },
+            );
+            assert!(matches!(outcome, Err(windfield::Error::Interrupted)), "{outcome:?}");
+            STOP.store(false, Relaxed);
+            let at =
+                Checkpoint::load(place.path().join(format!("cells/{}.checkpoint.safetensors", id.name())));
+            let at = at.expect("a checkpoint").step();
+            assert!(at > 0 && at < 44, "{at}");
+        }
+        lab.run(&device, &id, || false, |_| ()).expect("it is done");
+        assert!(!place.path().join(format!("cells/{}.best.safetensors", id.name())).exists());
+        let model =
+            Model::load(place.path().join(format!("cells/{}.safetensors", id.name()))).expect("a model");
+        let data = Dataset::open("moons:100").expect("data");
+        let held = HeldOut::draw(&device, &model, (&data, None), &train, 96, || false).expect("pairs");
+        (model.steps, model.weights.clone(), held.loss(&device, &model).expect("a loss"))
+    };
+    let (steps, weights, loss) = cell(wanted, None);
+    assert!(steps == 44 || steps % 5 == 0, "{steps}");
+    let last = cell(None, None);
+    assert!(last.0 == 44 && loss <= last.2, "{loss} {}", last.2);
+    // At this rate the last weights are hardly the best.
+    assert!(steps < 44 && loss < last.2, "{steps}: {loss} {}", last.2);
+    for share in [0.1, 0.4] {
+        let again = cell(wanted, Some(share));
+        assert_eq!((again.0, &again.1), (steps, &weights), "stopped at {share}");
+    }
+}
+
 #[test]
 fn reflow_goes_on_from_the_independent_model() {
     let place = tempfile::tempdir().expect("a folder");
@@ -184,8 +251,7 @@ fn reflow_goes_on_from_the_independent_model() {
         of("reflow")["measures"]["L_CFM"].is_null() && of("reflow")["measures"]["W2"]["mean"].is_number()
     );
     assert!(of("independent")["measures"]["L_CFM"]["mean"].is_number());
-    let model = windfield::model::Model::load(folder.join("out/cells/moons-ot-reflow-0.safetensors"))
-        .expect("it loads");
+    let model = Model::load(folder.join("out/cells/moons-ot-reflow-0.safetensors")).expect("it loads");
     assert_eq!(model.parent.as_deref(), Some("moons-ot-independent-0.safetensors"));
     assert!(model.source.is_none());
     let said = complaint(folder, &format!("{SMALL} --couplings reflow --out other"), 2);
@@ -213,8 +279,7 @@ fn the_suite_of_transport_is_beside_its_published_figures() {
     assert_eq!(report["published"].as_array().map(Vec::len), Some(16));
     // The protocol: σ around straight lines, in the units of the data.
     let model =
-        windfield::model::Model::load(folder.join("out/cells/N-to-moons-ot-independent-0.safetensors"))
-            .expect("a model");
+        Model::load(folder.join("out/cells/N-to-moons-ot-independent-0.safetensors")).expect("a model");
     assert!((model.path.noise() - 0.1).abs() < 1e-6 && model.standardization.is_none());
     assert_eq!(model.architecture.hidden, [64; 3]);
     let said = complaint(folder, "lab --suite transport --lr 0.1 --out other", 2);

@@ -630,6 +630,44 @@ fn a_run_does_not_depend_on_how_it_is_submitted() {
     }
 }
 
+/// Whoever looks at the model on the way finds the one of a shorter run, and changes nothing.
+#[test]
+fn a_run_in_pieces_is_the_same_run() {
+    let data = points(200, 2);
+    for coupling in [Coupling::Independent, Coupling::MinibatchOt { ot_batch: 128 }] {
+        let options = TrainOptions { coupling, batch: 32, ..short(30) };
+        let whole = result(trainer(device(), &data, None, &options));
+        let mut pieces = trainer(device(), &data, None, &options);
+        let mut records = vec![];
+        for end in [7, 7, 8, 25, 1000] {
+            let outcome = pieces.run_until(end, |news| {
+                records.extend(news.records.iter().map(|(_, record)| *record));
+                ControlFlow::Continue(())
+            });
+            assert_eq!((outcome.unwrap(), pieces.step()), (Outcome::Finished, end.min(30)));
+        }
+        assert_eq!(whole, (records, bits(&model(&pieces)), checkpoint_tensors(&pieces)), "{coupling:?}");
+    }
+}
+
+/// While pairs are sought, nothing is reported but that it goes on; whoever breaks off then can go on later.
+#[test]
+fn pairs_that_are_sought_can_be_left() {
+    let data = points(3000, 2);
+    let coupling = Coupling::Sinkhorn { ot_batch: 2048, epsilon: 0.02 };
+    let options = TrainOptions { coupling, batch: 32, ..short(3) };
+    let whole = result(trainer(device(), &data, None, &options));
+    let mut trainer = trainer(device(), &data, None, &options);
+    let mut asked = 0;
+    let outcome = trainer.run(|news| {
+        assert!(news.records.is_empty() && news.step == 0);
+        asked += 1;
+        ControlFlow::Break(())
+    });
+    assert_eq!((outcome.unwrap(), trainer.step(), asked), (Outcome::Interrupted, 0, 1));
+    assert_eq!(result(trainer), whole);
+}
+
 #[test]
 fn the_seed_decides() {
     let data = points(100, 2);

@@ -13,9 +13,9 @@ use windfield::flow::{
     ProbeDistribution, QUANTITIES, SOLVERS, Solver,
 };
 use windfield::model::{ACTIVATIONS, KERNELS, Kernels, Model};
-use windfield::report::counted;
+use windfield::report::{approximately, counted};
 use windfield::sample::{SampleOptions, Tolerance};
-use windfield::train::{CouplingReport, SCHEDULES};
+use windfield::train::{CouplingReport, PairCost, SCHEDULES};
 
 use super::terminal::warn;
 use super::{Context, Usage};
@@ -667,18 +667,22 @@ pub fn open_source(
     Ok(source.map(|name| Dataset::open_as(name, preparation)).transpose()?)
 }
 
-/// Says how well the problems of an entropic coupling were solved.
+/// Says how well the problems of a coupling were solved, and what its pairs cost.
 pub fn tell_coupling(context: &Context, report: CouplingReport) {
-    let CouplingReport { problems, missed, worst_error: Some(error), most_iterations: Some(most), .. } =
-        report
-    else {
+    let CouplingReport { problems, missed, worst_error, most_iterations, cost, .. } = report;
+    if problems == 0 {
         return;
+    }
+    let how = match worst_error.zip(most_iterations) {
+        Some((error, most)) => {
+            format!("marginals within {error:.1e}, {} at most", counted(most, "iteration", "iterations"))
+        }
+        None => "each certified to be the best".to_owned(),
     };
-    context.say(&format!(
-        "coupling  {} solved, marginals within {error:.1e}, {} at most",
-        counted(problems, "problem", "problems"),
-        counted(most, "iteration", "iterations")
-    ));
+    let cost = cost.map_or_else(String::new, |PairCost { paired, drawn, .. }| {
+        format!("; E‖x1 − x0‖² {} instead of {}", approximately(paired), approximately(drawn))
+    });
+    context.say(&format!("coupling  {} solved, {how}{cost}", counted(problems, "problem", "problems")));
     if missed > 0 {
         warn(&format!(
             "the marginals of {missed} of {problems} entropic couplings were not within 1e-4 when their iterations \

@@ -213,6 +213,8 @@ fn plan(args: &Args, context: &Context, suite: Option<&'static Suite>) -> anyhow
             plan.couplings = couplings;
         }
         if context.typed("n") {
+            // In the protocol's proportion.
+            plan.transport_rows = plan.transport_rows.map(|rows| (rows * args.n / plan.rows).max(1));
             plan.rows = args.n;
         }
         plan

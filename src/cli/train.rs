@@ -1,5 +1,6 @@
 //! `windfield train`: a model, its checkpoint, its history and its pictures, in one folder.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -9,6 +10,7 @@ use serde::Serialize;
 use windfield::data::{Conditions, Dataset, write_array};
 use windfield::flow::Coupling;
 use windfield::gpu::{Device, Dispatch, Work};
+use windfield::measure::evaluate::{LIVE, Live, LiveValues};
 use windfield::model::{Activation, Architecture, Kernels, Model, Task};
 use windfield::report::{
     CONFIG_FORMAT, DataRecord, Events, Metrics, ModelRecord, Rate, RunConfig, RunFolder, Smoothed,
@@ -134,8 +136,8 @@ pub struct Args {
     log_every: u64,
     /// Write the rows of metrics.csv for TensorBoard as well, into --out/tensorboard
     ///
-    /// The scalars are the columns: loss, learning_rate, gradient_norm, and l_fm and l_cfm with --exact-every. `tensorboard
-    /// --logdir runs` shows them while the run goes on. A resumed run goes on with a file of its own.
+    /// The scalars are the columns: loss, learning_rate, gradient_norm, l_fm and l_cfm with --exact-every, and those of
+    /// --measure-every. `tensorboard --logdir runs` shows them while the run goes on. A resumed run goes on with a file of its own.
     #[arg(long, help_heading = "Output")]
     tensorboard: bool,
     /// Steps between measurements of the exact loss L_FM, how far the model is from the best field that there is; 0: off
@@ -149,6 +151,9 @@ pub struct Args {
     /// Rows of the held-out batch; its exact velocities are computed once, at the cost of these rows times those of the data
     #[arg(long, value_name = "ROWS", help_heading = "Output", default_value_t = TrainOptions::default().exact_rows)]
     exact_rows: usize,
+    /// Steps between looks at how good and how straight the flow is meanwhile; 0: off
+    #[arg(long, value_name = "STEPS", help_heading = "Output", default_value_t = 0, long_help = live_help())]
+    measure_every: u64,
     /// Seconds between checkpoints; 0: only at the end
     ///
     /// Large models are saved less often, so that saving takes no more than a twentieth of the time.
@@ -176,6 +181,20 @@ const WITH_RESUME: [&str; 11] = [
     "quiet",
     "json",
 ];
+
+/// `--measure-every`, with the columns of its table.
+fn live_help() -> String {
+    use std::fmt::Write as _;
+    let mut text = "Steps between looks at how good and how straight the flow is meanwhile; 0: off\n\nThe same 512 particles \
+                    are followed and compared with the same test points each time: fresh ones of a built-in density, rows of \
+                    anything else. It works with any coupling, source and label, and changes no bit of the training. The \
+                    columns of metrics.csv, in the row of the step just made:"
+        .to_owned();
+    for measure in &LIVE {
+        let _ = write!(text, "\n  {}: {}", measure.column, measure.definition);
+    }
+    text
+}
 
 pub(super) fn default_schedule() -> &'static str {
     let default = TrainOptions::default().schedule;
@@ -232,6 +251,10 @@ struct Run<'a> {
     smoothed: Smoothed,
     /// The last measurement of the exact loss.
     exact: Option<ExactLoss>,
+    /// With --measure-every.
+    live: Option<(u64, Live)>,
+    /// What its last look found.
+    looked: Option<LiveValues>,
     /// Whether another round of `reflow` follows, which says what comes out in the end.
     /// Or it is repeated by another command, which says what comes out.
     followed: bool,
@@ -370,15 +393,18 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
     if args.explain {
         return explain(context, &device, &trainer, tuned);
     }
+    let live = live(args.measure_every, &device, &trainer, (&data, source.as_ref()))?;
     interrupt::check("nothing was begun")?;
     if args.overwrite {
         folder.clear()?;
     }
-    let config = config(&device, &data, source.as_ref(), &trainer, args.log_every);
+    let intervals = (args.log_every, args.measure_every);
+    let config = config(&device, &data, source.as_ref(), &trainer, intervals);
     let flags = context.flags().clone();
     RunConfig { tuned, flags, init: init_record, ..config }.save(folder.config())?;
     let exact_every = trainer.options().exact_every;
     let metrics = Metrics::new(folder.metrics(), args.log_every).with_exact(exact_every);
+    let metrics = metrics.with_live(args.measure_every);
     Run {
         context,
         device,
@@ -394,6 +420,8 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
         exact: None,
+        live,
+        looked: None,
         followed: recorded.is_some(),
     }
     .go()
@@ -513,17 +541,20 @@ fn rounds(
         if args.explain {
             return explain(context, device, &trainer, tuned);
         }
-        let config = config(device, &x1, Some(&x0), &trainer, args.log_every);
+        let intervals = (args.log_every, args.measure_every);
+        let config = config(device, &x1, Some(&x0), &trainer, intervals);
         RunConfig { tuned, init, flags: flags.clone(), ..config }.save(folder.config())?;
         parent = folder.model();
+        let source = flags::open_source(model.source.as_deref(), model.preparation.as_ref())?;
         Run {
             context,
             device: device.clone(),
+            live: live(args.measure_every, device, &trainer, (&x1, source.as_ref()))?,
             data: shown(x1),
-            source: flags::open_source(model.source.as_deref(), model.preparation.as_ref())?,
+            source,
             trainer,
             tuned,
-            metrics: Metrics::new(folder.metrics(), args.log_every),
+            metrics: Metrics::new(folder.metrics(), args.log_every).with_live(args.measure_every),
             events: args.tensorboard.then(|| Events::create(folder.tensorboard(), 0)).transpose()?,
             folder,
             before: 0.0,
@@ -531,6 +562,7 @@ fn rounds(
             pictures: !args.no_pictures,
             smoothed: Smoothed::default(),
             exact: None,
+            looked: None,
             followed: repeated || number < last,
         }
         .go()?;
@@ -616,11 +648,13 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     }
     folder.sweep()?;
     let (metrics, before) = Metrics::resume(folder.metrics(), log_every, checkpoint.step())?;
-    let metrics = metrics.with_exact(trainer.options().exact_every);
+    let measure_every = recorded.as_ref().map_or(args.measure_every, |recorded| recorded.measure_every);
+    let live = live(measure_every, &device, &trainer, (&data, source.as_ref()))?;
+    let metrics = metrics.with_exact(trainer.options().exact_every).with_live(measure_every);
     let exact = metrics.last().and_then(|row| row.exact);
     interrupt::check("the run is as it was")?;
     context.say(&format!("resumed   {} at step {}", folder.path().display(), count(checkpoint.step())));
-    let config = config(&device, &data, source.as_ref(), &trainer, log_every);
+    let config = config(&device, &data, source.as_ref(), &trainer, (log_every, measure_every));
     let config = RunConfig { tuned, ..config };
     match recorded {
         Some(recorded) => config.continuing(recorded, checkpoint.step()),
@@ -644,9 +678,31 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
         pictures: !args.no_pictures,
         smoothed: Smoothed::default(),
         exact,
+        live,
+        looked: None,
         followed,
     }
     .go()
+}
+
+/// With --measure-every: what looks at the models of a run.
+fn live(
+    every: u64,
+    device: &Device,
+    trainer: &Trainer,
+    (data, source): (&Dataset, Option<&Dataset>),
+) -> anyhow::Result<Option<(u64, Live)>> {
+    if every == 0 {
+        return Ok(None);
+    }
+    if trainer.model()?.unconditional().is_err() {
+        return Err(Usage(
+            "--measure-every looks at the flow without a condition, which --label-dropout 0 leaves unlearnt; leave one of them out"
+                .into(),
+        )
+        .into());
+    }
+    Ok(Some((every, Live::new(device, data, source, trainer.options().seed)?)))
 }
 
 /// The part of the data that the pictures show.
@@ -731,7 +787,7 @@ fn config(
     data: &Dataset,
     source: Option<&Dataset>,
     trainer: &Trainer,
-    log_every: u64,
+    (log_every, measure_every): (u64, u64),
 ) -> RunConfig {
     RunConfig {
         format: CONFIG_FORMAT,
@@ -740,6 +796,7 @@ fn config(
         kernels: trainer.kernels().name().to_owned(),
         tuned: false,
         log_every,
+        measure_every,
         device: Some(Adapter::of(device)),
         flags: toml::Table::new(),
         init: None,
@@ -857,6 +914,9 @@ struct Summary<'a> {
     loss: Loss,
     /// With --exact-every.
     exact: Option<Exact>,
+    /// With --measure-every: at the end, by the names of the columns, and W₂ of two test sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measures: Option<BTreeMap<&'static str, f64>>,
     /// Where a coupling solves problems.
     coupling: Option<CouplingReport>,
     /// Of training, by this call.
@@ -930,8 +990,11 @@ impl Run<'_> {
         let mut next = self.every.and_then(|every| begun.checked_add(every));
         loop {
             let mut failed = None;
-            let Self { trainer, metrics, events, smoothed, before, exact, .. } = self;
-            let outcome = trainer.run(|news| {
+            let until = self.live.as_ref().map_or(steps, |(every, _)| {
+                steps.min((self.trainer.step() / every + 1).saturating_mul(*every))
+            });
+            let Self { trainer, metrics, events, smoothed, before, exact, looked, .. } = self;
+            let outcome = trainer.run_until(until, |news| {
                 let now = begun.elapsed().as_secs_f64();
                 #[allow(clippy::cast_precision_loss, reason = "few records")]
                 let each = (now - seen) / news.records.len().max(1) as f64;
@@ -950,8 +1013,11 @@ impl Run<'_> {
                     failed = failed.take().or(events.flush().err());
                 }
                 rate.push(begun.elapsed(), news.step);
-                progress.show(news.step, || describe(metrics, smoothed, *exact, &rate, steps - news.step));
-                if metrics.pending() >= PENDING {
+                progress.show(news.step, || {
+                    describe(metrics, smoothed, (*exact, *looked), &rate, steps - news.step)
+                });
+                // What a look finds is added to the last row.
+                if metrics.pending() >= PENDING && news.step < until {
                     failed = failed.take().or(metrics.flush().err());
                 }
                 let due = next.is_some_and(|next| Instant::now() >= next);
@@ -965,7 +1031,16 @@ impl Run<'_> {
                 return Err(error.into());
             }
             match outcome {
-                Ok(Outcome::Finished) => return Ok(()),
+                Ok(Outcome::Finished) => {
+                    self.look()?;
+                    if self.trainer.step() >= steps {
+                        return Ok(());
+                    }
+                    let due = next.is_some_and(|next| Instant::now() >= next);
+                    if !due && !interrupt::requested() {
+                        continue;
+                    }
+                }
                 Ok(Outcome::Interrupted) => {}
                 Err(error) => {
                     // The history up to there tells what went wrong; the error itself is what counts.
@@ -985,6 +1060,18 @@ impl Run<'_> {
             next = self
                 .every
                 .and_then(|every| Instant::now().checked_add(every.max(saving.elapsed() * CHECKPOINT_SHARE)));
+        }
+    }
+
+    /// Measures the model as it is now, with --measure-every.
+    fn look(&mut self) -> Result<()> {
+        let Some((_, live)) = &self.live else { return Ok(()) };
+        let found = live.look(&self.trainer.model()?)?;
+        self.metrics.look(found);
+        self.looked = Some(found);
+        match (&mut self.events, self.trainer.step().checked_sub(1)) {
+            (Some(events), Some(step)) => events.look(step, &found),
+            _ => Ok(()),
         }
     }
 
@@ -1072,6 +1159,8 @@ impl Run<'_> {
         #[allow(clippy::cast_precision_loss, reason = "steps are far below 2^52")]
         let speed = (made > 0 && seconds > 0.0).then(|| made as f64 / seconds);
         let model = self.folder.model();
+        let live = self.metrics.last().and_then(|row| row.live);
+        let floor = self.live.as_ref().map(|(_, live)| live.floor());
         let summary = Summary {
             schema: 1,
             model: &model,
@@ -1085,6 +1174,10 @@ impl Run<'_> {
                 crossing_energy: floor.crossing_energy,
                 crossing_energy_error: floor.error,
                 rows: floor.rows,
+            }),
+            measures: live.map(|live| {
+                let columns = LIVE.iter().map(|measure| measure.column).zip(live);
+                columns.chain(floor.map(|floor| ("w2_floor", floor))).collect()
             }),
             coupling: self.trainer.coupling(),
             seconds,
@@ -1114,6 +1207,9 @@ impl Run<'_> {
                 count(floor.rows)
             ));
         }
+        if let (Some(live), Some(floor)) = (live, floor) {
+            context.say(&format!("flow      {}, floor {}", in_short(&live), approximately(floor)));
+        }
         if let Some(report) = summary.coupling {
             flags::tell_coupling(context, report);
         }
@@ -1132,11 +1228,20 @@ impl Run<'_> {
     }
 }
 
+/// What a look found, in short.
+fn in_short(live: &LiveValues) -> String {
+    let named = LIVE.iter().zip(live);
+    let words: Vec<String> = named
+        .map(|(measure, value)| format!("{} {}", measure.column.replace('_', " "), approximately(*value)))
+        .collect();
+    words.join(", ")
+}
+
 /// The line beside the bar.
 fn describe(
     metrics: &Metrics,
     smoothed: &Smoothed,
-    exact: Option<ExactLoss>,
+    (exact, live): (Option<ExactLoss>, Option<LiveValues>),
     rate: &Rate,
     left: u64,
 ) -> String {
@@ -1146,5 +1251,6 @@ fn describe(
         rate.per_second().map_or_else(String::new, |speed| format!("  {} steps/s", approximately(speed)));
     let left = rate.time_for(left).map_or_else(String::new, |left| format!("  {} left", duration(left)));
     let excess = exact.map_or_else(String::new, |exact| format!("  excess {:.4}", exact.fm));
-    format!("loss {loss:.4}  smoothed {smoothed:.4}{excess}{speed}{left}")
+    let live = live.map_or_else(String::new, |live| format!("  {}", in_short(&live)));
+    format!("loss {loss:.4}  smoothed {smoothed:.4}{excess}{live}{speed}{left}")
 }

@@ -175,7 +175,7 @@ pub(super) fn check_points(x0: &[f32], x1: &[f32], n: usize, dim: usize) -> Resu
 }
 
 /// Σ ‖x1_i − x0_π(i)‖².
-pub(super) fn pair_cost(x0: &[f32], x1: &[f32], partners: &[u32], dim: usize) -> f64 {
+pub(crate) fn pair_cost(x0: &[f32], x1: &[f32], partners: &[u32], dim: usize) -> f64 {
     let pairs = partners.iter().zip(x1.chunks_exact(dim));
     pairs
         .map(|(&partner, x1)| {

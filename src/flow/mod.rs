@@ -13,7 +13,7 @@ mod path;
 mod sinkhorn;
 mod solver;
 
-pub(crate) use assignment::{Assigner, assignment_variants};
+pub(crate) use assignment::{Assigner, assignment_variants, pair_cost};
 pub use assignment::{Assignment, MOST_POINTS, Problem};
 pub use coupling::{COUPLINGS, Coupling, CouplingEntry, DEFAULT_PAIRS};
 pub use diffusion::Diffusion;

@@ -151,6 +151,7 @@ mod tests {
             kernels: "buffers".into(),
             tuned: false,
             log_every: 1,
+            measure_every: 0,
             device: None,
             flags: toml::Table::new(),
             init: None,

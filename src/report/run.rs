@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Dataset;
 use crate::files::{write_atomically, write_bytes, write_error};
 use crate::gpu::AdapterRecord;
+use crate::measure::evaluate::{LIVE, LiveValues};
 use crate::model::Model;
 use crate::train::{ExactLoss, Record, Schedule, TrainOptions};
 use crate::{Error, Result};
@@ -226,6 +227,9 @@ pub struct RunConfig {
     pub tuned: bool,
     /// Every so many steps there is a row of metrics.
     pub log_every: u64,
+    /// Every so many steps the measures of [`LIVE`] are taken; 0: never.
+    #[serde(default)]
+    pub measure_every: u64,
     /// The adapter and its driver, by their parts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<AdapterRecord>,
@@ -323,44 +327,71 @@ pub struct Row {
     pub seconds: f64,
     /// The exact loss after update n, where it was measured.
     pub exact: Option<ExactLoss>,
+    /// The measures of [`LIVE`] after update n, where they were taken.
+    pub live: Option<LiveValues>,
 }
 
 impl Row {
+    /// The columns that every run has.
     const HEADER: &str = "step,loss,learning_rate,gradient_norm,seconds";
     /// Further columns of a run that measures the exact loss.
-    const EXACT: &str = ",l_fm,l_cfm";
+    const EXACT: [&str; 2] = ["l_fm", "l_cfm"];
 
     fn parse(line: &str) -> Option<Self> {
-        let mut fields = line.split(',');
-        let mut row = Self {
-            step: fields.next()?.parse().ok()?,
-            loss: fields.next()?.parse().ok()?,
-            learning_rate: fields.next()?.parse().ok()?,
-            gradient_norm: fields.next()?.parse().ok()?,
-            seconds: fields.next()?.parse().ok()?,
-            exact: None,
-        };
-        row.exact = match (fields.next(), fields.next()) {
-            (None, None) | (Some(""), Some("")) => None,
-            (Some(fm), Some(cfm)) => Some(ExactLoss { fm: fm.parse().ok()?, cfm: cfm.parse().ok()? }),
+        let fields: Vec<&str> = line.split(',').collect();
+        let (own, further) = fields.split_at_checked(5)?;
+        // As many columns as no other choice of the two has.
+        let (exact, live) = match further.len() {
+            0 | 2 => (further, &[][..]),
+            count if count == LIVE.len() => (&[][..], further),
+            count if count == 2 + LIVE.len() => further.split_at(2),
             _ => return None,
         };
-        fields.next().is_none().then_some(row)
+        let numbers = |fields: &[&str]| -> Option<Option<Vec<f64>>> {
+            if fields.iter().all(|field| field.is_empty()) {
+                return Some(None);
+            }
+            fields.iter().map(|field| field.parse().ok()).collect::<Option<Vec<f64>>>().map(Some)
+        };
+        Some(Self {
+            step: own[0].parse().ok()?,
+            loss: own[1].parse().ok()?,
+            learning_rate: own[2].parse().ok()?,
+            gradient_norm: own[3].parse().ok()?,
+            seconds: own[4].parse().ok()?,
+            exact: numbers(exact)?.map(|exact| ExactLoss { fm: exact[0], cfm: exact[1] }),
+            live: numbers(live)?.and_then(|live| live.try_into().ok()),
+        })
     }
 
-    /// The row with the columns of the exact loss, empty where it was not measured.
-    fn with_exact(&self) -> String {
-        match self.exact {
-            Some(ExactLoss { fm, cfm }) => format!("{self},{fm:?},{cfm:?}"),
-            None => format!("{self},,"),
+    /// The row with the columns of the exact loss and of the live measures, as far as the run has them; empty where
+    /// nothing was measured.
+    fn with(&self, exact: bool, live: bool) -> String {
+        use std::fmt::Write as _;
+        let mut line = self.to_string();
+        let mut further = |values: Option<&[f64]>, count: usize| {
+            for place in 0..count {
+                let _ = match values {
+                    Some(values) => write!(line, ",{:?}", values[place]),
+                    None => write!(line, ","),
+                };
+            }
+        };
+        if exact {
+            let values = self.exact.map(|exact| [exact.fm, exact.cfm]);
+            further(values.as_ref().map(<[f64; 2]>::as_slice), Self::EXACT.len());
         }
+        if live {
+            further(self.live.as_ref().map(<[f64; LIVE.len()]>::as_slice), LIVE.len());
+        }
+        line
     }
 }
 
 impl std::fmt::Display for Row {
     /// The columns that every run has. Floats are written in the fewest digits that read back to the same bits.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { step, loss, learning_rate, gradient_norm, seconds, exact: _ } = self;
+        let Self { step, loss, learning_rate, gradient_norm, seconds, exact: _, live: _ } = self;
         write!(f, "{step},{loss:?},{learning_rate:?},{gradient_norm:?},{seconds:.3}")
     }
 }
@@ -375,6 +406,8 @@ pub struct Metrics {
     every: u64,
     /// Steps between measurements of the exact loss; 0: off.
     exact_every: u64,
+    /// Steps between live measures; 0: off.
+    live_every: u64,
     kept: Kept,
     pending: Vec<Row>,
     last: Option<Row>,
@@ -396,6 +429,7 @@ impl Metrics {
             path: path.into(),
             every: every.max(1),
             exact_every: 0,
+            live_every: 0,
             kept: Kept::Nothing,
             pending: vec![],
             last: None,
@@ -410,9 +444,21 @@ impl Metrics {
         self
     }
 
+    /// The same run takes the measures of [`LIVE`] after every `every`-th step; 0: never. Likewise.
+    #[must_use]
+    pub fn with_live(mut self, every: u64) -> Self {
+        self.live_every = every;
+        self
+    }
+
     /// Whether an uninterrupted run, however long, has a row of this step.
     fn is_regular(&self, step: u64) -> bool {
-        step.is_multiple_of(self.every) || self.is_measured(step)
+        step.is_multiple_of(self.every) || self.is_measured(step) || self.is_looked_at(step)
+    }
+
+    /// Whether an uninterrupted run, however long, has its live measures.
+    fn is_looked_at(&self, step: u64) -> bool {
+        self.live_every > 0 && (step + 1).is_multiple_of(self.live_every)
     }
 
     /// Whether an uninterrupted run, however long, has its exact loss.
@@ -461,6 +507,7 @@ impl Metrics {
             gradient_norm: record.gradient_norm,
             seconds,
             exact,
+            live: None,
         };
         if self.is_regular(step) {
             // That the run stopped here is no reason for a measurement: it may go on.
@@ -469,6 +516,18 @@ impl Metrics {
         }
         self.last = Some(row);
         self.pending.last().filter(|row| row.step == step).copied()
+    }
+
+    /// Adds what was measured after the last step that was taken in, whose row is still in memory.
+    pub fn look(&mut self, live: LiveValues) {
+        let Some(last) = &mut self.last else { return };
+        last.live = Some(live);
+        let step = last.step;
+        if self.is_looked_at(step)
+            && let Some(row) = self.pending.last_mut().filter(|row| row.step == step)
+        {
+            row.live = Some(live);
+        }
     }
 
     /// The last step's row.
@@ -491,13 +550,12 @@ impl Metrics {
         let path = &self.path;
         write_atomically(path, |file| {
             let failed = |error| write_error(path, error);
-            if self.exact_every == 0 {
-                writeln!(file, "{}", Row::HEADER).map_err(failed)?;
-                self.each_row(|row| writeln!(file, "{row}").map_err(failed))
-            } else {
-                writeln!(file, "{}{}", Row::HEADER, Row::EXACT).map_err(failed)?;
-                self.each_row(|row| writeln!(file, "{}", row.with_exact()).map_err(failed))
-            }
+            let (exact, live) = (self.exact_every > 0, self.live_every > 0);
+            let mut columns = vec![Row::HEADER];
+            columns.extend(Row::EXACT.iter().filter(|_| exact));
+            columns.extend(LIVE.iter().map(|measure| measure.column).filter(|_| live));
+            writeln!(file, "{}", columns.join(",")).map_err(failed)?;
+            self.each_row(|row| writeln!(file, "{}", row.with(exact, live)).map_err(failed))
         })?;
         self.kept = Kept::Everything;
         self.pending.clear();
@@ -524,7 +582,11 @@ impl Metrics {
                 let row = match self.kept {
                     Kept::Nothing => return Ok(()),
                     Kept::Below(step) if row.step >= step || !self.is_regular(row.step) => return Ok(()),
-                    Kept::Below(_) => Row { exact: row.exact.filter(|_| self.is_measured(row.step)), ..*row },
+                    Kept::Below(_) => Row {
+                        exact: row.exact.filter(|_| self.is_measured(row.step)),
+                        live: row.live.filter(|_| self.is_looked_at(row.step)),
+                        ..*row
+                    },
                     Kept::Everything => *row,
                 };
                 if row.step < new { each(&row) } else { Ok(()) }
@@ -693,15 +755,67 @@ mod tests {
     }
 
     #[test]
+    fn live_measures_are_those_of_a_whole_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let (whole, parts) = (folder.path().join("whole.csv"), folder.path().join("parts.csv"));
+        // As `train` does it: a look after every 8th step, and where the run ends.
+        let go = |metrics: &mut Metrics, steps: std::ops::Range<u64>| {
+            for step in steps.clone() {
+                push(metrics, step..step + 1);
+                if (step + 1).is_multiple_of(8) || step + 1 == steps.end {
+                    metrics.look([step as f64; LIVE.len()]);
+                }
+            }
+            metrics.finish().unwrap();
+        };
+        let with = |path: &Path| Metrics::new(path, 10).with_exact(7).with_live(8);
+        go(&mut with(&whole), 0..25);
+        go(&mut with(&parts), 0..11);
+        let end = |path: &Path| {
+            let mut last = None;
+            each_row(path, |_, row| {
+                last = row.live.map(|live| (row.step, live[0]));
+                Ok(())
+            })
+            .unwrap();
+            last
+        };
+        assert_eq!(end(&parts), Some((10, 10.0)), "the end of a run is looked at");
+        go(&mut Metrics::resume(&parts, 10, 11).unwrap().0.with_exact(7).with_live(8), 11..25);
+        let text = fs::read_to_string(&whole).unwrap();
+        assert_eq!(fs::read_to_string(&parts).unwrap(), text);
+        let mut looked = vec![];
+        each_row(&whole, |_, row| {
+            looked.extend(row.live.map(|_| row.step));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(looked, [7, 15, 23, 24]);
+        let columns: Vec<&str> = LIVE.iter().map(|measure| measure.column).collect();
+        assert!(text.lines().next().unwrap().ends_with(&format!(",l_cfm,{}", columns.join(","))));
+    }
+
+    #[test]
     fn floats_read_back_to_the_same_bits() {
         for bits in [0x3eaa_aaab_u32, 0x0000_0001, 0x7f7f_ffff, 0x3f80_0000, 0x3f7f_ffff] {
             let x = f32::from_bits(bits);
             let exact = Some(ExactLoss { fm: f64::from(x) / 3.0, cfm: f64::from(x) });
-            let row = Row { step: 1, loss: x, learning_rate: x, gradient_norm: x, seconds: 1.5, exact: None };
-            assert_eq!(Row::parse(&row.to_string()), Some(row));
-            assert_eq!(Row::parse(&row.with_exact()), Some(row));
-            let row = Row { exact, ..row };
-            assert_eq!(Row::parse(&row.with_exact()), Some(row));
+            let live = Some([f64::from(x) / 7.0; LIVE.len()]);
+            let none = Row {
+                step: 1,
+                loss: x,
+                learning_rate: x,
+                gradient_norm: x,
+                seconds: 1.5,
+                exact: None,
+                live: None,
+            };
+            assert_eq!(Row::parse(&none.to_string()), Some(none));
+            for row in [none, Row { exact, ..none }, Row { live, ..none }, Row { exact, live, ..none }] {
+                for (with_exact, with_live) in [(true, true), (row.exact.is_some(), row.live.is_some())] {
+                    assert_eq!(Row::parse(&row.with(with_exact, with_live)), Some(row));
+                }
+            }
         }
     }
 
@@ -733,6 +847,7 @@ mod tests {
             version: "0".into(),
             adapter: "none".into(),
             log_every: 10,
+            measure_every: 500,
             device: Some(AdapterRecord { name: "none".into(), ..AdapterRecord::default() }),
             flags: toml::Table::from_iter([("lr".to_owned(), toml::Value::Float(3e-4))]),
             init: Some(ModelRecord { file: "m".into(), fingerprint: "f".into() }),

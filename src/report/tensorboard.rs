@@ -16,6 +16,7 @@ use prost::Message;
 
 use super::run::Row;
 use crate::files::write_error;
+use crate::measure::evaluate::{LIVE, LiveValues};
 use crate::{Error, Result};
 
 /// How the names of event files begin.
@@ -109,18 +110,29 @@ impl Events {
     /// # Errors
     /// [`Error::Io`].
     pub fn push(&mut self, row: &Row) -> Result<()> {
-        #[allow(clippy::cast_possible_truncation, reason = "the scalars of event files are float32")]
-        let exact = row.exact.map(|exact| [("l_fm", exact.fm as f32), ("l_cfm", exact.cfm as f32)]);
+        let exact = row.exact.map(|exact| [("l_fm", exact.fm), ("l_cfm", exact.cfm)]);
         let scalars =
-            [("loss", row.loss), ("learning_rate", row.learning_rate), ("gradient_norm", row.gradient_norm)];
+            [("loss", row.loss), ("learning_rate", row.learning_rate), ("gradient_norm", row.gradient_norm)]
+                .map(|(tag, value)| (tag, f64::from(value)));
+        self.scalars(row.step, scalars.into_iter().chain(exact.into_iter().flatten()))
+    }
+
+    /// Adds what was measured after a step.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn look(&mut self, step: u64, live: &LiveValues) -> Result<()> {
+        self.scalars(step, LIVE.iter().map(|measure| measure.column).zip(live.iter().copied()))
+    }
+
+    fn scalars(&mut self, step: u64, scalars: impl Iterator<Item = (&'static str, f64)>) -> Result<()> {
+        #[allow(clippy::cast_possible_truncation, reason = "the scalars of event files are float32")]
         let value = scalars
-            .into_iter()
-            .chain(exact.into_iter().flatten())
-            .map(|(tag, value)| Value { tag: tag.to_owned(), simple_value: Some(value) })
+            .map(|(tag, value)| Value { tag: tag.to_owned(), simple_value: Some(value as f32) })
             .collect();
         self.write(&Event {
             wall_time: now(),
-            step: i64::try_from(row.step).unwrap_or(i64::MAX),
+            step: i64::try_from(step).unwrap_or(i64::MAX),
             summary: Some(Summary { value }),
             ..Event::default()
         })
@@ -202,11 +214,19 @@ mod tests {
     fn rows_read_back_and_a_resumed_run_has_a_file_of_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("tensorboard");
-        let row =
-            Row { step: 7, loss: 1.5, learning_rate: 3e-4, gradient_norm: 2.0, seconds: 1.0, exact: None };
+        let row = Row {
+            step: 7,
+            loss: 1.5,
+            learning_rate: 3e-4,
+            gradient_norm: 2.0,
+            seconds: 1.0,
+            exact: None,
+            live: None,
+        };
         let mut events = Events::create(&folder, 0).unwrap();
         events.push(&row).unwrap();
         events.push(&Row { step: 8, exact: Some(ExactLoss { fm: 0.25, cfm: 1.25 }), ..row }).unwrap();
+        events.look(8, &[0.5; LIVE.len()]).unwrap();
         events.flush().unwrap();
         let found = read(events.path());
         assert_eq!(found[0].file_version.as_deref(), Some("brain.Event:2"));
@@ -219,9 +239,11 @@ mod tests {
             pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
         };
         let plain = [("loss", 1.5), ("learning_rate", 3e-4), ("gradient_norm", 2.0)];
-        assert_eq!((found.len(), found[1].step, scalars(&found[1])), (3, 7, named(&plain)));
+        assert_eq!((found.len(), found[1].step, scalars(&found[1])), (4, 7, named(&plain)));
         let exact = [plain.as_slice(), &[("l_fm", 0.25), ("l_cfm", 1.25)]].concat();
         assert_eq!((found[2].step, scalars(&found[2])), (8, named(&exact)));
+        let live: Vec<(&str, f32)> = LIVE.iter().map(|measure| (measure.column, 0.5)).collect();
+        assert_eq!((found[3].step, scalars(&found[3])), (8, named(&live)));
 
         let resumed = Events::create(&folder, 8).unwrap();
         assert_ne!(resumed.path(), events.path());

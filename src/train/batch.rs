@@ -401,7 +401,7 @@ impl Batch {
             DeviceData::upload(device, data, source, standardization)?.paired_by(options.coupling)?;
         let mut waves = Waves::new(device, options.coupling, &device_data, dim, (options.seed, batch), 1)?;
         let step = u64::from(options.step);
-        waves.cover(step, step + 1)?;
+        waves.cover(step, step + 1, || false)?;
         let from = DrawSources { data: &device_data, waves: &waves };
         let reserve = |floats: usize| device.buffer(4 * (chunk_rows * floats) as u64, purpose);
         let features = reserve(width_in)?;

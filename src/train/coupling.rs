@@ -8,7 +8,7 @@ use super::batch::{DeviceData, conditions};
 use super::layout::Wave;
 use super::wave::Gather;
 use crate::Result;
-use crate::flow::{Assigner, Coupling, SinkhornOptions, SinkhornSolver};
+use crate::flow::{Assigner, Coupling, SinkhornOptions, SinkhornSolver, pair_cost};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Variant};
 use crate::model::to_u32;
 
@@ -148,6 +148,28 @@ pub struct CouplingReport {
     /// Pairs of points that were looked at, some of them often: n in each scan of an assignment, 2n² in each iteration of
     /// an entropic problem.
     pub pairs: u64,
+    /// What the pairs cost, where it was looked at.
+    pub cost: Option<PairCost>,
+}
+
+/// The mean of ‖x1 − x0‖² over the pairs of the first problem of every wave, in the network's coordinates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct PairCost {
+    /// Problems that were looked at.
+    pub problems: u64,
+    /// As the coupling pairs the points.
+    pub paired: f64,
+    /// As they were drawn: independently.
+    pub drawn: f64,
+}
+
+impl PairCost {
+    /// With one more problem.
+    fn and(self, paired: f64, drawn: f64) -> Self {
+        let problems = self.problems + 1;
+        let mean = |mean: f64, value: f64| mean + (value - mean) / problems as f64;
+        Self { problems, paired: mean(self.paired, paired), drawn: mean(self.drawn, drawn) }
+    }
 }
 
 /// What rearranges the pairs of steps to come.
@@ -163,6 +185,8 @@ pub(crate) struct Coupler {
     /// What `draw` is told.
     pub wave: Buffer,
     batch: usize,
+    /// d; the solver's points have their conditions as well.
+    dim: usize,
     /// Of a problem.
     steps: u64,
     /// Of the next wave.
@@ -230,6 +254,7 @@ impl Coupler {
             gather,
             wave,
             batch,
+            dim,
             steps,
             problems,
             covered: 0..0,
@@ -247,11 +272,15 @@ impl Coupler {
     }
 
     /// Sees to it that the permutation of `step` is on the device, and says up to which step they are. Whatever was
-    /// submitted before keeps those that it was given.
-    pub fn cover(&mut self, step: u64, end: u64) -> Result<u64> {
+    /// submitted before keeps those that it was given. `stop` is asked between submissions.
+    ///
+    /// # Errors
+    /// As of the solver; [`Error::Interrupted`](crate::Error::Interrupted) if `stop` says so, and nothing is covered then.
+    pub fn cover(&mut self, step: u64, end: u64, stop: impl Fn() -> bool) -> Result<u64> {
         if self.covers(step) {
             return Ok(self.covered.end);
         }
+        self.covered = 0..0;
         let first = step - step % self.steps;
         let wanted = usize::try_from((end - first).div_ceil(self.steps)).unwrap_or(usize::MAX);
         let problems = self.problems.min(wanted).max(1);
@@ -272,8 +301,9 @@ impl Coupler {
         self.device.submit([&self.endpoints.clone().with_groups(self.device.groups(items, LANES))], &[])?;
         self.device.wait(None)?;
         let begun = Instant::now();
-        self.solver.solve(problems, first, self.steps, || false, &mut self.report)?;
+        self.solver.solve(problems, first, self.steps, stop, &mut self.report)?;
         let taken = begun.elapsed().as_secs_f64();
+        self.look(points)?;
         let target = (SUBMISSIONS * self.device.habits().submission_ms) as f64 / 1e3;
         if taken > target * 1.5 {
             self.problems = (problems / 2).max(1);
@@ -282,5 +312,22 @@ impl Coupler {
         }
         self.covered = first..first + self.steps * problems as u64;
         Ok(self.covered.end)
+    }
+
+    /// Adds what the first problem's pairs cost to the report.
+    fn look(&mut self, points: usize) -> Result<()> {
+        let width = self.solver.dim();
+        let read = |buffer: &Buffer| -> Result<Vec<f32>> {
+            let rows: Vec<f32> = self.device.read(buffer, 0..4 * (points * width) as u64)?;
+            Ok(rows.chunks_exact(width).flat_map(|row| &row[..self.dim]).copied().collect())
+        };
+        let [x0, x1] = self.solver.points();
+        let (x0, x1) = (read(x0)?, read(x1)?);
+        let partners: Vec<u32> = self.device.read(self.solver.partners(), 0..4 * points as u64)?;
+        let drawn: Vec<u32> = (0..to_u32(points)).collect();
+        let [paired, drawn] =
+            [&partners, &drawn].map(|partners| pair_cost(&x0, &x1, partners, self.dim) / points as f64);
+        self.report.cost = Some(self.report.cost.unwrap_or_default().and(paired, drawn));
+        Ok(())
     }
 }

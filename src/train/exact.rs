@@ -103,7 +103,7 @@ impl Exact {
         let path = &options.path;
         // The marginal field is that of independent pairs: `defined`.
         let mut waves = Waves::new(device, Coupling::Independent, on_device, dim, (options.seed, rows), 1)?;
-        waves.cover(HELD_OUT.into(), u64::from(HELD_OUT) + 1)?;
+        waves.cover(HELD_OUT.into(), u64::from(HELD_OUT) + 1, || false)?;
         let from = DrawSources { data: on_device, waves: &waves };
         device.submit([&draw(device, architecture, path, &from, (&chunk, rows), &state, &targets)?], &[])?;
         let read = |buffer: &Buffer, width: usize| -> Result<Vec<f32>> {

@@ -1,6 +1,7 @@
 //! The training loop: one step is a list of dispatches, and hundreds of steps are one submission. The device owns
 //! weights, moments, random numbers and the step counter; the host only hands over work and reads the history.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -513,21 +514,47 @@ impl Trainer {
     }
 
     /// Trains up to the options' number of steps. `observe` is called after every submission, some ten times a
-    /// second; if it breaks, the run stops after what is already on its way.
+    /// second, without records while pairs are sought; if it breaks, the run stops after what is already on its way.
     ///
     /// # Errors
     /// [`Error::NonFinite`] if the loss or the gradient stops being a number, with the weights as they were before;
     /// [`Error::Device`] or [`Error::DeviceLost`].
-    pub fn run(&mut self, mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
+    pub fn run(&mut self, observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>) -> Result<Outcome> {
+        self.run_until(self.options.steps, observe)
+    }
+
+    /// [`run`](Self::run), but to `step` at most: whoever looks at the model there finds it as it is in a run that was
+    /// not stopped, and the run goes on as if it had not been.
+    ///
+    /// # Errors
+    /// As of [`run`](Self::run).
+    pub fn run_until(
+        &mut self,
+        step: u64,
+        mut observe: impl FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Outcome> {
+        let end = step.min(self.options.steps);
         let begun = Instant::now();
         let fixed = self.pace.target.is_zero();
         let mut flights: VecDeque<Flight> = VecDeque::new();
         let mut outcome = Outcome::Finished;
-        let mut turn = 0;
+        let (mut turn, mut reported, total) = (0, self.step, self.options.steps);
         loop {
-            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < self.options.steps
-            {
-                let steps = self.pace.steps.min(self.until_exact()).min(self.until_uncovered()?);
+            while outcome == Outcome::Finished && flights.len() < IN_FLIGHT && self.step < end {
+                // Pairs of many points take minutes: whoever watches sees that it goes on, and can break off.
+                let watch = RefCell::new(|| {
+                    let elapsed = begun.elapsed();
+                    let news = Progress { step: reported, steps: total, records: &[], exact: None, elapsed };
+                    observe(&news).is_break()
+                });
+                let covered = match self.until_uncovered(|| (watch.borrow_mut())()) {
+                    Err(Error::Interrupted) => {
+                        outcome = Outcome::Interrupted;
+                        break;
+                    }
+                    covered => covered?,
+                };
+                let steps = self.pace.steps.min(end - self.step).min(self.until_exact()).min(covered);
                 let submission = self.submit(steps, turn % IN_FLIGHT)?;
                 let first = self.step;
                 self.step += steps;
@@ -584,11 +611,12 @@ impl Trainer {
                 exact,
                 elapsed: begun.elapsed(),
             };
+            reported = progress.step;
             if observe(&progress).is_break() {
                 outcome = Outcome::Interrupted;
             }
         }
-        if outcome == Outcome::Interrupted && self.step == self.options.steps {
+        if outcome == Outcome::Interrupted && self.step >= end {
             outcome = Outcome::Finished;
         }
         Ok(outcome)
@@ -604,9 +632,9 @@ impl Trainer {
     }
 
     /// Steps up to the one whose pairs are not known yet.
-    fn until_uncovered(&mut self) -> Result<u64> {
+    fn until_uncovered(&mut self, stop: impl Fn() -> bool) -> Result<u64> {
         let known = self.waves.covers(self.step);
-        let end = self.waves.cover(self.step, self.options.steps)?;
+        let end = self.waves.cover(self.step, self.options.steps, stop)?;
         if !known {
             // The next steps began no earlier.
             self.pace.last_done = Some(Instant::now());

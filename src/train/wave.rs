@@ -153,10 +153,10 @@ impl Waves {
     }
 
     /// Sees to it that what `step` needs is on the device, and says up to which step, at most `end`, it is. Whatever was
-    /// submitted before keeps what it was given.
-    pub fn cover(&mut self, step: u64, end: u64) -> Result<u64> {
+    /// submitted before keeps what it was given. `stop` is asked meanwhile, where that takes long.
+    pub fn cover(&mut self, step: u64, end: u64, stop: impl Fn() -> bool) -> Result<u64> {
         if let Self::Coupled(coupler) = self {
-            return coupler.cover(step, end);
+            return coupler.cover(step, end, stop);
         }
         let Self::Gathered { gather, wave, batch, steps, covered } = self else { return Ok(end) };
         if !covered.contains(&step) {

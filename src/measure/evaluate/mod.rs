@@ -23,6 +23,8 @@
 
 mod distances;
 mod flows;
+mod held_out;
+mod live;
 mod points;
 mod statistics;
 
@@ -31,11 +33,11 @@ use std::ops::ControlFlow;
 use serde::Serialize;
 
 use crate::data::Dataset;
-use crate::flow::{Coupling, Divergence, Marginal, ProbeDistribution, Solver};
+use crate::flow::{Coupling, Divergence, MOST_POINTS, Marginal, ProbeDistribution, Solver};
 use crate::gpu::Device;
 use crate::model::Model;
 use crate::sample::{SampleOptions, Sampler, Start, Tolerance};
-use crate::train::{Batch, BatchOptions};
+use crate::train::BatchOptions;
 use crate::{Error, Result};
 
 pub(crate) use distances::pairs_variants;
@@ -43,10 +45,13 @@ pub use distances::{
     PROJECTIONS, Part, energy_distance, median_distance, mmd, sliced_wasserstein2, wasserstein2,
 };
 pub use flows::{Kinetics, curvature, kinetics, normalized_path_energy};
+pub use held_out::HeldOut;
+pub use live::{LIVE, Live, LiveMeasure, LiveValues};
 pub use statistics::{CONFIDENCE, Interval, student};
 
 use distances::{Cloud, Discrepancies, wasserstein2_many};
 use flows::{Slice, exact_kinetics, finite, slices};
+use held_out::{Pairs, seen};
 use points::TestPoints;
 
 /// Test points of a set when nothing else is asked for.
@@ -69,6 +74,9 @@ const FIRST_STEP: u32 = 1 << 31;
 pub struct Options {
     /// Test points of a set, n; by default [`ROWS`], or half the rows of a file.
     pub rows: Option<usize>,
+    /// Points on either side of [`NPE`](MEASURES), as many particles and test points; by default those of a set, up to
+    /// [`EXACT_ROWS`]. W₂² scatters, and more points scatter less.
+    pub transport_rows: Option<usize>,
     /// Independent repetitions, K.
     pub seeds: usize,
     /// Of all random numbers.
@@ -99,6 +107,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             rows: None,
+            transport_rows: None,
             seeds: 5,
             seed: 0,
             sample: SampleOptions { steps: 100, ..SampleOptions::default() },
@@ -122,6 +131,7 @@ impl Options {
     pub fn validate(&self) -> Result<()> {
         let counts = [
             ("-n", self.rows.unwrap_or(1), MOST_ROWS),
+            ("--transport-rows", self.transport_rows.unwrap_or(1), MOST_POINTS),
             ("--seeds", self.seeds, 10_000),
             ("--pairs", self.pairs, 1 << 20),
             ("--batch", self.batch, 1 << 24),
@@ -264,12 +274,14 @@ pub static MEASURES: &[Measure] = &[
     },
     Measure {
         name: "NPE",
-        definition: "|PE − W₂²|/W₂², W₂ between where the flow begins and the test points",
+        definition: "|PE − W₂²|/W₂², W₂ between where these particles begin and as many test points",
         source: "Tong et al. 2023",
         unit: "1",
-        value: |r| r.transport.map(|[test, _]| normalized_path_energy(r.kinetics.path_energy, test)),
+        value: |r| r.transport.map(|Transport { energy, test, .. }| normalized_path_energy(energy, test)),
         // of a path energy that is W₂² as other test points have it
-        floor: |r| r.transport.map(|[test, other]| normalized_path_energy(other * other, test)),
+        floor: |r| {
+            r.transport.map(|Transport { test, other, .. }| normalized_path_energy(other * other, test))
+        },
     },
     Measure {
         name: "straightness",
@@ -321,6 +333,17 @@ struct Distances {
     discrepancies: Discrepancies,
 }
 
+/// What NPE is made of, in the network's coordinates.
+#[derive(Clone, Copy, Debug)]
+struct Transport {
+    /// The path energy of particles.
+    energy: f64,
+    /// W₂ between where they begin and test points.
+    test: f64,
+    /// W₂ to other ones.
+    other: f64,
+}
+
 /// What one repetition finds.
 #[derive(Debug)]
 struct Repetition {
@@ -329,8 +352,7 @@ struct Repetition {
     floor: Distances,
     /// Of each number of Euler steps.
     quality: Vec<Distances>,
-    /// W₂ between where the flow begins and the test points, and other ones, in the network's coordinates.
-    transport: Option<[f64; 2]>,
+    transport: Option<Transport>,
     kinetics: Kinetics,
     /// Of the exact flow.
     exact: Option<Kinetics>,
@@ -532,7 +554,7 @@ pub fn evaluate(
 ) -> Result<Evaluation> {
     let evaluator = Evaluator::new(device, model, data, source, options)?;
     let mut repetitions = vec![];
-    let each = 5 + options.steps.len() + options.tolerances.len();
+    let each = 6 + options.steps.len() + options.tolerances.len();
     for repetition in 0..options.seeds {
         let mut done = repetition * each;
         let mut tell = |what: &'static str| {
@@ -603,9 +625,10 @@ impl<'a> Evaluator<'a> {
         }
         let (test, from) = (TestPoints::of(data), source.map(TestPoints::of));
         let rows = test_rows(data, source, options.rows)?;
+        test_rows(data, source, options.transport_rows)?;
         let mut notes = vec![];
         let seen = seen(model, data)?;
-        let seen_source = source.map(|source| self::seen(model, source)).transpose()?;
+        let seen_source = source.map(|source| held_out::seen(model, source)).transpose()?;
         let exact = options.exact_rows > 0;
         let marginal = if exact && source.is_none() && options.coupling == Coupling::Independent {
             let mut marginal = Marginal::new(device, &seen, None, &model.path)?;
@@ -622,9 +645,8 @@ impl<'a> Evaluator<'a> {
             None
         };
         if rows > EXACT_ROWS {
-            notes.push(format!(
-                "W2 and NPE are for up to {EXACT_ROWS} test points: sliced W2 stands for them"
-            ));
+            let lacking = if options.transport_rows.is_some() { "W2 is" } else { "W2 and NPE are" };
+            notes.push(format!("{lacking} for up to {EXACT_ROWS} test points: sliced W2 stands for them"));
         }
         let end = model.path.t_max();
         if end < 1.0 {
@@ -671,9 +693,12 @@ impl<'a> Evaluator<'a> {
         let mut sets = self.test.sets(2, n, seed, repetition)?;
         let (other, test) = (sets.pop().unwrap_or_default(), sets.pop().unwrap_or_default());
         let mut sampler = self.sampler(self.options.sample.clone())?;
-        let begin = self.begin(&mut sampler, repetition)?;
+        let begin = self.begin(&mut sampler, n, repetition)?;
         let mut kinetics = kinetics(&mut sampler, &begin)?;
         let mut samples = vec![std::mem::take(&mut kinetics.ends)];
+        tell("transport")?;
+        let known = (begin.as_slice(), kinetics.path_energy, [test.as_slice(), other.as_slice()]);
+        let transport = self.transport(&mut sampler, known, repetition)?;
         drop(sampler);
         for &steps in &self.options.steps {
             tell("samples of few steps")?;
@@ -686,7 +711,7 @@ impl<'a> Evaluator<'a> {
             self.to_data(points);
         }
         tell("distances")?;
-        let (distances, transport) = self.distances(&test, &other, &samples, &begin, repetition)?;
+        let distances = self.distances(&test, &other, &samples, repetition)?;
         let mut distances = distances.into_iter();
         let (Some(floor), Some(model)) = (distances.next(), distances.next()) else {
             return Err(Error::Device { what: "distances".to_owned(), reason: "none came back".to_owned() });
@@ -734,47 +759,59 @@ impl<'a> Evaluator<'a> {
         })
     }
 
+    /// What NPE is made of: of the particles and test points that are `known`, unless it wants another number of them.
+    fn transport(
+        &self,
+        sampler: &mut Sampler,
+        known: (&[f32], f64, [&[f32]; 2]),
+        repetition: usize,
+    ) -> Result<Option<Transport>> {
+        let wanted = self.options.transport_rows;
+        if wanted.is_none() && self.rows > EXACT_ROWS {
+            return Ok(None);
+        }
+        let n = wanted.unwrap_or(self.rows);
+        let (begin, energy, sets) = if n == self.rows {
+            let (begin, energy, sets) = known;
+            (begin.to_vec(), energy, sets.map(<[f32]>::to_vec).to_vec())
+        } else {
+            let begin = self.begin(sampler, n, repetition)?;
+            let energy = kinetics(sampler, &begin)?.path_energy;
+            (begin, energy, self.test.sets(2, n, self.options.seed, repetition)?)
+        };
+        let mut ends = sets.concat();
+        self.to_network(&mut ends);
+        let found = wasserstein2_many(self.device, &begin.repeat(2), &ends, n, self.dim)?;
+        Ok(Some(Transport { energy, test: found[0], other: found[1] }))
+    }
+
     /// Where the flow begins, in the network's coordinates: noise, or test points of the source.
-    fn begin(&self, sampler: &mut Sampler, repetition: usize) -> Result<Vec<f32>> {
-        let n = self.rows;
+    fn begin(&self, sampler: &mut Sampler, n: usize, repetition: usize) -> Result<Vec<f32>> {
         if let Some(source) = &self.source {
             let seed = self.options.seed ^ 0x50;
             let mut points = source.sets(1, n, seed, repetition)?.pop().unwrap_or_default();
             self.to_network(&mut points);
             return Ok(points);
         }
-        let mut noise = Vec::with_capacity(n * self.dim);
-        while noise.len() < n * self.dim {
-            let done = noise.len() / self.dim;
-            let first = (repetition * n + done) as u64;
-            noise.extend(sampler.noise(first, sampler.chunk_rows().min(n - done))?);
-        }
-        Ok(noise)
+        begin(sampler, n, repetition)
     }
 
-    /// Of the other test set and of samples from the test points; and W₂ from where the flow begins to either test set.
+    /// Of the other test set and of samples from the test points.
     fn distances(
         &self,
         test: &[f32],
         other: &[f32],
         samples: &[Vec<f32>],
-        begin: &[f32],
         repetition: usize,
-    ) -> Result<(Vec<Distances>, Option<[f64; 2]>)> {
+    ) -> Result<Vec<Distances>> {
         let (n, dim) = (self.rows, self.dim);
         let compared: Vec<&[f32]> = std::iter::once(other).chain(samples.iter().map(Vec::as_slice)).collect();
         for points in &compared {
             finite(points, dim, 0)?;
         }
-        let mut exact = vec![None; compared.len() + 2];
+        let mut exact = vec![None; compared.len()];
         if n <= EXACT_ROWS {
-            let (mut a, mut b) = (compared.concat(), test.repeat(compared.len()));
-            for ends in [test, other] {
-                let mut ends = ends.to_vec();
-                self.to_network(&mut ends);
-                a.extend_from_slice(begin);
-                b.extend(ends);
-            }
+            let (a, b) = (compared.concat(), test.repeat(compared.len()));
             exact = wasserstein2_many(self.device, &a, &b, n, dim)?.into_iter().map(Some).collect();
         }
         let bandwidth = median_distance(test, other, dim)?;
@@ -792,8 +829,7 @@ impl<'a> Evaluator<'a> {
                 discrepancies: other.discrepancies(self.device, &cloud)?,
             });
         }
-        let transport = exact.split_off(compared.len());
-        Ok((distances, transport[0].zip(transport[1]).map(|(test, other)| [test, other])))
+        Ok(distances)
     }
 
     /// The mean of log p over test points, in data units.
@@ -829,33 +865,23 @@ impl<'a> Evaluator<'a> {
     fn slices(&self, repetition: usize) -> Result<Vec<Slice>> {
         let all = TIMES * self.options.pairs;
         let together = if self.options.coupling == Coupling::Independent { all } else { self.options.batch };
-        let batches = all.div_ceil(together);
-        let (mut x0, mut x1) = (vec![], vec![]);
-        for batch in 0..batches {
-            if (self.options.stop)() {
-                return Err(Error::Interrupted);
-            }
-            let drawn = Batch::draw(
-                self.device,
-                &self.seen,
-                self.seen_source.as_ref(),
-                &BatchOptions {
-                    path: self.model.path.clone(),
-                    coupling: self.options.coupling,
-                    batch: together,
-                    seed: self.options.seed,
-                    standardize: false,
-                    step: FIRST_STEP.saturating_add(crate::model::to_u32(repetition * batches + batch)),
-                },
-            )?;
-            x0.extend(drawn.x0);
-            x1.extend(drawn.x1);
-        }
-        let floats = all * self.dim;
+        let Pairs { x0, x1 } = Pairs::draw(
+            self.device,
+            (&self.seen, self.seen_source.as_ref()),
+            &BatchOptions {
+                path: self.model.path.clone(),
+                coupling: self.options.coupling,
+                batch: together,
+                seed: self.options.seed,
+                standardize: false,
+                step: FIRST_STEP.saturating_add(crate::model::to_u32(repetition * all.div_ceil(together))),
+            },
+            all,
+            self.options.stop,
+        )?;
         let mut sampler = self
             .sampler(SampleOptions { kernels: crate::model::Kernels::Layered, ..SampleOptions::default() })?;
-        let pairs = (&x0[..floats], &x1[..floats]);
-        slices(&self.model.path, pairs, &times(self.end), self.dim, &mut sampler, self.marginal.as_ref())
+        slices(&self.model.path, (&x0, &x1), &times(self.end), self.dim, &mut sampler, self.marginal.as_ref())
     }
 
     fn to_data(&self, points: &mut [f32]) {
@@ -970,13 +996,16 @@ fn times(end: f64) -> Vec<f64> {
     (0..TIMES).map(|i| end * (i as f64 + 0.5) / TIMES as f64).collect()
 }
 
-/// A data set as the network sees it: standardised, and then rounded to float32.
-fn seen(model: &Model, data: &Dataset) -> Result<Dataset> {
-    let mut values = data.values().to_vec();
-    if let Some(standardization) = &model.standardization {
-        standardization.apply(&mut values);
+/// Noise for `n` particles of a repetition.
+fn begin(sampler: &mut Sampler, n: usize, repetition: usize) -> Result<Vec<f32>> {
+    let dim = sampler.model().architecture.dim;
+    let mut noise = Vec::with_capacity(n * dim);
+    while noise.len() < n * dim {
+        let done = noise.len() / dim;
+        let first = (repetition * n + done) as u64;
+        noise.extend(sampler.noise(first, sampler.chunk_rows().min(n - done))?);
     }
-    Dataset::from_rows(data.name(), values, data.dim())
+    Ok(noise)
 }
 
 /// Carries any number of points, a chunk at a time; `counts` is given the evaluations of each.

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
-use super::plan::{CellId, Plan};
+use super::plan::{CellId, Plan, Validation};
 use crate::data::Dataset;
 use crate::flow::{Coupling, Solver};
 use crate::gpu::Device;
-use crate::measure::evaluate::{self, Evaluation, evaluate};
+use crate::measure::evaluate::{self, Evaluation, HeldOut, evaluate};
 use crate::model::Model;
 use crate::sample::{Pairs, SampleOptions, Sampler};
 use crate::train::{Checkpoint, Outcome, TrainOptions, Trainer};
@@ -116,13 +116,23 @@ pub struct Trajectories {
     pub points: Vec<f32>,
 }
 
-/// Trains and measures. `parent` is the model of independent pairs, from which `reflow` goes on.
+/// What a cell reads and leaves.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Files<'a> {
+    /// The model of independent pairs, from which `reflow` goes on.
+    pub parent: &'a FilePath,
+    /// Of the training.
+    pub checkpoint: &'a FilePath,
+    /// The weights with the lowest loss so far, where a plan wants them.
+    pub best: &'a FilePath,
+}
+
+/// Trains and measures.
 pub(super) fn run(
     device: &Device,
     plan: &Plan,
     id: &CellId,
-    parent: &FilePath,
-    checkpoint: &FilePath,
+    files: Files<'_>,
     stop: fn() -> bool,
     mut progress: impl FnMut(Progress),
 ) -> Result<(Cell, Model)> {
@@ -139,16 +149,18 @@ pub(super) fn run(
         progress(Progress { what: "training", share: 0.8 * share, steps_per_second });
     };
     let (mut model, loss) = if let Coupling::Reflow { pairs, .. } = id.coupling {
-        reflow(device, source.as_ref(), &options, (parent, pairs), checkpoint, stop, told)?
+        reflow(device, source.as_ref(), &options, pairs, (files, stop), told)?
     } else {
         let begin = || Trainer::new(device, &data, source.as_ref(), options.clone());
-        train(device, (&data, source.as_ref()), options.steps, begin, checkpoint, stop, told)?
+        let wanted = (options.steps, plan.validation);
+        train(device, (&data, source.as_ref()), wanted, begin, (files, stop), told)?
     };
     model.source = source.as_ref().map(|source| source.name().to_owned());
     let training = begun.elapsed();
     let euler = Solver::named("euler")?;
     let wanted = evaluate::Options {
         rows: Some(plan.rows),
+        transport_rows: plan.transport_rows,
         seeds: 1,
         seed: id.seed,
         sample: SampleOptions { solver: euler, steps: plan.solver_steps, ..SampleOptions::default() },
@@ -181,17 +193,58 @@ fn reflow(
     device: &Device,
     source: Option<&Dataset>,
     options: &TrainOptions,
-    (parent, count): (&FilePath, usize),
-    checkpoint: &FilePath,
-    stop: fn() -> bool,
+    count: usize,
+    (files, stop): (Files<'_>, fn() -> bool),
     progress: impl FnMut(f64, Option<f64>),
 ) -> Result<(Model, Option<f64>)> {
+    let parent = files.parent;
     let model = Model::load(parent)?;
     let watch = |_| if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
     let pairs = Pairs::of_model(device, &model, source, count, options.seed, watch)?;
     let name = parent.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let begin = || Trainer::reflow(device, (&pairs.x0, &pairs.x1), options.clone(), (name.as_str(), &model));
-    train(device, (&pairs.x1, Some(&pairs.x0)), options.steps, begin, checkpoint, stop, progress)
+    // Its pairs are all there are: none are held out.
+    train(device, (&pairs.x1, Some(&pairs.x0)), (options.steps, None), begin, (files, stop), progress)
+}
+
+/// The weights with the lowest loss so far.
+struct Best<'a> {
+    held_out: HeldOut,
+    every: u64,
+    file: &'a FilePath,
+    /// Of the model in the file, where there is one.
+    loss: Option<f64>,
+}
+
+impl<'a> Best<'a> {
+    /// Of a run that begins, or goes on with what it has left in `file`.
+    fn new(
+        device: &Device,
+        trainer: &Trainer,
+        from: (&Dataset, Option<&Dataset>),
+        Validation { every, rows }: Validation,
+        file: &'a FilePath,
+        stop: fn() -> bool,
+    ) -> Result<Self> {
+        let held_out = HeldOut::draw(device, &trainer.model()?, from, trainer.options(), rows, stop)?;
+        let left = trainer.step() > 0 && file.exists();
+        let loss = left.then(|| held_out.loss(device, &Model::load(file)?)).transpose()?;
+        Ok(Self { held_out, every, file, loss })
+    }
+
+    /// The step of the next look.
+    fn next(&self, step: u64) -> u64 {
+        (step / self.every + 1) * self.every
+    }
+
+    fn look(&mut self, device: &Device, model: &Model) -> Result<()> {
+        let loss = self.held_out.loss(device, model)?;
+        if self.loss.is_none_or(|least| loss < least) {
+            model.save(self.file)?;
+            self.loss = Some(loss);
+        }
+        Ok(())
+    }
 }
 
 /// A model, and the mean loss of the last steps. Goes on from the checkpoint, if there is one, and leaves one when it is
@@ -199,38 +252,55 @@ fn reflow(
 fn train(
     device: &Device,
     (data, source): (&Dataset, Option<&Dataset>),
-    steps: u64,
+    (steps, validation): (u64, Option<Validation>),
     begin: impl FnOnce() -> Result<Trainer>,
-    checkpoint: &FilePath,
-    stop: fn() -> bool,
+    (files, stop): (Files<'_>, fn() -> bool),
     mut progress: impl FnMut(f64, Option<f64>),
 ) -> Result<(Model, Option<f64>)> {
-    let mut trainer = match Checkpoint::load(checkpoint) {
+    let begun = Instant::now();
+    let mut trainer = match Checkpoint::load(files.checkpoint) {
         Ok(saved) => Trainer::resume(device, data, source, &saved, steps)?,
         Err(Error::Io { source: error, .. }) if error.kind() == std::io::ErrorKind::NotFound => begin()?,
         Err(error) => return Err(error),
     };
+    let best = |wanted| Best::new(device, &trainer, (data, source), wanted, files.best, stop);
+    let mut best = validation.map(best).transpose()?;
     let first = trainer.step();
     let counted = ((1.0 - LAST) * steps as f64).floor();
     let (mut sum, mut count) = (0.0, 0u64);
-    let outcome = trainer.run(|news| {
-        for (step, record) in news.records {
-            if *step as f64 >= counted {
-                sum += f64::from(record.loss);
-                count += 1;
+    loop {
+        let until = best.as_ref().map_or(steps, |best| best.next(trainer.step()));
+        let outcome = trainer.run_until(until, |news| {
+            for (step, record) in news.records {
+                if *step as f64 >= counted {
+                    sum += f64::from(record.loss);
+                    count += 1;
+                }
             }
+            let made = news.step.saturating_sub(first) as f64;
+            let speed = Some(made / begun.elapsed().as_secs_f64()).filter(|speed| speed.is_finite());
+            progress(news.step as f64 / news.steps.max(1) as f64, speed);
+            if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        if let Some(best) = best.as_mut().filter(|_| outcome == Outcome::Finished) {
+            best.look(device, &trainer.model()?)?;
         }
-        let made = news.step.saturating_sub(first) as f64;
-        let speed = Some(made / news.elapsed.as_secs_f64()).filter(|speed| speed.is_finite());
-        progress(news.step as f64 / news.steps.max(1) as f64, speed);
-        if stop() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    // Of a finished training as well: it is measured next, which may be broken off, too.
-    trainer.checkpoint()?.save(checkpoint)?;
-    if outcome == Outcome::Interrupted {
-        return Err(Error::Interrupted);
+        let done = trainer.step() >= steps;
+        // Asked in the last steps before a look, it has stopped there anyway.
+        let stopped = outcome == Outcome::Interrupted || (!done && stop());
+        if done || stopped {
+            // Of a finished training as well: it is measured next, which may be broken off, too.
+            trainer.checkpoint()?.save(files.checkpoint)?;
+        }
+        if stopped {
+            return Err(Error::Interrupted);
+        }
+        if done {
+            break;
+        }
     }
-    Ok((trainer.model()?, (count > 0).then(|| sum / count as f64)))
+    let model = if best.is_some() { Model::load(files.best)? } else { trainer.model()? };
+    Ok((model, (count > 0).then(|| sum / count as f64)))
 }
 
 /// For the figure.

@@ -14,7 +14,7 @@ mod table;
 use std::path::{Path as FilePath, PathBuf};
 
 pub use cell::{Cell, Crossing, Evaluations, Progress, Quality, Trajectories};
-pub use plan::{CellId, Plan, Task};
+pub use plan::{CellId, Plan, Task, Validation};
 pub use suite::{PUBLISHED, Published, SUITES, Suite};
 pub use table::{COLUMNS, Column, CrossingAt, QualityAt, Row, Table, Versus, three_digits, with_interval};
 
@@ -120,15 +120,19 @@ impl Lab {
     ) -> Result<()> {
         let checkpoint = self.cell_file(id, "checkpoint.safetensors");
         let parent = self.cell_file(&CellId { coupling: Coupling::Independent, ..id.clone() }, "safetensors");
-        let (cell, model) = cell::run(device, &self.plan, id, &parent, &checkpoint, stop, progress)?;
+        let best = self.cell_file(id, "best.safetensors");
+        let files = cell::Files { parent: &parent, checkpoint: &checkpoint, best: &best };
+        let (cell, model) = cell::run(device, &self.plan, id, files, stop, progress)?;
         model.save(self.cell_file(id, "safetensors"))?;
         let path = self.cell_file(id, "json");
         files::write_bytes(&path, pretty(&cell, &path)?)?;
-        match std::fs::remove_file(&checkpoint) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove", &checkpoint, error));
+        for file in [&checkpoint, &best] {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", file, error));
+                }
+                _ => {}
             }
-            _ => {}
         }
         self.done.push(cell);
         Ok(())

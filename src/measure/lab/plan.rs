@@ -46,6 +46,16 @@ impl Task {
     }
 }
 
+/// How the weights of a run are chosen: those with the lowest loss over held-out pairs
+/// ([`HeldOut`](crate::measure::evaluate::HeldOut)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Validation {
+    /// Steps from one look to the next one; the last step is one more.
+    pub every: u64,
+    /// Points that are held out.
+    pub rows: usize,
+}
+
 /// Tasks × paths × couplings × seeds, and how each is trained and measured.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -61,8 +71,12 @@ pub struct Plan {
     pub fresh: bool,
     /// The training of every cell; its path, coupling and seed are the cell's.
     pub train: TrainOptions,
+    /// Which weights are measured: the last ones, unless this says otherwise.
+    pub validation: Option<Validation>,
     /// Test points of a set, n.
     pub rows: usize,
+    /// Particles and test points of NPE, where they are not as many as of everything else.
+    pub transport_rows: Option<usize>,
     /// Euler steps with which trajectories are followed.
     pub solver_steps: u32,
     /// Numbers of Euler steps for which the quality of the samples is measured.
@@ -80,7 +94,9 @@ impl Default for Plan {
             seeds: vec![0, 1, 2],
             fresh: false,
             train: TrainOptions { hidden: vec![64; 3], steps: 5000, ..TrainOptions::default() },
+            validation: None,
             rows: 1000,
+            transport_rows: None,
             solver_steps: 100,
             quality_steps: vec![1, 2, 4, 8, 16, 32, 64, 128],
         }
@@ -233,7 +249,7 @@ impl Plan {
                 source.leads_to(&data)?;
             }
             // Before anything is trained.
-            test_rows(&data, source.as_ref(), Some(self.rows))?;
+            test_rows(&data, source.as_ref(), Some(self.rows.max(self.transport_rows.unwrap_or(0))))?;
             let facts = serde_json::json!({
                 "data": task.data,
                 "source": task.source,
@@ -267,7 +283,9 @@ impl Plan {
             "path_noise": noise,
             "ot_batch": ot_batch.unwrap_or(0),
             "train": train,
+            "validation": self.validation,
             "rows": self.rows,
+            "transport_rows": self.transport_rows,
             "solver_steps": self.solver_steps,
             "quality_steps": self.quality_steps,
         }))
