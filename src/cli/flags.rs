@@ -590,15 +590,20 @@ pub struct ConditionArgs {
     ///
     /// Classifier-free guidance (Ho & Salimans 2022): 0 is the flow of all data, 1 the conditional one, and more than 1
     /// makes samples more typical and less varied.
-    #[arg(long, value_name = "W", help_heading = "Condition", requires = "conditions")]
+    #[arg(long, value_name = "W", help_heading = "Condition")]
     guidance: Option<f32>,
 }
 
 impl ConditionArgs {
     /// The model under the condition, ready to be followed.
     pub fn of(&self, model: &Model) -> anyhow::Result<Model> {
-        if self.conditions.is_empty() {
+        if self.conditions.is_empty() && self.guidance.is_none() {
             return Ok(model.unconditional()?);
+        }
+        if self.conditions.is_empty() && model.is_conditional() {
+            return Err(
+                Usage("--guidance is of a condition; give --condition LABEL=VALUE as well".into()).into()
+            );
         }
         let condition = model.condition(&self.conditions)?;
         Ok(model.guided(&condition, self.guidance.unwrap_or(1.0))?)

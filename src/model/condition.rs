@@ -122,6 +122,14 @@ impl Model {
         if guidance == 1.0 {
             return Ok(told);
         }
+        if self.label_dropout <= 0.0 {
+            return Err(Error::config(
+                format!(
+                    "--guidance {guidance} takes the flow of all data as well, which the model has not learned"
+                ),
+                "leave it out, or train one with a --label-dropout above 0",
+            ));
+        }
         let free = self.unconditional()?;
         if guidance == 0.0 {
             return Ok(free);

@@ -232,7 +232,9 @@ impl Cloud {
         };
         // The last picture says what a strong colour is: there the data are.
         let last = cloud.counts(times.len() - 1)?;
-        let mut some: Vec<f32> = last.0.counts.iter().copied().filter(|&count| count > 1e-3).collect();
+        // What is smoothed widely is less than a particle everywhere.
+        let least = last.0.counts.iter().fold(0f32, |a, &b| a.max(b)).min(1.0) * 1e-3;
+        let mut some: Vec<f32> = last.0.counts.iter().copied().filter(|&count| count > least).collect();
         some.sort_by(f32::total_cmp);
         let top = some.get((some.len() as f64 * TOP) as usize).map_or(1.0, |&top| f64::from(top));
         cloud.scale = Scale::log1p(top, top / 12.0);
@@ -295,7 +297,7 @@ impl Cloud {
         canvas.pixels(panel.rect, |column, row| {
             let (x, y) = ((column as f64 + 0.5) / width as f64, 1.0 - (row as f64 + 0.5) / height as f64);
             let count = counts.at(x, y);
-            if count < FAINT {
+            if count < FAINT && !self.smooth {
                 return None;
             }
             let tone = self.scale.unit(f64::from(count)).clamp(0.0, 1.0);
