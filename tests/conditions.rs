@@ -408,6 +408,12 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
         ("sample strict/model.safetensors", 1, "give --condition side=0"),
         ("sample strict/model.safetensors --condition side=0 --guidance 2", 1, "--label-dropout above 0"),
         ("sample plain/model.safetensors --condition side=0", 1, "conditional on nothing"),
+        ("sample plain/model.safetensors --guidance 2", 1, "conditional on nothing"),
+        (
+            "sample strict/model.safetensors --condition side=0 --guidance 3",
+            1,
+            "--guidance 3 takes the flow of all data",
+        ),
     ] {
         let (code, error) = run(line);
         assert_eq!(code, Some(status), "{line}: {error}");

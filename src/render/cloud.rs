@@ -32,6 +32,8 @@ const DOT: f32 = 0.7;
 const UNDER: f64 = 36.0;
 /// The share of the pixels with particles whose colour is not the strongest.
 const TOP: f64 = 0.995;
+/// Particles of a pixel up to which their colour follows their number; beyond, its logarithm.
+const LONELY: f64 = 1.0;
 /// Particles of a pixel through which one sees what is behind.
 const FAINT: f32 = 0.03;
 /// How much of a colour the farthest particles lose.
@@ -237,7 +239,9 @@ impl Cloud {
         let mut some: Vec<f32> = last.0.counts.iter().copied().filter(|&count| count > least).collect();
         some.sort_by(f32::total_cmp);
         let top = some.get((some.len() as f64 * TOP) as usize).map_or(1.0, |&top| f64::from(top));
-        cloud.scale = Scale::log1p(top, top / 12.0);
+        // Particles alone are to be seen however many lie together elsewhere.
+        let knee = if smooth { top / 12.0 } else { (top / 12.0).min(LONELY) };
+        cloud.scale = Scale::log1p(top, knee);
         Ok(cloud)
     }
 
