@@ -36,7 +36,10 @@ pub use array::{
     Array, ArrayWriter, RowForm, default_columns, is_array_file, is_folder, read_array, write_array,
 };
 pub use labels::{Conditions, Label, LabelColumn, LabelKind, LabelRequest, LabelWish, MOST_CLASSES};
-pub use preparation::{ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn};
+pub use preparation::{
+    ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn, Storage,
+    StorageType,
+};
 pub use standardization::Standardization;
 pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
