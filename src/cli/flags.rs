@@ -609,6 +609,11 @@ impl ConditionArgs {
         Ok(model.guided(&condition, self.guidance.unwrap_or(1.0))?)
     }
 
+    /// How samples of a model become rows of a table: see [`Model::table_under`].
+    pub fn table<'a>(&self, model: &'a Model) -> anyhow::Result<(Option<Preparation>, Vec<&'a str>)> {
+        Ok(model.table_under(&self.conditions)?)
+    }
+
     /// Opens data for a model, and of them the rows that are examples of the condition.
     pub fn open(&self, model: &Model, name: &str) -> anyhow::Result<Dataset> {
         if self.conditions.is_empty() {

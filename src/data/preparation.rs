@@ -329,15 +329,43 @@ impl Preparation {
     pub(super) fn with_labels<'a>(&self, labels: impl Iterator<Item = &'a Label>) -> Self {
         let mut whole = self.clone();
         if let Self::Table { columns, .. } = &mut whole {
-            columns.extend(labels.filter_map(|label| {
-                label.column.clone().map(|kind| PreparedColumn {
-                    name: label.name.clone(),
-                    kind,
-                    stored: None,
-                })
-            }));
+            let column = |label: &Label| {
+                let (name, stored) = (label.name.clone(), label.stored);
+                label.column.clone().map(|kind| (label.place, Some(PreparedColumn { name, kind, stored })))
+            };
+            put_back(columns, labels.filter_map(column).collect());
         }
         whole
+    }
+
+    /// That of a model's samples, if the model has columns of a table: each label that was one of them is a column again,
+    /// in its place and of its `value`, which is as [`Label::parse`] gives it; one without is left out.
+    #[must_use]
+    pub fn of_samples(
+        known: Option<&Self>,
+        columns: &[String],
+        labels: &[(&Label, Option<f32>)],
+    ) -> Option<Self> {
+        let taken: Vec<(Option<usize>, Option<PreparedColumn>)> = labels
+            .iter()
+            .filter(|(label, _)| label.place.is_some())
+            .map(|(label, value)| (label.place, value.map(|value| label.constant(value))))
+            .collect();
+        if taken.iter().all(|(_, column)| column.is_none()) {
+            return known.cloned();
+        }
+        let plain = |name: &String| PreparedColumn {
+            name: name.clone(),
+            kind: ColumnKind::Number { fill: None },
+            stored: None,
+        };
+        let (missing, mut whole) = match known {
+            Some(Self::Table { missing, columns, .. }) => (*missing, columns.clone()),
+            Some(images @ Self::Images { .. }) => return Some(images.clone()),
+            None => (Missing::Refuse, columns.iter().map(plain).collect()),
+        };
+        put_back(&mut whole, taken);
+        Some(Self::table(missing, whole))
     }
 
     /// The same without one column of the table.
@@ -482,6 +510,22 @@ impl Preparation {
         }
         cells.truncate(rows * width);
         Ok(cells)
+    }
+}
+
+/// Puts columns where they stood before they were taken out; those that are `None` leave no gap. Of a column whose place is
+/// not known it is the end.
+fn put_back(columns: &mut Vec<PreparedColumn>, mut taken: Vec<(Option<usize>, Option<PreparedColumn>)>) {
+    taken.sort_by_key(|(place, _)| place.unwrap_or(usize::MAX));
+    let mut absent = 0;
+    for (place, column) in taken {
+        match column {
+            Some(column) => {
+                let place = place.map_or(columns.len(), |place| place - absent.min(place));
+                columns.insert(place.min(columns.len()), column);
+            }
+            None => absent += 1,
+        }
     }
 }
 
