@@ -389,6 +389,26 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
         let (code, error) = run(&line);
         assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
     }
+    // Two labels, in one flag and in two: in their places, in the types of the table.
+    let (code, error) =
+        run("train --hidden 8 --steps 5 --no-pictures --data t.csv --label side,x:number --out both");
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for line in ["--condition x=0.5,side=1", "--condition side=1 --condition x=0.5"] {
+        let (code, error) = run(&format!("sample both/model.safetensors -n 3 {line} --out both.csv"));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
+        let text = std::fs::read_to_string(folder.path().join("both.csv")).expect("text");
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("x,y,side"), "{line}");
+        for row in lines {
+            let cells: Vec<&str> = row.split(',').collect();
+            assert_eq!((cells.len(), cells[0], cells[2]), (3, "0.5", "1"), "{line}: {row}");
+        }
+        // Numbers of the network only.
+        let (code, error) = run(&format!("sample both/model.safetensors -n 3 {line} --out both.npy"));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
+        let array = windfield::data::read_array(folder.path().join("both.npy")).expect("an array");
+        assert_eq!(array.shape, [3, 1]);
+    }
     for (line, status, wanted) in [
         (
             "train --data t.csv --label colour --out n",
