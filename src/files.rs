@@ -32,7 +32,8 @@ pub struct AtomicFile {
     path: PathBuf,
     // Declared before `temp`: the file is closed before it is removed, which Windows insists on.
     writer: BufWriter<File>,
-    temp: TempPath,
+    /// None for what is no file, such as /dev/null: it is written to as it is, and stays what it is.
+    temp: Option<TempPath>,
 }
 
 impl AtomicFile {
@@ -48,6 +49,11 @@ impl AtomicFile {
         if path.is_dir() {
             return Err(Error::io("write", path, io::Error::from(io::ErrorKind::IsADirectory)));
         }
+        let buffered = |file| BufWriter::with_capacity(1 << 17, file);
+        if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let file = File::options().write(true).open(path).map_err(|e| write_error(path, e))?;
+            return Ok(Self { path: path.to_owned(), writer: buffered(file), temp: None });
+        }
         let folder = folder_of(path);
         fs::create_dir_all(folder).map_err(|e| Error::io("create the folder", folder, e))?;
         let mut builder = tempfile::Builder::new();
@@ -61,7 +67,7 @@ impl AtomicFile {
         // tempfile's errors name the temporary file, which is no concern of the user's.
         let plain = |e: io::Error| write_error(path, io::Error::from(e.kind()));
         let (file, temp) = builder.tempfile_in(folder).map_err(plain)?.into_parts();
-        Ok(Self { path: path.to_owned(), writer: BufWriter::with_capacity(1 << 17, file), temp })
+        Ok(Self { path: path.to_owned(), writer: buffered(file), temp: Some(temp) })
     }
 
     /// The name that the file will have.
@@ -77,6 +83,7 @@ impl AtomicFile {
     pub fn finish(self) -> Result<()> {
         let Self { path, writer, temp } = self;
         let file = writer.into_inner().map_err(|e| write_error(&path, e.into_error()))?;
+        let Some(temp) = temp else { return Ok(()) };
         file.sync_all().map_err(|e| write_error(&path, e))?;
         drop(file);
         temp.persist(&path).map_err(|e| write_error(&path, e.error))?;
@@ -241,5 +248,20 @@ mod tests {
     fn a_full_disk_is_one_line_that_says_what_to_do() {
         let error = write_error("out.npy", io::Error::from(io::ErrorKind::StorageFull)).to_string();
         assert_eq!(error, "cannot write out.npy: the disk is full; free some space or write to another disk");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_file_is_written_to_and_stays() {
+        use std::os::unix::net::UnixListener;
+        let folder = tempfile::tempdir().unwrap();
+        write_bytes("/dev/null", "gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        // Nobody reads a socket by its name: the error is one line, and the socket is still there.
+        let socket = folder.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        assert!(write_bytes(&socket, "lost").is_err());
+        assert!(!fs::metadata(&socket).unwrap().is_file());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -227,6 +227,8 @@ fn classes_without_names_are_counted() {
         name: "class".to_owned(),
         kind: LabelKind::Class { names: vec!["0".into(), "1".into()] },
         column: None,
+        stored: None,
+        place: None,
     };
     let (trainer, _) = train(&data(&["side"]), options(0));
     let model = Model { conditions: vec![label], ..trainer.model().expect("a model") };
@@ -328,18 +330,26 @@ fn a_column_of_words_is_a_label() {
     run("sample run/model.safetensors -n 50 --condition species=Gentoo --out gentoo.csv");
     let written = std::fs::read_to_string(folder.path().join("gentoo.csv")).expect("text");
     let mut lines = written.lines();
-    assert_eq!(lines.next(), Some("mass,island,year"));
+    assert_eq!(lines.next(), Some("species,mass,island,year"));
     let mut heavy = 0;
     for line in lines {
         let cells: Vec<&str> = line.split(',').collect();
-        heavy += usize::from(cells[0].parse::<f32>().expect("a number") > 4050.0);
-        assert!(["Biscoe", "Dream"].contains(&cells[1]), "{line}");
-        cells[2].parse::<i32>().expect("a whole number");
+        assert_eq!(cells[0], "Gentoo");
+        heavy += usize::from(cells[1].parse::<f32>().expect("a number") > 4050.0);
+        assert!(["Biscoe", "Dream"].contains(&cells[2]), "{line}");
+        cells[3].parse::<i32>().expect("a whole number");
     }
     // 4400 is the mass of every Gentoo, 3000 and 3700 those of the others.
     assert!(heavy > 30, "{heavy} of 50");
+    // Without a condition there is nothing to fill the column with.
+    run("sample run/model.safetensors -n 5 --out any.csv");
+    let any = std::fs::read_to_string(folder.path().join("any.csv")).expect("text");
+    assert_eq!(any.lines().next(), Some("mass,island,year"));
     // The same table is looked at with its labels, and without them.
     for line in [
+        "likelihood run/model.safetensors --data gentoo.csv --solver rk4 --steps 4",
+        "field run/model.safetensors --points gentoo.csv --time 0.5 --condition species=Gentoo",
+        "sample run/model.safetensors --from gentoo.csv --t0 1 --t1 0 --condition species=Gentoo --steps 4",
         "likelihood run/model.safetensors --data t.csv --condition species=Adelie --solver rk4 --steps 4",
         "likelihood run/model.safetensors --data t.csv --solver rk4 --steps 4",
         "evaluate run/model.safetensors --data t.csv --condition species=Adelie -n 40",
@@ -379,6 +389,26 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
         let (code, error) = run(&line);
         assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
     }
+    // Two labels, in one flag and in two: in their places, in the types of the table.
+    let (code, error) =
+        run("train --hidden 8 --steps 5 --no-pictures --data t.csv --label side,x:number --out both");
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    for line in ["--condition x=0.5,side=1", "--condition side=1 --condition x=0.5"] {
+        let (code, error) = run(&format!("sample both/model.safetensors -n 3 {line} --out both.csv"));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
+        let text = std::fs::read_to_string(folder.path().join("both.csv")).expect("text");
+        let mut lines = text.lines();
+        assert_eq!(lines.next(), Some("x,y,side"), "{line}");
+        for row in lines {
+            let cells: Vec<&str> = row.split(',').collect();
+            assert_eq!((cells.len(), cells[0], cells[2]), (3, "0.5", "1"), "{line}: {row}");
+        }
+        // Numbers of the network only.
+        let (code, error) = run(&format!("sample both/model.safetensors -n 3 {line} --out both.npy"));
+        assert_eq!((code, error.as_str()), (Some(0), ""), "{line}");
+        let array = windfield::data::read_array(folder.path().join("both.npy")).expect("an array");
+        assert_eq!(array.shape, [3, 1]);
+    }
     for (line, status, wanted) in [
         (
             "train --data t.csv --label colour --out n",
@@ -408,6 +438,12 @@ fn wrong_labels_and_conditions_are_refused_in_one_line() {
         ("sample strict/model.safetensors", 1, "give --condition side=0"),
         ("sample strict/model.safetensors --condition side=0 --guidance 2", 1, "--label-dropout above 0"),
         ("sample plain/model.safetensors --condition side=0", 1, "conditional on nothing"),
+        ("sample plain/model.safetensors --guidance 2", 1, "conditional on nothing"),
+        (
+            "sample strict/model.safetensors --condition side=0 --guidance 3",
+            1,
+            "--guidance 3 takes the flow of all data",
+        ),
     ] {
         let (code, error) = run(line);
         assert_eq!(code, Some(status), "{line}: {error}");

@@ -159,6 +159,8 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     let orbit = std::fs::read(here.join("orbit.apng")).unwrap();
     assert_eq!(orbit.windows(4).filter(|word| word == b"fcTL").count(), 2);
     assert_eq!(std::fs::read_dir(here.join("sheets")).unwrap().count(), 2);
+    let sheet = image::open(here.join("sheets/00000.png")).unwrap();
+    assert_eq!((sheet.width(), sheet.height()), (320, 280));
     // The same particles make the same bytes, and others do not.
     let again = |seed: &str| {
         let words =
@@ -168,13 +170,16 @@ fn pictures_are_written_and_wrong_wishes_refused_in_one_line() {
     };
     assert_eq!(again("0"), std::fs::read(here.join("particles.png")).unwrap());
     assert_ne!(again("1"), again("0"));
-    let bad: [(&[&str], &str); 17] = [
+    let bad: [(&[&str], &str); 20] = [
         (&["spin.safetensors", "--show", "images"], "not one of images"),
         (&["images.safetensors", "--columns", "0,1"], "--columns"),
         (&["three.safetensors", "--columns", "0,1,1"], "--columns"),
         (&["spin.safetensors", "--out", "a.gif", "--size", "1200x1200", "--seconds", "40"], "--size"),
         (&["line.safetensors", "--show", "density"], "trajectories"),
-        (&["spin.safetensors", "-n", "0"], "-n"),
+        (&["spin.safetensors", "-n", "0"], "-n 0"),
+        (&["spin.safetensors", "--guidance", "2"], "conditional on nothing"),
+        (&["spin.safetensors", "--columns", "a,b"], "no column `a`"),
+        (&["images.safetensors", "-n", "100", "--size", "160x160"], "--size"),
         (&["spin.safetensors", "-n", "20000000"], "-n"),
         (&["three.safetensors", "--show", "density"], "--columns"),
         (&["spin.safetensors", "--show", "crossing"], "--data"),
@@ -225,4 +230,53 @@ fn particles_are_where_the_flow_brings_them() {
     };
     let (begin, half, end) = (covered("0"), covered("0.5"), covered("1"));
     assert!(end < 0.75 * half && half < 0.75 * begin && end > 50.0, "{begin} {half} {end}");
+}
+
+/// The share of a picture that has a colour.
+fn coloured(here: &Path, words: &[&str]) -> f64 {
+    let output = windfield(here, &[words, &["--size", "320x280", "--out", "p.png"]].concat());
+    assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let picture = image::open(here.join("p.png")).unwrap().to_rgb8();
+    picture.pixels().filter(|pixel| pixel.0[0].abs_diff(pixel.0[2]) > 40).count() as f64 / (320.0 * 280.0)
+}
+
+#[test]
+fn the_density_of_few_particles_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    decay(2).save(folder.path().join("m.safetensors")).unwrap();
+    let share = coloured(folder.path(), &["m.safetensors", "--show", "density", "-n", "20"]);
+    assert!(share > 0.02, "{share}");
+}
+
+#[test]
+fn noise_that_is_wider_than_the_data_is_seen_whole() {
+    // All noise, of deviation 1, goes to within a fifth of it: the window is around the noise, not the data.
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let rate = -5f32.ln();
+    affine(&[rate, 0.0, 0.0, rate], &[0.0; 2], &[0.0; 2]).save(here.join("m.safetensors")).unwrap();
+    let covered = |time: &str| coloured(here, &["m.safetensors", "-n", "20000", "--time", time]);
+    let (begin, end) = (covered("0"), covered("0.999"));
+    // In a window that cuts the noise off, what arrives would be larger.
+    assert!(begin > 8.0 * end && end > 0.001, "{begin} {end}");
+}
+
+#[test]
+fn columns_have_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let mut model = decay(3);
+    model.columns = ["mass", "length", "age"].map(str::to_owned).to_vec();
+    model.save(here.join("m.safetensors")).unwrap();
+    let draw = |columns: &str| {
+        let words = ["m.safetensors", "-n", "500", "--steps", "4", "--out", "p.png", "--columns", columns];
+        let output = windfield(here, &words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then(|| std::fs::read(here.join("p.png")).unwrap()).ok_or(said)
+    };
+    assert_eq!(draw("age,mass").unwrap(), draw("2,0").unwrap());
+    assert_ne!(draw("age,mass,length").unwrap(), draw("mass,length,age").unwrap());
+    assert!(
+        draw("age,weight").unwrap_err().contains("no column `weight`; --columns takes mass, length, age")
+    );
 }

@@ -356,9 +356,12 @@ fn pictures_of_other_sizes_forms_and_none_are_refused() {
 mod parquet_files {
     use std::sync::Arc;
 
+    use parquet::column::writer::ColumnWriter;
     use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, Int32Type};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
     use parquet::file::writer::SerializedFileWriter;
     use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::ColumnDescPtr;
 
     use super::*;
 
@@ -423,6 +426,97 @@ mod parquet_files {
         .expect("a preparation");
         let back = Dataset::open_as(&folder.name("back.csv"), Some(&known)).expect("read back");
         assert_eq!(back.values(), data.values());
+    }
+
+    /// What the schema of a file says of each column.
+    fn schema(path: &Path) -> Vec<String> {
+        let file = SerializedFileReader::new(fs::File::open(path).expect("a file")).expect("a table");
+        let schema = file.metadata().file_metadata().schema_descr_ptr();
+        let say = |column: &ColumnDescPtr| {
+            let (physical, logical) = (column.physical_type(), column.logical_type_ref());
+            format!("{} {physical} {logical:?} {}", column.path(), column.max_def_level())
+        };
+        schema.columns().iter().map(say).collect()
+    }
+
+    /// Rows of a table are `i8 i16 i32 i64 u8 u16 u32 u64 f d`, of which every other may be null.
+    const NUMBERS: &str = "message schema { optional int32 i8 (INTEGER(8,true)); required int32 i16 \
+        (INTEGER(16,true)); optional int32 i32; required int64 i64; optional int32 u8 (INTEGER(8,false)); required \
+        int32 u16 (INTEGER(16,false)); optional int32 u32 (INTEGER(32,false)); required int64 u64 \
+        (INTEGER(64,false)); optional float f; required double d; }";
+
+    fn numbers(path: &Path, schema: &str) {
+        let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+        let file = fs::File::create(path).expect("a file");
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).expect("a writer");
+        let mut group = writer.next_row_group().expect("a group");
+        let levels = Some(&[1, 1][..]);
+        while let Some(mut column) = group.next_column().expect("a column") {
+            match column.untyped() {
+                ColumnWriter::Int32ColumnWriter(it) => it.write_batch(&[1, 2], levels, None).map(|_| ()),
+                ColumnWriter::Int64ColumnWriter(it) => it.write_batch(&[1, 2], levels, None).map(|_| ()),
+                ColumnWriter::FloatColumnWriter(it) => it.write_batch(&[0.5, 2.0], levels, None).map(|_| ()),
+                ColumnWriter::DoubleColumnWriter(it) => it.write_batch(&[0.5, 2.0], levels, None).map(|_| ()),
+                _ => panic!("another type"),
+            }
+            .expect("values");
+            column.close().expect("closed");
+        }
+        group.close().expect("a group");
+        writer.close().expect("a table");
+    }
+
+    /// Whole numbers end where their types do, and no column changes its type.
+    #[test]
+    fn types_come_out_as_they_came_in() {
+        let folder = Folder::new();
+        let (file, back) = (folder.path("n.parquet"), folder.path("back.parquet"));
+        numbers(&file, NUMBERS);
+        let data = Dataset::open(&folder.name("n.parquet")).expect("a table");
+        // A model keeps it in its file.
+        let kept = serde_json::to_string(&data.preparation()).expect("JSON");
+        assert!(kept.contains("\"version\":2"), "{kept}");
+        let kept: Preparation = serde_json::from_str(&kept).expect("a preparation");
+        assert_eq!(Some(&kept), data.preparation().as_ref());
+        let form = RowForm { columns: data.columns(), preparation: Some(&kept), image: None };
+        let mut writer = ArrayWriter::create_rows(&back, 2, &form).expect("a table");
+        writer.write_rows(&[-1e30; 10]).expect("small");
+        writer.write_rows(&[1e30; 10]).expect("large");
+        writer.finish().expect("written");
+        assert_eq!(schema(&back), schema(&file));
+        let reader = SerializedFileReader::new(fs::File::open(&back).expect("a file")).expect("a table");
+        let rows: Vec<String> =
+            reader.get_row_iter(None).expect("rows").map(|row| row.expect("a row").to_string()).collect();
+        assert!(
+            rows[0].starts_with(
+                "{i8: -128, i16: -32768, i32: -2147483648, i64: -9223372036854775808, u8: 0, u16: 0, u32: 0, u64: 0,"
+            ),
+            "{}",
+            rows[0]
+        );
+        assert!(
+            rows[1].starts_with(
+                "{i8: 127, i16: 32767, i32: 2147483647, i64: 9223372036854775807, u8: 255, u16: 65535, u32: \
+                 4294967295, u64: 18446744073709551615,"
+            ),
+            "{}",
+            rows[1]
+        );
+        // Text is no type of a number's.
+        table(&folder.path("t.parquet"), None);
+        let mixed = Dataset::open(&folder.name("t.parquet")).expect("a table");
+        write(&folder.path("t-back.parquet"), &mixed).expect("written");
+        assert_eq!(schema(&folder.path("t-back.parquet")), schema(&folder.path("t.parquet")));
+        // What an older model file says, without any of it.
+        let old = r#"{"of":"table","version":1,"missing":"refuse","columns":[{"name":"n","kind":"integer"},
+            {"name":"x","kind":"number"}]}"#;
+        let old: Preparation = serde_json::from_str(old).expect("an older preparation");
+        let columns = ["n".to_owned(), "x".to_owned()];
+        let form = RowForm { columns: &columns, preparation: Some(&old), image: None };
+        let mut writer = ArrayWriter::create_rows(&back, 1, &form).expect("a table");
+        writer.write_rows(&[1.0, 2.0]).expect("a row");
+        writer.finish().expect("written");
+        assert_eq!(schema(&back), ["\"n\" INT64 None 0", "\"x\" FLOAT None 0"]);
     }
 
     #[test]

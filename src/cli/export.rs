@@ -13,7 +13,10 @@ use super::Context;
 
 /// Write a model for other programs
 #[derive(Debug, clap::Args)]
-#[command(arg_required_else_help = true)]
+#[command(
+    arg_required_else_help = true,
+    group = clap::ArgGroup::new("targets").args(["onnx", "html"]).required(true).multiple(true)
+)]
 pub struct Args {
     /// The model file
     #[arg(value_name = "MODEL")]
@@ -21,7 +24,7 @@ pub struct Args {
     /// ONNX (opset 17): v [N, d] of x [N, d] and t [N, 1], for any number N of rows
     ///
     /// x and v are in data units. A conditional model takes the features of its condition as well: condition [N, C].
-    #[arg(long, value_name = "FILE", required_unless_present = "html", help_heading = "Targets")]
+    #[arg(long, value_name = "FILE", help_heading = "Targets")]
     onnx: Option<PathBuf>,
     /// A page that runs the flow in a browser through WebGPU, with all that it needs in one file
     ///

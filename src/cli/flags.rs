@@ -581,32 +581,53 @@ impl LabelArgs {
 /// The condition that a conditional model is used under.
 #[derive(Debug, clap::Args)]
 pub struct ConditionArgs {
-    /// What the points are to be an example of, such as digit=3; one for each label of the model
+    /// What the points are to be an example of, such as digit=3; several with commas, or the flag again
     ///
-    /// Without it, a conditional model is that of all its data.
-    #[arg(long = "condition", value_name = "LABEL=VALUE", help_heading = "Condition", value_parser = condition)]
-    conditions: Vec<(String, String)>,
+    /// One for each label of the model. Without it, a conditional model is that of all its data. A comma begins another
+    /// LABEL=VALUE if there is a = behind it, and is part of the value otherwise; in double quotes it always is:
+    /// 'name="a,b=c",year=2008'.
+    #[arg(id = "conditions", long = "condition", value_name = "LABEL=VALUE", help_heading = "Condition", value_parser = conditions)]
+    given: Vec<Given>,
     /// How much the condition counts: the velocity is (1 − w)·v(x, t) + w·v(x, t | c) [default: 1]
     ///
     /// Classifier-free guidance (Ho & Salimans 2022): 0 is the flow of all data, 1 the conditional one, and more than 1
     /// makes samples more typical and less varied.
-    #[arg(long, value_name = "W", help_heading = "Condition", requires = "conditions")]
+    #[arg(long, value_name = "W", help_heading = "Condition")]
     guidance: Option<f32>,
 }
 
+/// Labels with their values, of one flag.
+#[derive(Clone, Debug)]
+struct Given(Vec<(String, String)>);
+
 impl ConditionArgs {
+    /// All that is given.
+    fn pairs(&self) -> Vec<(String, String)> {
+        self.given.iter().flat_map(|Given(pairs)| pairs.iter().cloned()).collect()
+    }
+
     /// The model under the condition, ready to be followed.
     pub fn of(&self, model: &Model) -> anyhow::Result<Model> {
-        if self.conditions.is_empty() {
+        if self.given.is_empty() && self.guidance.is_none() {
             return Ok(model.unconditional()?);
         }
-        let condition = model.condition(&self.conditions)?;
+        if self.given.is_empty() && model.is_conditional() {
+            return Err(
+                Usage("--guidance is of a condition; give --condition LABEL=VALUE as well".into()).into()
+            );
+        }
+        let condition = model.condition(&self.pairs())?;
         Ok(model.guided(&condition, self.guidance.unwrap_or(1.0))?)
+    }
+
+    /// How samples of a model become rows of a table: see [`Model::table_under`].
+    pub fn table<'a>(&self, model: &'a Model) -> anyhow::Result<(Option<Preparation>, Vec<&'a str>)> {
+        Ok(model.table_under(&self.pairs())?)
     }
 
     /// Opens data for a model, and of them the rows that are examples of the condition.
     pub fn open(&self, model: &Model, name: &str) -> anyhow::Result<Dataset> {
-        if self.conditions.is_empty() {
+        if self.given.is_empty() {
             return open_for(model, name, (model.preparation.as_ref(), false));
         }
         let wish = |label: &Label| match label.kind {
@@ -618,28 +639,55 @@ impl ConditionArgs {
             .collect();
         let mut data =
             Dataset::open_labelled(name, model.preparation.as_ref(), &model.conditions, &labels, 0.0)?;
-        for (name, class) in &self.conditions {
-            data = data.of_class(name, class)?;
+        for (name, class) in self.pairs() {
+            data = data.of_class(&name, &class)?;
         }
         Ok(data.without_conditions())
     }
 
     /// In words, for a summary; none without.
     pub fn describe(&self) -> Option<String> {
-        if self.conditions.is_empty() {
+        if self.given.is_empty() {
             return None;
         }
-        let all: Vec<String> =
-            self.conditions.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let all: Vec<String> = self.pairs().iter().map(|(name, value)| format!("{name}={value}")).collect();
         let guidance = self.guidance.map_or_else(String::new, |w| format!(", guidance {w}"));
         Some(format!("{}{guidance}", all.join(" ")))
     }
 }
 
-/// A label and its value.
-fn condition(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("it takes LABEL=VALUE, such as digit=3")?;
-    Ok((name.trim().to_owned(), value.trim().to_owned()))
+/// Labels and their values, with commas between them.
+fn conditions(text: &str) -> Result<Given, String> {
+    // Where commas are that are not in quotes.
+    let mut quoted = false;
+    let mut pieces = vec![String::new()];
+    for letter in text.chars() {
+        quoted ^= letter == '"';
+        match pieces.last_mut() {
+            Some(piece) if letter != ',' || quoted => piece.push(letter),
+            _ => pieces.push(String::new()),
+        }
+    }
+    if quoted {
+        return Err("a quotation mark is not closed".to_owned());
+    }
+    let mut parts: Vec<String> = vec![];
+    for piece in pieces {
+        match parts.last_mut() {
+            Some(last) if !piece.contains('=') => {
+                last.push(',');
+                last.push_str(&piece);
+            }
+            _ => parts.push(piece),
+        }
+    }
+    let pair = |part: &String| {
+        let (name, value) = part.split_once('=').ok_or("it takes LABEL=VALUE, such as digit=3")?;
+        let value = value.trim();
+        let value = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(value);
+        Ok((name.trim().to_owned(), value.to_owned()))
+    };
+    parts.iter().map(pair).collect::<Result<_, String>>().map(Given)
 }
 
 /// Opens data for a model, prepared as its own were: columns that are labels of it are not among them. `every_row`
@@ -688,5 +736,26 @@ pub fn tell_coupling(context: &Context, report: CouplingReport) {
             "the marginals of {missed} of {problems} entropic couplings were not within 1e-4 when their iterations \
              ended; their pairs are permutations all the same: give a larger --epsilon"
         ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_split_at_commas_before_another_label() {
+        let pairs = |text: &str| {
+            conditions(text).map(|Given(pairs)| {
+                pairs.iter().map(|(name, value)| format!("{name}|{value}")).collect::<Vec<_>>()
+            })
+        };
+        let told = |list: &[&str]| Ok(list.iter().map(ToString::to_string).collect());
+        assert_eq!(pairs("a=1"), told(&["a|1"]));
+        assert_eq!(pairs("a=1,b=2"), told(&["a|1", "b|2"]));
+        assert_eq!(pairs(" a = 1 , b=x=y"), told(&["a|1", "b|x=y"]));
+        assert_eq!(pairs("a=Adelie, small,b=2"), told(&["a|Adelie, small", "b|2"]));
+        assert_eq!(pairs("a=\"x,b=2\",c=3"), told(&["a|x,b=2", "c|3"]));
+        assert!(pairs("a").is_err() && pairs("a,b=1").is_err() && pairs("a=\"x").is_err());
     }
 }

@@ -21,9 +21,8 @@ const LOOK: usize = 4000;
 const TRAJECTORIES: usize = 1000;
 /// Particles on an animated field likewise.
 const PARTICLES: usize = 400;
-/// Particles that are counted, and images on a sheet, likewise.
+/// Particles that are counted likewise.
 const CLOUD: usize = 100_000;
-const SHEET: usize = 36;
 /// Of a camera in orbit: where it begins, how far it goes, in turns, and the share of its way after which all particles
 /// have arrived.
 const ORBIT: (f64, f64, f64) = (0.09, 0.5, 0.6);
@@ -62,14 +61,14 @@ pub struct Args {
     /// The data whose paths cross, for --show crossing: a built-in name, `name:N`, or a file
     #[arg(long, value_name = "SOURCE", help_heading = "Picture")]
     data: Option<String>,
-    /// Columns, counted from 0, of a model that has more: two, or three for particles. In a velocity field the others are at
-    /// their means
+    /// Columns of a model that has more, by their names or counted from 0: two, or three for particles. In a velocity field
+    /// the others are at their means
     #[arg(long, value_name = "A,B[,C]", help_heading = "Picture", value_delimiter = ',')]
-    columns: Option<Vec<usize>>,
+    columns: Option<Vec<String>>,
     /// The time of a still, from 0 (noise) to 1 (data) [default: 1; of velocity and crossing 0.5]
     #[arg(long, short, value_name = "T", help_heading = "Picture")]
     time: Option<f64>,
-    /// How many particles, trajectories or images [default: 100000 particles, 1000 trajectories, 36 images, 400 particles on
+    /// How many particles, trajectories or images [default: 100000 particles, 1000 trajectories, 36 images if they fit, 400 particles on
     /// an animated field]
     #[arg(short, value_name = "COUNT", help_heading = "Picture")]
     n: Option<usize>,
@@ -144,7 +143,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let mut sampler = Sampler::new(&device, &model, source.as_ref(), options)?;
     sampler.stop_when(interrupt::requested);
     let moves = format != Format::Png;
-    let look = if show == "images" { None } else { Some(look(args, show, &mut sampler)?) };
+    let still = args.time.unwrap_or(if ["velocity", "crossing"].contains(&show) { 0.5 } else { 1.0 });
+    // The noise is seen whole where there is some.
+    let whole = moves || show == "trajectories" || (["particles", "density"].contains(&show) && still < 1.0);
+    let look = if show == "images" { None } else { Some(look(args, show, &mut sampler, whole)?) };
     let timeless = matches!(&look, Some(Look::Plane(view)) if view.has_time());
     if timeless && ["particles", "density"].contains(&show) {
         return Err(Usage(format!("--show {show} takes two columns or more; choose trajectories")).into());
@@ -156,7 +158,6 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     }
     let count = if moves { (args.seconds * f64::from(args.fps)).round().max(2.0) as usize } else { 1 };
     fits(count, size)?;
-    let still = args.time.unwrap_or(if ["velocity", "crossing"].contains(&show) { 0.5 } else { 1.0 });
     let last = (count.max(2) - 1) as f64;
     let (begin, orbit, arrived) = ORBIT;
     let arrived = if matches!(look, Some(Look::Space(_))) { arrived } else { 1.0 };
@@ -186,7 +187,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let shape = (size, args.fps);
     let result = match (show, look) {
         (_, None) => {
-            let images = Images::new(&mut sampler, args.n.unwrap_or(SHEET))?;
+            let images = Images::new(&mut sampler, args.n, size)?;
             film(&args.out, format, count, shape, |i| {
                 shown(i)?;
                 images.sheet(&mut sampler, &theme, times[i])
@@ -289,17 +290,40 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
 }
 
 /// From where a model's flow is looked at: a window or a box around a few of its particles.
-fn look(args: &Args, show: &str, sampler: &mut Sampler) -> anyhow::Result<Look> {
+fn look(args: &Args, show: &str, sampler: &mut Sampler, whole: bool) -> anyhow::Result<Look> {
     let rows = sampler.chunk_rows().min(LOOK);
     let (mut begin, mut end) = (sampler.noise(0, rows)?, sampler.sample(0, rows)?);
     sampler.to_data_units(&mut begin);
     sampler.to_data_units(&mut end);
     let model = sampler.model();
-    let columns = args.columns.clone().unwrap_or_else(|| (0..model.architecture.dim).collect());
+    let asked = args.columns.as_deref().map(|asked| columns(model, asked)).transpose()?;
+    let columns = asked.clone().unwrap_or_else(|| (0..model.architecture.dim).collect());
     Ok(match (show, &columns[..]) {
         ("particles", &[x, y, z]) => Look::Space(Space::new(model, [x, y, z], &end)?),
-        _ => Look::Plane(View::new(model, args.columns.as_deref(), &begin, &end)?),
+        _ => Look::Plane(View::new(model, asked.as_deref(), &begin, &end, whole)?),
     })
+}
+
+/// Columns by their numbers or names.
+fn columns(model: &Model, asked: &[String]) -> windfield::Result<Vec<usize>> {
+    let find = |asked: &String| {
+        let named = || model.columns.iter().position(|name| name == asked);
+        asked.parse().ok().or_else(named).ok_or_else(|| windfield::Error::Config {
+            what: format!("there is no column `{asked}`"),
+            remedy: match &model.columns[..] {
+                [] => "the model's columns have no names; count them from 0".to_owned(),
+                names => format!("--columns takes {}, or numbers from 0", some(names)),
+            },
+        })
+    };
+    asked.iter().map(find).collect()
+}
+
+/// Names, of many the first ones.
+fn some(names: &[String]) -> String {
+    const MANY: usize = 8;
+    let more = if names.len() > MANY { format!(" and {} more", names.len() - MANY) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(MANY)].join(", "))
 }
 
 const CROSSING: &str = "--show crossing needs the data whose paths cross; give --data SOURCE";
@@ -318,6 +342,9 @@ fn coherent(args: &Args, show: &str, format: Format) -> Result<(), Usage> {
         "crossing" => {}
         _ if args.data.is_some() => return wrong("--data goes with --show crossing".into()),
         _ => {}
+    }
+    if args.n == Some(0) && show != "velocity" {
+        return wrong("-n 0 asks for nothing; give at least 1".into());
     }
     if args.field.is_some() && show != "velocity" {
         return wrong("--field goes with --show velocity".into());

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use windfield::Error;
-use windfield::data::{Array, ArrayWriter, Dataset, Preparation, RowForm, default_columns, read_array};
+use windfield::data::{
+    Array, ArrayWriter, Dataset, Preparation, RowForm, default_columns, is_array_file, read_array,
+};
 use windfield::flow::{Diffusion, Expression, Grid, Method, Solver};
 use windfield::model::{Model, Task};
 use windfield::report::{Rate, approximately, counted, duration};
@@ -121,7 +123,8 @@ struct Summary<'a> {
 
 pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     interrupt::watch()?;
-    let model = args.condition.of(&Model::load(&args.model)?)?;
+    let whole = Model::load(&args.model)?;
+    let model = args.condition.of(&whole)?;
     let options = options(args, context)?;
     let (t0, t1) = (options.t0, options.t1);
     if args.from.is_none() && t0 != 0.0 {
@@ -133,6 +136,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     distinct_files(args)?;
+    let (table, absent) = args.condition.table(&whole)?;
     let noise = t0 == 0.0 && args.source.is_none() && model.source.is_none();
     let plain = args.raw || noise;
     let from = args.from.as_deref().map(|path| points(path, &model, plain)).transpose()?;
@@ -171,7 +175,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     // Whether noise is at t = 0.
     let gaussian = args.source.is_none() && model.source.is_none();
     let evaluations = Evaluations::default();
-    let mut flow = Carrier { context, args, sampler: ready, from, gaussian, evaluations };
+    let mut flow = Carrier { context, args, sampler: ready, from, table, gaussian, evaluations };
     let begun = Instant::now();
     flow.write(number).map_err(|error| interrupt::explain(error, "nothing was written"))?;
     let seconds = begun.elapsed().as_secs_f64();
@@ -186,6 +190,18 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         approximately(speed)
     ));
     context.say(&format!("wrote     {}", args.out.display()));
+    let is_table = !args.raw && !flow.is_noise(t1) && is_array_file(&args.out);
+    if is_table && !absent.is_empty() && args.out.extension() != Some("npy".as_ref()) {
+        let columns: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
+        context.say(&format!(
+            "note      without a condition: the table has no {}",
+            if columns.len() == 1 {
+                format!("column {}", columns[0])
+            } else {
+                format!("columns {}", columns.join(", "))
+            }
+        ));
+    }
     if let Some(trajectory) = &args.trajectory {
         context.say(&format!("          {}", trajectory.display()));
     }
@@ -270,8 +286,18 @@ fn note_steep_schedule(options: &SampleOptions, context: &Context) {
 
 /// Points of the model's dimension from a file: numbers, or a table of the model's columns unless it is `plain`.
 pub fn points(path: &Path, model: &Model, plain: bool) -> anyhow::Result<Array> {
-    let array = prepared(path, model.preparation.as_ref().filter(|_| !plain))?;
+    let mut array = prepared(path, model.preparation.as_ref().filter(|_| !plain))?;
     let dim = model.architecture.dim;
+    // A table with more columns than the model's, such as its labels.
+    let names = array.columns.iter().flatten();
+    let at: Vec<usize> =
+        (model.columns.iter()).filter_map(|wanted| names.clone().position(|name| name == wanted)).collect();
+    if array.row_len() > dim && at.len() == dim {
+        let rows = array.values.chunks_exact(array.row_len());
+        array.values = rows.flat_map(|row| at.iter().map(|at| row[*at])).collect();
+        array.shape = vec![array.rows(), dim];
+        array.columns = Some(model.columns.clone());
+    }
     if array.row_len() != dim {
         return Err(Error::input(
             path.display().to_string(),
@@ -359,6 +385,8 @@ struct Carrier<'a> {
     args: &'a Args,
     sampler: Sampler,
     from: Option<Array>,
+    /// What the points are in a table.
+    table: Option<Preparation>,
     gaussian: bool,
     evaluations: Evaluations,
 }
@@ -377,7 +405,7 @@ impl Carrier<'_> {
         let columns = columns(self.sampler.model());
         let model = self.sampler.model();
         // Noise and the network's own units are numbers of no column.
-        let preparation = model.preparation.as_ref().filter(|_| !args.raw && !self.is_noise(t1));
+        let preparation = self.table.as_ref().filter(|_| !args.raw && !self.is_noise(t1));
         let form = RowForm { columns: &columns, preparation, image: model.image };
         let mut out = ArrayWriter::create_rows(&args.out, samples, &form)?;
         let create = |path: Option<&PathBuf>, shape: &[usize], columns: &[String]| {

@@ -398,7 +398,7 @@ impl<'a> Table<'a> {
                 None if guess.number && guess.integral => Kind::Integer,
                 None => Kind::Number,
             };
-            table::Column { name, kind, missing: guess.missing }
+            table::Column { name, kind, stored: None, missing: guess.missing }
         };
         let columns = names.into_iter().zip(self.guesses).map(column).collect();
         Ok(table::Table { place: self.place, position: "line", columns, cells: self.values })
@@ -444,7 +444,7 @@ impl Writer {
             record.clear();
             for column in columns {
                 let (encoded, rest) = row.split_at(column.kind.width());
-                record.push(column.kind.decode(encoded));
+                record.push(column.decode(encoded));
                 row = rest;
             }
             self.table.serialize(&record).map_err(|e| write_error(&self.path, io_error(e)))?;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::TakenColumn;
 use super::array::{quote, read_array};
-use super::preparation::ColumnKind;
+use super::preparation::{ColumnKind, Constant, PreparedColumn, Storage};
 use crate::error::{Error, Result};
 
 /// Whole numbers with more different values than this are numbers, not classes, unless it is said otherwise.
@@ -49,9 +49,44 @@ pub struct Label {
     /// How its column was prepared, where it is one of a table with a preparation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<ColumnKind>,
+    /// How Parquet stored that column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Storage>,
+    /// Where it stood among the columns of its table, if it is one of a table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<usize>,
 }
 
 impl Label {
+    /// Of rows that all have this value, as [`parse`](Self::parse) gives it: the column of the table.
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the number of a class, or a number rounded and cut to the range of i64"
+    )]
+    pub(super) fn constant(&self, value: f32) -> PreparedColumn {
+        let (number, word) = match &self.kind {
+            LabelKind::Number { .. } => (value, None),
+            LabelKind::Class { names } => {
+                let name = names.get(value as usize).cloned().unwrap_or_default();
+                (name.parse().unwrap_or_default(), Some(name))
+            }
+        };
+        let value = match &self.column {
+            None | Some(ColumnKind::Number { .. }) => Constant::Number(number),
+            Some(ColumnKind::Integer { .. }) => Constant::Integer(number.round() as i64),
+            Some(ColumnKind::Category { values, boolean, .. }) => {
+                let same = |text: &&String| text.parse() == Ok(number);
+                let word = word.or_else(|| values.iter().find(same).cloned());
+                let word = word.unwrap_or_else(|| number.to_string());
+                if *boolean { Constant::Boolean(word == "true") } else { Constant::Text(word) }
+            }
+            Some(ColumnKind::Constant { value }) => value.clone(),
+        };
+        let kind = ColumnKind::Constant { value };
+        PreparedColumn { name: self.name.clone(), kind, stored: self.stored }
+    }
+
     /// The features that the network sees of it.
     #[must_use]
     pub fn features(&self) -> usize {
@@ -175,7 +210,11 @@ impl LabelColumn {
             names.iter().enumerate().map(|(place, name)| (name, place)).collect();
         let values = values.iter().map(|value| places[value] as f32).collect();
         let request = format!("{name}:class");
-        Ok(Self { label: Label { name, kind: LabelKind::Class { names }, column: None }, values, request })
+        Ok(Self {
+            label: Label { name, kind: LabelKind::Class { names }, column: None, stored: None, place: None },
+            values,
+            request,
+        })
     }
 
     /// Numbers, or classes that are called by numbers: without a wish, whole numbers of at most [`MOST_CLASSES`] different
@@ -213,7 +252,13 @@ impl LabelColumn {
         let std = if std > 0.0 && std.is_finite() { std } else { 1.0 };
         let request = format!("{name}:number");
         Ok(Self {
-            label: Label { name, kind: LabelKind::Number { mean, std }, column: None },
+            label: Label {
+                name,
+                kind: LabelKind::Number { mean, std },
+                column: None,
+                stored: None,
+                place: None,
+            },
             values: values.to_vec(),
             request,
         })
@@ -247,14 +292,17 @@ impl LabelColumn {
     pub(super) fn of_table(
         request: &LabelRequest,
         taken: TakenColumn,
-        column: Option<ColumnKind>,
+        column: Option<PreparedColumn>,
+        place: Option<usize>,
     ) -> Result<Self> {
         let name = request.name.clone();
         let mut labels = match taken {
             TakenColumn::Numbers(values) => Self::from_numbers(name, &values, request.wish)?,
             TakenColumn::Words(words) => Self::from_text(name, &words)?.taken_for(request.wish)?,
         };
-        labels.label.column = column;
+        labels.label.stored = column.as_ref().and_then(|column| column.stored);
+        labels.label.column = column.map(|column| column.kind);
+        labels.label.place = place;
         Ok(labels)
     }
 

@@ -36,7 +36,10 @@ pub use array::{
     Array, ArrayWriter, RowForm, default_columns, is_array_file, is_folder, read_array, write_array,
 };
 pub use labels::{Conditions, Label, LabelColumn, LabelKind, LabelRequest, LabelWish, MOST_CLASSES};
-pub use preparation::{ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn};
+pub use preparation::{
+    ColumnKind, Constant, MISSING, MOST_CATEGORIES, Missing, Preparation, PreparedColumn, Storage,
+    StorageType,
+};
 pub use standardization::Standardization;
 pub(crate) use toy::Stream;
 pub use toy::{ToySource, sources};
@@ -419,6 +422,7 @@ impl Dataset {
         }
         let mut columns: Vec<LabelColumn> = vec![];
         let mut data = self;
+        let whole: Vec<String> = data.parts().iter().map(|(name, _)| (*name).to_owned()).collect();
         for request in requests {
             let twice = |name: &String, columns: &[LabelColumn]| {
                 if columns.iter().all(|other| other.label().name != *name) {
@@ -433,10 +437,11 @@ impl Dataset {
             let is_known = data.labels.iter().any(|column| column.label().name == request.name);
             let parts = data.parts();
             if !is_known && parts.iter().any(|(name, _)| *name == request.name) {
-                let kind = parts.iter().find(|(name, _)| *name == request.name).and_then(|(_, kind)| *kind);
-                let kind = kind.cloned();
+                let known = data.preparation.as_ref().and_then(Preparation::columns).unwrap_or_default();
+                let column = known.iter().find(|column| column.name == request.name).cloned();
+                let place = whole.iter().position(|name| *name == request.name);
                 let (taken, rest) = data.take_column(&request.name)?;
-                columns.push(LabelColumn::of_table(request, taken, kind)?);
+                columns.push(LabelColumn::of_table(request, taken, column, place)?);
                 data = rest;
                 continue;
             }

@@ -2,8 +2,8 @@
 //!
 //! Read: floats, integers and booleans that are not null, and, where they may
 //! be there, text and nulls; uncompressed or compressed with snappy. Written:
-//! one required column for each name, of float32, or for a prepared table of
-//! float32, int64, boolean or text.
+//! one required column for each name, of float32, or for a prepared table as
+//! its columns were stored.
 
 #![allow(clippy::cast_precision_loss, reason = "64-bit integers are rounded to float32 in the end")]
 
@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use ::parquet::basic::{Compression, ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use ::parquet::column::reader::{ColumnReader, ColumnReaderImpl};
-use ::parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, FloatType, Int64Type};
+use ::parquet::data_type::{
+    BoolType, ByteArray, ByteArrayType, DataType, DoubleType, FloatType, Int32Type, Int64Type,
+};
 use ::parquet::errors::ParquetError;
 use ::parquet::file::properties::WriterProperties;
 use ::parquet::file::reader::{FileReader, RowGroupReader, SerializedFileReader};
@@ -21,7 +23,7 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 
 use super::array::{Array, one_line, quote, to_f32};
-use super::preparation::{Cell, PreparedColumn};
+use super::preparation::{Cell, PreparedColumn, Storage, StorageType};
 use super::table::{self, Kind, Words};
 use crate::error::{Error, Result};
 use crate::files::{AtomicFile, write_error};
@@ -71,7 +73,12 @@ fn read_columns(path: &Path, mixed: bool) -> Result<table::Table> {
     let mut columns = Vec::new();
     for column in schema.columns() {
         check_type(&place, column, mixed)?;
-        columns.push(table::Column { name: column.path().string(), kind: kind(column), missing: None });
+        columns.push(table::Column {
+            name: column.path().string(),
+            kind: kind(column),
+            stored: Some(storage(column)),
+            missing: None,
+        });
     }
     let dim = columns.len();
     let mut values: Vec<f32> = Vec::new();
@@ -115,6 +122,60 @@ fn kind(column: &ColumnDescriptor) -> Kind {
         PhysicalType::INT32 | PhysicalType::INT64 => Kind::Integer,
         PhysicalType::BYTE_ARRAY => Kind::Text(Words::default()),
         _ => Kind::Number,
+    }
+}
+
+/// How a column that has been checked is stored.
+fn storage(column: &ColumnDescriptor) -> Storage {
+    let kind = match (column.physical_type(), integer(column)) {
+        (PhysicalType::BOOLEAN, _) => StorageType::Boolean,
+        (PhysicalType::INT32 | PhysicalType::INT64, Some((8, true))) => StorageType::Int8,
+        (PhysicalType::INT32 | PhysicalType::INT64, Some((16, true))) => StorageType::Int16,
+        (PhysicalType::INT32 | PhysicalType::INT64, Some((8, false))) => StorageType::Uint8,
+        (PhysicalType::INT32 | PhysicalType::INT64, Some((16, false))) => StorageType::Uint16,
+        (PhysicalType::INT32, Some((_, false))) => StorageType::Uint32,
+        (PhysicalType::INT32, _) => StorageType::Int32,
+        (PhysicalType::INT64, Some((_, false))) => StorageType::Uint64,
+        (PhysicalType::INT64, _) => StorageType::Int64,
+        (PhysicalType::BYTE_ARRAY, _) => StorageType::Text,
+        (PhysicalType::DOUBLE, _) => StorageType::Double,
+        _ => StorageType::Float,
+    };
+    Storage { kind, optional: column.max_def_level() > 0 }
+}
+
+/// The bits of a whole number and whether it has a sign, where the schema says more than the physical type.
+fn integer(column: &ColumnDescriptor) -> Option<(i8, bool)> {
+    if let Some(LogicalType::Integer(t)) = column.logical_type_ref() {
+        return Some((t.bit_width, t.is_signed));
+    }
+    Some(match column.converted_type() {
+        ConvertedType::INT_8 => (8, true),
+        ConvertedType::INT_16 => (16, true),
+        ConvertedType::UINT_8 => (8, false),
+        ConvertedType::UINT_16 => (16, false),
+        ConvertedType::UINT_32 => (32, false),
+        ConvertedType::UINT_64 => (64, false),
+        _ => return None,
+    })
+}
+
+/// The physical and the logical type of a column that is written.
+fn types(kind: StorageType) -> (PhysicalType, Option<LogicalType>) {
+    let integer = |bits, signed| Some(LogicalType::integer(bits, signed));
+    match kind {
+        StorageType::Int8 => (PhysicalType::INT32, integer(8, true)),
+        StorageType::Int16 => (PhysicalType::INT32, integer(16, true)),
+        StorageType::Int32 => (PhysicalType::INT32, None),
+        StorageType::Int64 => (PhysicalType::INT64, None),
+        StorageType::Uint8 => (PhysicalType::INT32, integer(8, false)),
+        StorageType::Uint16 => (PhysicalType::INT32, integer(16, false)),
+        StorageType::Uint32 => (PhysicalType::INT32, integer(32, false)),
+        StorageType::Uint64 => (PhysicalType::INT64, integer(64, false)),
+        StorageType::Float => (PhysicalType::FLOAT, None),
+        StorageType::Double => (PhysicalType::DOUBLE, None),
+        StorageType::Boolean => (PhysicalType::BOOLEAN, None),
+        StorageType::Text => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
     }
 }
 
@@ -189,14 +250,7 @@ impl Column<'_> {
 
     fn read(&mut self, group: &dyn RowGroupReader, index: usize) -> Result<Vec<f32>> {
         let descriptor = group.metadata().column(index).column_descr_ptr();
-        let unsigned = matches!(descriptor.logical_type_ref(), Some(LogicalType::Integer(t)) if !t.is_signed)
-            || matches!(
-                descriptor.converted_type(),
-                ConvertedType::UINT_8
-                    | ConvertedType::UINT_16
-                    | ConvertedType::UINT_32
-                    | ConvertedType::UINT_64
-            );
+        let unsigned = integer(&descriptor).is_some_and(|(_, signed)| !signed);
         let optional = descriptor.max_def_level() > 0;
         let reader = group
             .get_column_reader(index)
@@ -296,20 +350,21 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(path: &Path, columns: &[String]) -> Result<Self> {
-        let floats = columns.iter().map(|name| (name.as_str(), Cell::Number(0.0)));
+        let float = Storage { kind: StorageType::Float, optional: false };
+        let floats = columns.iter().map(|name| (name.as_str(), float));
         Self::with_columns(path, floats, columns.len(), None)
     }
 
     /// For rows of numbers that are written as what they stand for in the columns of a table.
     pub(super) fn create_prepared(path: &Path, prepared: &[PreparedColumn]) -> Result<Self> {
-        let columns = prepared.iter().map(|column| (column.name.as_str(), column.kind.written()));
+        let columns = prepared.iter().map(|column| (column.name.as_str(), column.storage()));
         let dim = prepared.iter().map(|column| column.kind.width()).sum();
         Self::with_columns(path, columns, dim, Some(prepared.to_vec()))
     }
 
     fn with_columns<'a>(
         path: &Path,
-        columns: impl Iterator<Item = (&'a str, Cell<'a>)>,
+        columns: impl Iterator<Item = (&'a str, Storage)>,
         dim: usize,
         prepared: Option<Vec<PreparedColumn>>,
     ) -> Result<Self> {
@@ -320,18 +375,13 @@ impl Writer {
             .set_created_by(concat!("windfield ", env!("CARGO_PKG_VERSION")).to_owned());
         let error = |e| file_error(path, e);
         let mut fields = vec![];
-        for (name, example) in columns {
-            let (physical, logical) = match example {
-                Cell::Number(_) => (PhysicalType::FLOAT, None),
-                Cell::Integer(_) => (PhysicalType::INT64, None),
-                Cell::Boolean(_) => (PhysicalType::BOOLEAN, None),
-                Cell::Text(_) => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
-            };
-            if logical.is_some() {
+        for (name, stored) in columns {
+            let (physical, logical) = types(stored.kind);
+            if stored.kind == StorageType::Text {
                 properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
             }
             let field = Type::primitive_type_builder(name, physical)
-                .with_repetition(Repetition::REQUIRED)
+                .with_repetition(if stored.optional { Repetition::OPTIONAL } else { Repetition::REQUIRED })
                 .with_logical_type(logical)
                 .build()
                 .map_err(error)?;
@@ -363,8 +413,7 @@ impl Writer {
             let mut group = file.next_row_group()?;
             let (mut c, mut at) = (0, 0);
             while let Some(mut writer) = group.next_column()? {
-                let Some(PreparedColumn { kind, .. }) = prepared.as_ref().and_then(|columns| columns.get(c))
-                else {
+                let Some(prepared) = prepared.as_ref().and_then(|columns| columns.get(c)) else {
                     column.clear();
                     column.extend(pending[c..].iter().step_by(*dim));
                     writer.typed::<FloatType>().write_batch(column, None, None)?;
@@ -372,29 +421,44 @@ impl Writer {
                     c += 1;
                     continue;
                 };
-                let width = kind.width();
-                let cells = pending.chunks_exact(*dim).map(|row| kind.decode(&row[at..at + width]));
+                let width = prepared.kind.width();
+                let cells = pending.chunks_exact(*dim).map(|row| prepared.decode(&row[at..at + width]));
+                let Storage { kind, optional } = prepared.storage();
+                // Nothing is null.
+                let levels = optional.then(|| vec![1_i16; pending.len() / *dim]);
+                let levels = levels.as_deref();
                 // All cells of a column are of one kind.
-                match kind.written() {
-                    Cell::Number(_) => {
-                        let values: Vec<f32> =
-                            cells.map(|cell| if let Cell::Number(x) = cell { x } else { f32::NAN }).collect();
-                        writer.typed::<FloatType>().write_batch(&values, None, None)?;
+                let number = |cell| if let Cell::Number(x) = cell { x } else { f32::NAN };
+                let whole = |cell| if let Cell::Integer(x) = cell { x } else { 0 };
+                match types(kind).0 {
+                    PhysicalType::DOUBLE => {
+                        let values: Vec<f64> = cells.map(|cell| number(cell).into()).collect();
+                        writer.typed::<DoubleType>().write_batch(&values, levels, None)?;
                     }
-                    Cell::Integer(_) => {
-                        let values: Vec<i64> =
-                            cells.map(|cell| if let Cell::Integer(x) = cell { x } else { 0 }).collect();
-                        writer.typed::<Int64Type>().write_batch(&values, None, None)?;
+                    // The bits of what has no sign.
+                    #[allow(clippy::cast_possible_truncation, reason = "decoded into the range of the type")]
+                    PhysicalType::INT32 => {
+                        let values: Vec<i32> = cells.map(|cell| whole(cell) as i32).collect();
+                        writer.typed::<Int32Type>().write_batch(&values, levels, None)?;
                     }
-                    Cell::Boolean(_) => {
+                    #[allow(clippy::cast_possible_truncation, reason = "decoded into the range of the type")]
+                    PhysicalType::INT64 => {
+                        let values: Vec<i64> = cells.map(|cell| whole(cell) as i64).collect();
+                        writer.typed::<Int64Type>().write_batch(&values, levels, None)?;
+                    }
+                    PhysicalType::BOOLEAN => {
                         let values: Vec<bool> = cells.map(|cell| cell == Cell::Boolean(true)).collect();
-                        writer.typed::<BoolType>().write_batch(&values, None, None)?;
+                        writer.typed::<BoolType>().write_batch(&values, levels, None)?;
                     }
-                    Cell::Text(_) => {
+                    PhysicalType::BYTE_ARRAY => {
                         let values: Vec<ByteArray> = cells
                             .map(|cell| ByteArray::from(if let Cell::Text(x) = cell { x } else { "" }))
                             .collect();
-                        writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
+                        writer.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
+                    }
+                    _ => {
+                        let values: Vec<f32> = cells.map(number).collect();
+                        writer.typed::<FloatType>().write_batch(&values, levels, None)?;
                     }
                 }
                 writer.close()?;

@@ -18,8 +18,8 @@ use super::labels::Label;
 use super::table::{Kind, Table, Words};
 use crate::error::{Error, Result};
 
-/// The version of a preparation that this program writes, and the newest that it reads.
-const VERSION: u32 = 1;
+/// The newest version of a preparation that this program reads. It writes 2 where a column's storage is kept, else 1.
+const VERSION: u32 = 2;
 /// The categories that a column may have.
 pub const MOST_CATEGORIES: usize = 64;
 
@@ -61,7 +61,7 @@ impl FromStr for Missing {
 pub enum Preparation {
     /// Of a table.
     Table {
-        /// The form of this record: 1.
+        /// The form of this record: 2 if a column is [`stored`](PreparedColumn::stored), else 1.
         version: u32,
         /// What is done about missing values.
         missing: Missing,
@@ -87,6 +87,98 @@ pub struct PreparedColumn {
     /// What it holds.
     #[serde(flatten)]
     pub kind: ColumnKind,
+    /// How it stands in the Parquet file that it is from. Of any other: int64, float32, booleans or text, never null.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stored: Option<Storage>,
+}
+
+/// How Parquet stores a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storage {
+    /// The type of its values.
+    #[serde(rename = "type")]
+    pub kind: StorageType,
+    /// Whether values may be null.
+    #[serde(default)]
+    pub optional: bool,
+}
+
+/// The type of values in Parquet. How they are encoded, by a dictionary for instance, is not part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "their names say it")]
+pub enum StorageType {
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Uint8,
+    Uint16,
+    Uint32,
+    Uint64,
+    Float,
+    Double,
+    Boolean,
+    Text,
+}
+
+impl StorageType {
+    /// The smallest and the largest whole number of this type, if it is one of them.
+    pub(super) fn range(self) -> Option<(i128, i128)> {
+        Some(match self {
+            Self::Int8 => (i8::MIN.into(), i8::MAX.into()),
+            Self::Int16 => (i16::MIN.into(), i16::MAX.into()),
+            Self::Int32 => (i32::MIN.into(), i32::MAX.into()),
+            Self::Int64 => (i64::MIN.into(), i64::MAX.into()),
+            Self::Uint8 => (0, u8::MAX.into()),
+            Self::Uint16 => (0, u16::MAX.into()),
+            Self::Uint32 => (0, u32::MAX.into()),
+            Self::Uint64 => (0, u64::MAX.into()),
+            Self::Float | Self::Double | Self::Boolean | Self::Text => return None,
+        })
+    }
+
+    /// Whether it can hold what such a column is written as.
+    fn holds(self, cell: Cell<'_>) -> bool {
+        match cell {
+            Cell::Boolean(_) => self == Self::Boolean,
+            Cell::Integer(_) => self.range().is_some(),
+            Cell::Number(_) => matches!(self, Self::Float | Self::Double),
+            Cell::Text(_) => self == Self::Text,
+        }
+    }
+}
+
+impl PreparedColumn {
+    /// The value that `encoded`, of the kind's [`width`](ColumnKind::width), stands for.
+    pub(super) fn decode(&self, encoded: &[f32]) -> Cell<'_> {
+        match self.kind.decode(encoded) {
+            Cell::Integer(value) => {
+                let (least, most) = self.storage().kind.range().unwrap_or((i128::MIN, i128::MAX));
+                Cell::Integer(value.clamp(least, most))
+            }
+            other => other,
+        }
+    }
+
+    /// How it is written to Parquet.
+    pub(super) fn storage(&self) -> Storage {
+        self.stored.unwrap_or_else(|| {
+            let kind = match self.kind.written() {
+                Cell::Boolean(_) => StorageType::Boolean,
+                Cell::Integer(_) => StorageType::Int64,
+                Cell::Number(_) => StorageType::Float,
+                Cell::Text(_) => StorageType::Text,
+            };
+            Storage { kind, optional: false }
+        })
+    }
+
+    /// Whether it is of numbers that are written as they are, without anything that is to be remembered.
+    fn is_plain(&self) -> bool {
+        let plain = Storage { kind: StorageType::Float, optional: false };
+        matches!(self.kind, ColumnKind::Number { .. }) && self.storage() == plain
+    }
 }
 
 /// What a column of a table holds.
@@ -142,7 +234,7 @@ pub enum Constant {
 #[serde(untagged)]
 pub(super) enum Cell<'a> {
     Boolean(bool),
-    Integer(i64),
+    Integer(i128),
     Number(f32),
     Text(&'a str),
 }
@@ -174,7 +266,7 @@ impl ColumnKind {
             }
             Self::Constant { value } => match value {
                 Constant::Boolean(value) => Cell::Boolean(*value),
-                Constant::Integer(value) => Cell::Integer(*value),
+                Constant::Integer(value) => Cell::Integer((*value).into()),
                 Constant::Number(value) => Cell::Number(*value),
                 Constant::Text(value) => Cell::Text(value),
             },
@@ -187,9 +279,9 @@ impl ColumnKind {
     }
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "rounded, and cut to the range of i64")]
-fn whole(value: f32) -> i64 {
-    value.round() as i64
+#[allow(clippy::cast_possible_truncation, reason = "rounded, and cut to a wider range than any column's")]
+fn whole(value: f32) -> i128 {
+    value.round() as i128
 }
 
 impl fmt::Display for Constant {
@@ -213,11 +305,16 @@ impl Preparation {
         }
     }
 
+    pub(super) fn table(missing: Missing, columns: Vec<PreparedColumn>) -> Self {
+        let version = if columns.iter().any(|column| column.stored.is_some()) { 2 } else { 1 };
+        Self::Table { version, missing, columns }
+    }
+
     /// The names of what the network sees: a column's own, or `column=category`.
     #[must_use]
     pub fn encoded_columns(&self) -> Vec<String> {
         let mut names = vec![];
-        for PreparedColumn { name, kind } in self.columns().unwrap_or_default() {
+        for PreparedColumn { name, kind, .. } in self.columns().unwrap_or_default() {
             match kind {
                 ColumnKind::Category { values, .. } => {
                     names.extend(values.iter().map(|value| format!("{name}={value}")));
@@ -232,11 +329,43 @@ impl Preparation {
     pub(super) fn with_labels<'a>(&self, labels: impl Iterator<Item = &'a Label>) -> Self {
         let mut whole = self.clone();
         if let Self::Table { columns, .. } = &mut whole {
-            columns.extend(labels.filter_map(|label| {
-                label.column.clone().map(|kind| PreparedColumn { name: label.name.clone(), kind })
-            }));
+            let column = |label: &Label| {
+                let (name, stored) = (label.name.clone(), label.stored);
+                label.column.clone().map(|kind| (label.place, Some(PreparedColumn { name, kind, stored })))
+            };
+            put_back(columns, labels.filter_map(column).collect());
         }
         whole
+    }
+
+    /// That of a model's samples, if the model has columns of a table: each label that was one of them is a column again,
+    /// in its place and of its `value`, which is as [`Label::parse`] gives it; one without is left out.
+    #[must_use]
+    pub fn of_samples(
+        known: Option<&Self>,
+        columns: &[String],
+        labels: &[(&Label, Option<f32>)],
+    ) -> Option<Self> {
+        let taken: Vec<(Option<usize>, Option<PreparedColumn>)> = labels
+            .iter()
+            .filter(|(label, _)| label.place.is_some())
+            .map(|(label, value)| (label.place, value.map(|value| label.constant(value))))
+            .collect();
+        if taken.iter().all(|(_, column)| column.is_none()) {
+            return known.cloned();
+        }
+        let plain = |name: &String| PreparedColumn {
+            name: name.clone(),
+            kind: ColumnKind::Number { fill: None },
+            stored: None,
+        };
+        let (missing, mut whole) = match known {
+            Some(Self::Table { missing, columns, .. }) => (*missing, columns.clone()),
+            Some(images @ Self::Images { .. }) => return Some(images.clone()),
+            None => (Missing::Refuse, columns.iter().map(plain).collect()),
+        };
+        put_back(&mut whole, taken);
+        Some(Self::table(missing, whole))
     }
 
     /// The same without one column of the table.
@@ -274,7 +403,7 @@ impl Preparation {
             }
             Self::Images { .. } => Ok(()),
             Self::Table { columns, .. } => {
-                for PreparedColumn { name, kind } in columns {
+                for PreparedColumn { name, kind, stored } in columns {
                     let sound = match kind {
                         ColumnKind::Number { fill } | ColumnKind::Integer { fill } => {
                             fill.is_none_or(f32::is_finite)
@@ -284,7 +413,7 @@ impl Preparation {
                         }
                         ColumnKind::Constant { .. } => true,
                     };
-                    if !sound {
+                    if !sound || stored.is_some_and(|stored| !stored.kind.holds(kind.written())) {
                         return Err(format!(
                             "its `preparation` of the column '{}' cannot be used",
                             quote(name.as_bytes())
@@ -320,11 +449,10 @@ impl Preparation {
                 "give data that vary",
             ));
         }
-        let plain = |column: &PreparedColumn| matches!(column.kind, ColumnKind::Number { .. });
-        if missing == Missing::Refuse && columns.iter().all(plain) {
+        if missing == Missing::Refuse && columns.iter().all(PreparedColumn::is_plain) {
             return Ok(None);
         }
-        Ok(Some(Self::Table { version: VERSION, missing, columns }))
+        Ok(Some(Self::table(missing, columns)))
     }
 
     /// The rows of a table as the network sees them, `[rows, dim]`. Its columns are found by their names; others are not
@@ -382,6 +510,22 @@ impl Preparation {
         }
         cells.truncate(rows * width);
         Ok(cells)
+    }
+}
+
+/// Puts columns where they stood before they were taken out; those that are `None` leave no gap. Of a column whose place is
+/// not known it is the end.
+fn put_back(columns: &mut Vec<PreparedColumn>, mut taken: Vec<(Option<usize>, Option<PreparedColumn>)>) {
+    taken.sort_by_key(|(place, _)| place.unwrap_or(usize::MAX));
+    let mut absent = 0;
+    for (place, column) in taken {
+        match column {
+            Some(column) => {
+                let place = place.map_or(columns.len(), |place| place - absent.min(place));
+                columns.insert(place.min(columns.len()), column);
+            }
+            None => absent += 1,
+        }
     }
 }
 
@@ -484,7 +628,7 @@ fn prepare(table: &Table, at: usize, missing: Missing) -> Result<PreparedColumn>
     };
     let kind = match &column.kind {
         Kind::Number if constant => ColumnKind::Constant { value: Constant::Number(first) },
-        Kind::Integer if constant => ColumnKind::Constant { value: Constant::Integer(whole(first)) },
+        Kind::Integer if constant => ColumnKind::Constant { value: Constant::Integer(first.round() as i64) },
         Kind::Boolean if constant => ColumnKind::Constant { value: Constant::Boolean(first != 0.0) },
         Kind::Text(words) if constant => {
             ColumnKind::Constant { value: Constant::Text(words.names[first as usize].clone()) }
@@ -494,7 +638,7 @@ fn prepare(table: &Table, at: usize, missing: Missing) -> Result<PreparedColumn>
         Kind::Boolean => category(&TRUTH.map(str::to_owned), true)?,
         Kind::Text(words) => category(&words.names, false)?,
     };
-    Ok(PreparedColumn { name: column.name.clone(), kind })
+    Ok(PreparedColumn { name: column.name.clone(), kind, stored: column.stored })
 }
 
 fn refuse(table: &Table, at: usize, what: &str, remedy: &str) -> Error {

@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use super::preparation::Storage;
+
 /// Words of a column that are told apart. No column of categories has as many; names or comments may.
 const MOST_WORDS: usize = 1 << 16;
 
@@ -23,6 +25,8 @@ pub(super) struct Table {
 pub(super) struct Column {
     pub name: String,
     pub kind: Kind,
+    /// How the file stores it, if it says so.
+    pub stored: Option<Storage>,
     /// Where the first missing value is.
     pub missing: Option<u64>,
 }

@@ -11,7 +11,7 @@
 
 use super::architecture::{Architecture, LayerWeights};
 use super::file::Model;
-use crate::data::Label;
+use crate::data::{Label, Preparation};
 use crate::{Error, Result};
 
 impl Model {
@@ -59,6 +59,23 @@ impl Model {
             label.encode(label.parse(value)?, &mut features);
         }
         Ok(features)
+    }
+
+    /// How its samples under the condition `given` become rows of a table: as they were prepared, with the columns that are
+    /// labels of the model in their places again, filled with the condition. The names of those that it says nothing of, which
+    /// are left out, come with it.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a class that is not there, and for what is no number.
+    pub fn table_under(&self, given: &[(String, String)]) -> Result<(Option<Preparation>, Vec<&str>)> {
+        let mut labels = vec![];
+        for label in self.conditions.iter().filter(|label| label.place.is_some()) {
+            let value = given.iter().find(|(name, _)| *name == label.name);
+            labels.push((label, value.map(|(_, value)| label.parse(value)).transpose()?));
+        }
+        let absent = labels.iter().filter(|(_, value)| value.is_none());
+        let absent = absent.map(|(label, _)| label.name.as_str()).collect();
+        Ok((Preparation::of_samples(self.preparation.as_ref(), &self.columns, &labels), absent))
     }
 
     /// The model that is told nothing: of all its data, whatever their labels.
@@ -121,6 +138,14 @@ impl Model {
         let told = self.under(condition)?;
         if guidance == 1.0 {
             return Ok(told);
+        }
+        if self.label_dropout <= 0.0 {
+            return Err(Error::config(
+                format!(
+                    "--guidance {guidance} takes the flow of all data as well, which the model has not learned"
+                ),
+                "leave it out, or train one with a --label-dropout above 0",
+            ));
         }
         let free = self.unconditional()?;
         if guidance == 0.0 {
@@ -199,7 +224,8 @@ mod tests {
             condition_features: 5,
         };
         let weights = architecture.initialize(3);
-        let label = |name: &str, kind| Label { name: name.to_owned(), kind, column: None };
+        let label =
+            |name: &str, kind| Label { name: name.to_owned(), kind, column: None, stored: None, place: None };
         let names = ["a", "b", "c"].map(str::to_owned).to_vec();
         Model {
             conditions: vec![

@@ -145,8 +145,13 @@ impl Model {
         if record.conditions.is_empty() && record.classes != 0 {
             // Another program's: one label, whose classes have no names.
             let names = (0..record.classes.min(1 << 16)).map(|class| class.to_string()).collect();
-            record.conditions =
-                vec![Label { name: "class".to_owned(), kind: LabelKind::Class { names }, column: None }];
+            record.conditions = vec![Label {
+                name: "class".to_owned(),
+                kind: LabelKind::Class { names },
+                column: None,
+                stored: None,
+                place: None,
+            }];
         }
         for label in &record.conditions {
             label.validate().map_err(refuse)?;

@@ -32,6 +32,8 @@ const DOT: f32 = 0.7;
 const UNDER: f64 = 36.0;
 /// The share of the pixels with particles whose colour is not the strongest.
 const TOP: f64 = 0.995;
+/// Particles of a pixel up to which their colour follows their number; beyond, its logarithm.
+const LONELY: f64 = 1.0;
 /// Particles of a pixel through which one sees what is behind.
 const FAINT: f32 = 0.03;
 /// How much of a colour the farthest particles lose.
@@ -232,10 +234,14 @@ impl Cloud {
         };
         // The last picture says what a strong colour is: there the data are.
         let last = cloud.counts(times.len() - 1)?;
-        let mut some: Vec<f32> = last.0.counts.iter().copied().filter(|&count| count > 1e-3).collect();
+        // What is smoothed widely is less than a particle everywhere.
+        let least = last.0.counts.iter().fold(0f32, |a, &b| a.max(b)).min(1.0) * 1e-3;
+        let mut some: Vec<f32> = last.0.counts.iter().copied().filter(|&count| count > least).collect();
         some.sort_by(f32::total_cmp);
         let top = some.get((some.len() as f64 * TOP) as usize).map_or(1.0, |&top| f64::from(top));
-        cloud.scale = Scale::log1p(top, top / 12.0);
+        // Particles alone are to be seen however many lie together elsewhere.
+        let knee = if smooth { top / 12.0 } else { (top / 12.0).min(LONELY) };
+        cloud.scale = Scale::log1p(top, knee);
         Ok(cloud)
     }
 
@@ -295,7 +301,7 @@ impl Cloud {
         canvas.pixels(panel.rect, |column, row| {
             let (x, y) = ((column as f64 + 0.5) / width as f64, 1.0 - (row as f64 + 0.5) / height as f64);
             let count = counts.at(x, y);
-            if count < FAINT {
+            if count < FAINT && !self.smooth {
                 return None;
             }
             let tone = self.scale.unit(f64::from(count)).clamp(0.0, 1.0);

@@ -5,7 +5,7 @@ use std::path::Path;
 use image::codecs::gif::{GifEncoder, Repeat};
 use image::{Delay, DynamicImage, Frame, RgbImage};
 
-use crate::files::{AtomicFile, FolderDraft, write_bytes};
+use crate::files::{AtomicFile, FolderDraft, write_bytes, write_error};
 use crate::report::plot::encode;
 use crate::{Error, Result};
 
@@ -73,7 +73,10 @@ pub fn film(
     (size, fps): ([u32; 2], u32),
     mut picture: impl FnMut(usize) -> Result<RgbImage>,
 ) -> Result<()> {
-    let failed = |error: image::ImageError| Error::io("write", path, std::io::Error::other(error));
+    let failed = |error: image::ImageError| match error {
+        image::ImageError::IoError(error) => write_error(path, error),
+        error => Error::io("write", path, std::io::Error::other(error)),
+    };
     let png = |image: &RgbImage| encode(image).map_err(|source| Error::io("write", path, source));
     if format == Format::Png {
         return write_bytes(path, png(&picture(0)?)?);
@@ -82,13 +85,18 @@ pub fn film(
     if format == Format::Folder {
         let folder = FolderDraft::create(path)?;
         for number in 0..count {
-            write_bytes(folder.path().join(format!("{number:05}.png")), png(&picture(number)?)?)?;
+            let bytes = png(&picture(number)?)?;
+            let name = folder.path().join(format!("{number:05}.png"));
+            std::fs::write(name, bytes).map_err(|source| write_error(path, source))?;
         }
         return folder.finish();
     }
     let mut file = AtomicFile::create(path)?;
     if format == Format::Apng {
-        let failed = |error: png::EncodingError| Error::io("write", path, std::io::Error::other(error));
+        let failed = |error: png::EncodingError| match error {
+            png::EncodingError::IoError(error) => write_error(path, error),
+            error => Error::io("write", path, std::io::Error::other(error)),
+        };
         let first = picture(0)?;
         let mut encoder = png::Encoder::new(&mut file, first.width(), first.height());
         encoder.set_color(png::ColorType::Rgb);

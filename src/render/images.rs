@@ -3,14 +3,17 @@
 use image::RgbImage;
 
 use super::cloud::between;
+use super::page::Page;
 use super::trajectories;
+use crate::data::Preparation;
 use crate::flow::Quantity;
-use crate::report::plot::{ContactSheet, ImageShape, Theme, contact_sheet, opaque, robust_range};
+use crate::report::plot::{ContactSheet, ImageShape, Theme, contact_sheet, opaque, robust_range, zoom};
 use crate::sample::Sampler;
 use crate::{Error, Result};
 
-/// Images on one sheet, at most.
+/// Images on one sheet, at most, and where no number is asked for.
 const MOST: usize = 100;
+const USUAL: usize = 36;
 /// Where what the model expects is not asked: at the very ends, the path of some schedules says nothing of the other one.
 const ENDS: f64 = 1e-3;
 
@@ -24,18 +27,27 @@ pub struct Images {
     dim: usize,
     /// Black and white, in data units.
     range: (f64, f64),
+    /// Of the sheet, in pixels.
+    size: [u32; 2],
 }
 
 impl Images {
-    /// The trajectories of samples 0 … n − 1, with the sampler's solver and steps.
+    /// The trajectories of samples 0 … n − 1, with the sampler's solver and steps, for sheets of a size; without a number
+    /// 36, or as many as fit.
     ///
     /// # Errors
     /// [`Error::Config`] for a model of something else, or for no image or more than a sheet has; as of
     /// [`Sampler::sample_trajectory`].
-    pub fn new(sampler: &mut Sampler, n: usize) -> Result<Self> {
+    pub fn new(sampler: &mut Sampler, n: Option<usize>, size: [u32; 2]) -> Result<Self> {
         let Some(image) = sampler.model().image else {
             return Err(Error::config("the model is not one of images", "choose another --show"));
         };
+        let shape = ImageShape { height: image.height, width: image.width, channels: image.channels };
+        let n = n.unwrap_or_else(|| {
+            let theme = Page::theme(&Theme::default(), size);
+            let fits = |n: &usize| zoom(shape, *n, size, &theme) > 0;
+            (1..=USUAL.isqrt()).rev().map(|side| side * side).find(fits).unwrap_or(1)
+        });
         if n == 0 || n > MOST {
             return Err(Error::config(format!("{n} images on a sheet"), format!("draw 1 to {MOST} with -n")));
         }
@@ -47,9 +59,11 @@ impl Images {
             .copied()
             .collect();
         sampler.to_data_units(&mut end);
-        let range = robust_range(end.into_iter()).unwrap_or((0.0, 1.0));
-        let shape = ImageShape { height: image.height, width: image.width, channels: image.channels };
-        Ok(Self { shape, paths, times, dim, range })
+        let range = match &sampler.model().preparation {
+            Some(Preparation::Images { low, high, .. }) => (f64::from(*low), f64::from(*high)),
+            _ => robust_range(end.into_iter()).unwrap_or((0.0, 1.0)),
+        };
+        Ok(Self { shape, paths, times, dim, range, size })
     }
 
     /// The sheet of a time: the images, and E[x1 | x_t] beside.
@@ -78,8 +92,9 @@ impl Images {
         let sheet = ContactSheet {
             names: [&format!("t = {t:.2}"), "E[x1 | x_t]"],
             range: (lo < hi).then_some((lo, hi)),
+            size: Some(self.size),
             ..ContactSheet::new(&states, &expected, shape)
         };
-        contact_sheet(&sheet, theme)
+        contact_sheet(&sheet, &Page::theme(theme, self.size))
     }
 }

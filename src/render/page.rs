@@ -15,6 +15,8 @@ use crate::report::plot::{
 /// The room for the bar of colours with its labels and its name, in points.
 const BAR_ROOM: f32 = 56.0;
 const BAR_WIDTH: f32 = 7.0;
+/// Points beside the time without which a title is left out.
+const TITLE_ROOM: f32 = 48.0;
 
 /// What stands around a panel.
 #[derive(Clone, Debug)]
@@ -41,6 +43,12 @@ impl Page {
         (width / 400.0).min(height / 280.0).max(1.3)
     }
 
+    /// A theme at the scale of a picture.
+    #[must_use]
+    pub fn theme(theme: &Theme, size: [u32; 2]) -> Theme {
+        Theme { scale: Self::scale(size), ..theme.clone() }
+    }
+
     /// Draws what stands around, and between paper and axes what `content` paints into the panel.
     ///
     /// # Errors
@@ -51,7 +59,7 @@ impl Page {
         limits: &Limits,
         content: impl FnOnce(&mut Canvas, &Theme, &Panel) -> Result<()>,
     ) -> Result<RgbImage> {
-        let theme = Theme { scale: Self::scale(self.size), ..theme.clone() };
+        let theme = Self::theme(theme, self.size);
         let [width, height] = self.size.map(|side| side as f32 / theme.scale);
         let mut canvas = Canvas::new(width - 0.5 / theme.scale, height - 0.5 / theme.scale, &theme)?;
         let top = theme.margin + 1.7 * theme.title_size;
@@ -90,7 +98,9 @@ impl Page {
         }
         let heading = Panel { rect: Rect { w: (panel.rect.w - used).max(1.0), ..panel.rect }, ..panel };
         let axes = Axes { title: self.title.clone(), subtitle: self.subtitle.clone(), ..Axes::default() };
-        heading.title_only(&mut canvas, &theme, &axes);
+        if heading.rect.w > TITLE_ROOM {
+            heading.title_only(&mut canvas, &theme, &axes);
+        }
         if let Some((map, scale, name)) = &self.legend {
             let bar = Rect::new(panel.rect.right() + 8.0, panel.rect.y, BAR_WIDTH, panel.rect.h);
             colour_bar(&mut canvas, &theme, bar, map, *scale, name);

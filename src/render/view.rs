@@ -24,11 +24,18 @@ pub struct View {
 
 impl View {
     /// Of the columns of a model that are asked for, or of all it has if they are one or two, with a window around points
-    /// `[n, d]` of the noise and of what it flows to, in data units.
+    /// `[n, d]` of the noise and of what it flows to, in data units: around all of the noise if it is to be seen whole, and
+    /// is not very much wider.
     ///
     /// # Errors
     /// [`Error::Config`] if there are not one or two columns, or the model does not have them.
-    pub fn new(model: &Model, asked: Option<&[usize]>, begin: &[f32], end: &[f32]) -> Result<Self> {
+    pub fn new(
+        model: &Model,
+        asked: Option<&[usize]>,
+        begin: &[f32],
+        end: &[f32],
+        whole: bool,
+    ) -> Result<Self> {
         let dim = model.architecture.dim;
         let columns: Vec<usize> = match asked {
             Some(columns) => columns.to_vec(),
@@ -50,15 +57,16 @@ impl View {
         let of = |points: &[f32]| -> Vec<f32> {
             points.chunks_exact(dim).flat_map(|point| columns.iter().map(|&column| point[column])).collect()
         };
+        let window = if whole { Limits::around_both } else { Limits::around };
         let (names, limits) = match columns[..] {
             [x] => {
                 // A window around both ends of the time, which is square at first.
                 let square = |points: Vec<f32>| -> Vec<f32> { points.iter().flat_map(|&x| [x, x]).collect() };
-                let around = Limits::around(&square(of(end)), &square(of(begin)));
+                let around = window(&square(of(end)), &square(of(begin)));
                 let limits = Limits::new((0.0, 1.0), (around.y.lo(), around.y.hi()));
                 (["time t".to_owned(), all[x].clone()], limits)
             }
-            [x, y] if x != y => ([all[x].clone(), all[y].clone()], Limits::around(&of(end), &of(begin))),
+            [x, y] if x != y => ([all[x].clone(), all[y].clone()], window(&of(end), &of(begin))),
             _ => {
                 return Err(Error::config(
                     format!("{} columns do not make a picture of two axes", columns.len()),

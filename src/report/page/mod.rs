@@ -363,7 +363,13 @@ mod tests {
 
     fn label() -> Label {
         let names = ["a", "b</script>"].map(str::to_owned).to_vec();
-        Label { name: "k".to_owned(), kind: LabelKind::Class { names }, column: None }
+        Label {
+            name: "k".to_owned(),
+            kind: LabelKind::Class { names },
+            column: None,
+            stored: None,
+            place: None,
+        }
     }
 
     #[test]

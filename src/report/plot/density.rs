@@ -13,6 +13,8 @@ pub struct Limits {
 
 /// Up to this ratio of the two ranges, both axes get the same unit of length.
 const EQUAL_ASPECT_UP_TO: f64 = 8.0;
+/// Of a window with all of two sets of points, over what the first one alone would have.
+const WIDEST: f64 = 6.0;
 
 impl Limits {
     /// A window from two ranges, taken as they are.
@@ -28,11 +30,25 @@ impl Limits {
     /// is more than eight times the other.
     #[must_use]
     pub fn around(main: &[f32], other: &[f32]) -> Self {
+        Self::with_room(main, other, 1.0)
+    }
+
+    /// The same, but with all of `other` where the window is no more than [`WIDEST`] times as wide as `main` for that.
+    #[must_use]
+    pub fn around_both(main: &[f32], other: &[f32]) -> Self {
+        Self::with_room(main, other, WIDEST)
+    }
+
+    fn with_room(main: &[f32], other: &[f32], widest: f64) -> Self {
         let axis = |column| {
             let main = robust_range(main.iter().skip(column).step_by(2).copied());
             let other = inner_range(other.iter().skip(column).step_by(2).copied(), 0.003);
             let (lo, hi) = match (main, other) {
                 (Some(main), Some(other)) => {
+                    let both = (main.0.min(other.0), main.1.max(other.1));
+                    if both.1 - both.0 <= widest * (main.1 - main.0) {
+                        return Scale::linear(both.0, both.1).padded(0.04);
+                    }
                     let more = (main.1 - main.0) / 2.0;
                     (main.0.min(other.0.max(main.0 - more)), main.1.max(other.1.min(main.1 + more)))
                 }
@@ -314,6 +330,11 @@ mod tests {
         let far: Vec<f32> = data.iter().map(|v| v * 1e6).collect();
         let limits = Limits::around(&data, &far);
         assert!(limits.x.hi() - limits.x.lo() < 2.5, "{limits:?}");
+        assert_eq!(limits, Limits::around_both(&data, &far));
+        let wide: Vec<f32> = data.iter().map(|v| v * 4.0 - 2.0).collect();
+        let both = Limits::around_both(&data, &wide);
+        assert!(wide.iter().all(|&v| both.x.contains(f64::from(v))), "{both:?}");
+        assert!(!Limits::around(&data, &wide).x.contains(-2.0));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use panel::{
 };
 pub use samples::{SamplesPlot, samples_1d, samples_2d};
 pub use scaling::{Ideal, ScalingPanel, scaling};
-pub use sheet::{ContactSheet, ImageShape, contact_sheet, opaque};
+pub use sheet::{ContactSheet, ImageShape, contact_sheet, opaque, zoom};
 pub use theme::Theme;
 pub use trajectories::{TrajectoryPlot, trajectories_2d};
 

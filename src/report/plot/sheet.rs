@@ -34,13 +34,15 @@ pub struct ContactSheet<'a> {
     pub names: [&'a str; 2],
     /// The values that are drawn black and white; `None` takes the data's own range for both sheets.
     pub range: Option<(f32, f32)>,
+    /// Width and height of the picture in pixels; `None` makes it as large as the images want it.
+    pub size: Option<[u32; 2]>,
 }
 
 impl<'a> ContactSheet<'a> {
     /// "Data" beside "Samples" on the data's intensity range.
     #[must_use]
     pub fn new(data: &'a [f32], samples: &'a [f32], shape: ImageShape) -> Self {
-        Self { data, samples, shape, names: ["Data", "Samples"], range: None }
+        Self { data, samples, shape, names: ["Data", "Samples"], range: None, size: None }
     }
 }
 
@@ -61,10 +63,43 @@ const AIM: usize = 690;
 /// Pixels between images.
 const GAP: usize = 2;
 
+/// Points between the two sheets.
+const APART: f32 = 22.0;
+
+/// The images in a row and the rows of a sheet of so many.
+fn grid(shown: usize, longest: usize) -> (usize, usize) {
+    let per_row = (1200 / longest).clamp(1, PER_ROW);
+    // Few images make a small sheet, as square as they allow.
+    let per_row = per_row.min((shown as f64).sqrt().ceil() as usize).max(1);
+    (per_row, shown.div_ceil(per_row).clamp(1, per_row))
+}
+
+/// The height above the images, in points.
+fn top(theme: &Theme) -> f32 {
+    theme.margin + theme.title_size * 1.7
+}
+
+/// The side of a value in pixels, with which two sheets of `shown` images are as large as a picture of this size allows; 0
+/// if they do not fit.
+#[must_use]
+pub fn zoom(shape: ImageShape, shown: usize, size: [u32; 2], theme: &Theme) -> usize {
+    let (per_row, rows) = grid(shown, shape.height.max(shape.width).max(1));
+    let [width, height] = size.map(|side| side as f32);
+    let room = [
+        (width - theme.scale * (2.0 * theme.margin + APART)) / 2.0,
+        height - theme.scale * (top(theme) + theme.margin),
+    ];
+    let most = |room: f32, count: usize, side: usize| {
+        let room = room.max(0.0) as usize;
+        (room + GAP).saturating_sub(count * GAP) / (count * side.max(1))
+    };
+    most(room[0], per_row, shape.width).min(most(room[1], rows, shape.height))
+}
+
 /// Draws up to 10 × 10 images of each kind, every value as a whole square of pixels.
 ///
 /// # Errors
-/// When the shape is not that of an image, or an array does not hold whole images.
+/// When the shape is not that of an image, an array does not hold whole images, or they do not fit the size.
 pub fn contact_sheet(sheet: &ContactSheet<'_>, theme: &Theme) -> Result<RgbImage> {
     let ImageShape { height, width, channels } = sheet.shape;
     let size = height.checked_mul(width).and_then(|area| area.checked_mul(channels));
@@ -84,24 +119,42 @@ pub fn contact_sheet(sheet: &ContactSheet<'_>, theme: &Theme) -> Result<RgbImage
     let levels = Scale::linear(f64::from(lo), f64::from(hi));
 
     let longest = height.max(width);
-    let per_row = (1200 / longest).clamp(1, PER_ROW);
     let shown = counts.iter().copied().max().unwrap_or(0);
-    // Few images make a small sheet, as square as they allow.
-    let per_row = per_row.min((shown as f64).sqrt().ceil() as usize).max(1);
-    let rows = shown.div_ceil(per_row).clamp(1, per_row);
-    let zoom = (AIM / (per_row * longest)).clamp(1, 24);
+    let (per_row, rows) = grid(shown, longest);
+    let zoom = match sheet.size {
+        Some(size) => zoom(sheet.shape, shown, size, theme),
+        None => (AIM / (per_row * longest)).clamp(1, 24),
+    };
+    if zoom == 0 {
+        let [across, down] = sheet.size.unwrap_or_default();
+        return Err(Error::config(
+            format!(
+                "{shown} images of {width} × {height} do not fit twice into a picture of {across} × {down} pixels"
+            ),
+            "choose a larger --size, or fewer with -n",
+        ));
+    }
     let pitch = (width * zoom + GAP, height * zoom + GAP);
     let sheet_px = (per_row * pitch.0 - GAP, rows * pitch.1 - GAP);
     let points = |pixels: usize| pixels as f32 / theme.scale;
 
-    let top = theme.margin + theme.title_size * 1.7;
+    let top = top(theme);
     // Titles need room even over a single small image.
-    let breadth = points(sheet_px.0).max(110.0);
-    let gap = 22.0;
-    let total = (2.0 * theme.margin + 2.0 * breadth + gap, top + points(sheet_px.1) + theme.margin);
+    let least = sheet.size.map_or(110.0, |[across, _]| {
+        (points(across as usize) - 2.0 * theme.margin - APART).clamp(0.0, 220.0) / 2.0
+    });
+    let breadth = points(sheet_px.0).max(least);
+    let natural = (2.0 * theme.margin + 2.0 * breadth + APART, top + points(sheet_px.1) + theme.margin);
+    let total = match sheet.size {
+        // Canvases end at the next whole pixel.
+        Some(size) => size.map(|side| points(side as usize) - 0.5 / theme.scale).into(),
+        None => natural,
+    };
+    // In the middle of what is left.
+    let (spare, top) = ((total.0 - natural.0).max(0.0) / 2.0, top + (total.1 - natural.1).max(0.0) / 2.0);
     let mut canvas = Canvas::new(total.0, total.1, theme)?;
     for (i, images) in sets.into_iter().enumerate() {
-        let left = theme.margin + i as f32 * (breadth + gap);
+        let left = spare + theme.margin + i as f32 * (breadth + APART);
         let area = canvas.snap(Rect::new(left, top, points(sheet_px.0), points(sheet_px.1)));
         let drawn: Vec<usize> = thinned(counts[i], per_row * rows).collect();
         canvas.pixels(area, |x, y| {
@@ -163,6 +216,22 @@ mod tests {
         assert_eq!(count(0), (6400 - 1) * 64);
         assert_eq!(count(128), 6400 * 64);
         assert_eq!(picture, contact_sheet(&ContactSheet::new(&data, &samples, SHAPE), &theme).unwrap());
+    }
+
+    #[test]
+    fn a_picture_is_as_large_as_it_is_asked_to_be() {
+        let theme = Theme { scale: 1.6, ..Theme::default() };
+        let data = vec![8.0; 64 * 36];
+        let sheet = ContactSheet { range: Some((0.0, 16.0)), ..ContactSheet::new(&data, &data, SHAPE) };
+        for size in [[640, 560], [320, 280], [900, 301]] {
+            let picture = contact_sheet(&ContactSheet { size: Some(size), ..sheet }, &theme).unwrap();
+            assert_eq!([picture.width(), picture.height()], size);
+            let side = zoom(SHAPE, 36, size, &theme);
+            let grey = picture.pixels().filter(|p| p.0 == [128; 3]).count();
+            assert!(side > 0 && grey >= 2 * 36 * 64 * side * side, "{grey} of {side} at {size:?}");
+        }
+        let error = contact_sheet(&ContactSheet { size: Some([200, 90]), ..sheet }, &theme).unwrap_err();
+        assert!(error.to_string().contains("--size"), "{error}");
     }
 
     #[test]
