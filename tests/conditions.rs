@@ -342,7 +342,14 @@ fn a_column_of_words_is_a_label() {
     // 4400 is the mass of every Gentoo, 3000 and 3700 those of the others.
     assert!(heavy > 30, "{heavy} of 50");
     // Without a condition there is nothing to fill the column with.
-    run("sample run/model.safetensors -n 5 --out any.csv");
+    let output = Command::new(env!("CARGO_BIN_EXE_windfield"))
+        .current_dir(folder.path())
+        .args(["sample", "run/model.safetensors", "-n", "5", "--out", "any.csv"])
+        .env("WINDFIELD_CACHE", "off")
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8(output.stdout).expect("text");
+    assert!(said.contains("note      left out, for want of a --condition: columns `species`"), "{said}");
     let any = std::fs::read_to_string(folder.path().join("any.csv")).expect("text");
     assert_eq!(any.lines().next(), Some("mass,island,year"));
     // The same table is looked at with its labels, and without them.

@@ -189,28 +189,10 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         duration(Duration::from_secs_f64(seconds)),
         approximately(speed)
     ));
-    context.say(&format!("wrote     {}", args.out.display()));
-    let is_table = !args.raw && !flow.is_noise(t1) && is_array_file(&args.out);
-    if is_table && !absent.is_empty() && args.out.extension() != Some("npy".as_ref()) {
-        let columns: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
-        context.say(&format!(
-            "note      without a condition: the table has no {}",
-            if columns.len() == 1 {
-                format!("column {}", columns[0])
-            } else {
-                format!("columns {}", columns.join(", "))
-            }
-        ));
+    if !args.raw && !flow.is_noise(t1) {
+        note_absent(&args.out, &absent, context);
     }
-    if let Some(trajectory) = &args.trajectory {
-        context.say(&format!("          {}", trajectory.display()));
-    }
-    if let Some(density) = &args.log_density {
-        context.say(&format!("          {}: log densities, in nats", density.display()));
-    }
-    if let Some(counts) = &args.evaluations {
-        context.say(&format!("          {}: evaluations of the velocity", counts.display()));
-    }
+    say_files(args, context);
     context.object(&Summary {
         schema: 1,
         model: &args.model,
@@ -234,6 +216,30 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         kernels: flow.sampler.kernels().name(),
         tuned,
     })
+}
+
+/// Columns of the data that a table has not, since nothing says what to fill them with.
+fn note_absent(out: &Path, absent: &[&str], context: &Context) {
+    let is_table = is_array_file(out) && out.extension().is_some_and(|it| !it.eq_ignore_ascii_case("npy"));
+    if is_table && !absent.is_empty() {
+        let columns: Vec<String> = absent.iter().map(|name| format!("`{name}`")).collect();
+        let columns = columns.join(", ");
+        context.say(&format!("note      left out, for want of a --condition: columns {columns}"));
+    }
+}
+
+/// Where everything is.
+fn say_files(args: &Args, context: &Context) {
+    context.say(&format!("wrote     {}", args.out.display()));
+    if let Some(trajectory) = &args.trajectory {
+        context.say(&format!("          {}", trajectory.display()));
+    }
+    if let Some(density) = &args.log_density {
+        context.say(&format!("          {}: log densities, in nats", density.display()));
+    }
+    if let Some(counts) = &args.evaluations {
+        context.say(&format!("          {}: evaluations of the velocity", counts.display()));
+    }
 }
 
 /// How to integrate, from the flags.
