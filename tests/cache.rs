@@ -46,10 +46,11 @@ fn a_device_opens_whatever_its_folder_holds() {
     assert_eq!(fs::read_to_string(&blocked).unwrap(), "x");
 }
 
-/// Runs the program with its caches in `cache`, a folder or `off`.
+/// Runs the program with its caches in `cache`, a folder or `off`. On lavapipe a tuning is one of a width of vectors, which
+/// training and sampling choose by themselves: here it is the one that `open` gets.
 fn run(folder: &Path, cache: &str, line: &str) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(line.split_whitespace()).env("WINDFIELD_CACHE", cache);
+    command.current_dir(folder).args(line.split_whitespace()).env("WINDFIELD_CACHE", cache).env("LP_NATIVE_VECTOR_WIDTH", "256");
     command.output().unwrap()
 }
 

@@ -94,7 +94,9 @@ pub struct Args {
     ///
     /// What is found is kept in the cache folder, for this adapter and driver, and counts for the same network with up to
     /// twice or half the rows. It is never needed: without it, `auto` goes by rules. All else is left out, unless --only
-    /// asks for it. A measurement takes 0.2 s here, unless --seconds says otherwise. `bench` itself keeps to the rules.
+    /// asks for it. A measurement takes 0.2 s here, unless --seconds says otherwise. `bench` itself keeps to the rules. What
+    /// is found holds for the device by its name: lavapipe samples from narrow networks with wider vectors than it trains
+    /// them with, and is tuned to that with LP_NATIVE_VECTOR_WIDTH=512 in the environment.
     #[arg(long, help_heading = "Bench", conflicts_with_all = ["scaling", "kernels"])]
     tune: bool,
     /// With --tune: forget what was found for this adapter instead
