@@ -50,7 +50,11 @@ fn a_device_opens_whatever_its_folder_holds() {
 /// training and sampling choose by themselves: here it is the one that `open` gets.
 fn run(folder: &Path, cache: &str, line: &str) -> Output {
     let mut command = Command::new(PROGRAM);
-    command.current_dir(folder).args(line.split_whitespace()).env("WINDFIELD_CACHE", cache).env("LP_NATIVE_VECTOR_WIDTH", "256");
+    command
+        .current_dir(folder)
+        .args(line.split_whitespace())
+        .env("WINDFIELD_CACHE", cache)
+        .env("LP_NATIVE_VECTOR_WIDTH", "256");
     command.output().unwrap()
 }
 
