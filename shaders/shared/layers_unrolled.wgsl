@@ -108,7 +108,7 @@ fn tile_of_seen(layer: Layer, tile: u32, bias: vec4f, seen: array<vec4f, TILE_SL
 }
 
 //#if DEEP
-// Four outputs of a layer from a hidden layer.
+// Four outputs of a layer from a hidden layer: the same, but an array of another length is another type.
 fn tile_of_hidden(layer: Layer, tile: u32, bias: vec4f, h: array<vec4f, TILE_SLOTS * QUADS>, lane: u32) -> array<vec4f, TILE_SLOTS> {
     var z = begin_tile(subgroupShuffle(bias, 0u));
     var brought: array<vec4f, PARTS>;
