@@ -33,7 +33,7 @@ impl Limits {
         Self::with_room(main, other, 1.0)
     }
 
-    /// The same, but with all of `other` where the window is no more than [`WIDEST`] times as wide as `main` for that.
+    /// The same, but with all of `other` where the window is no more than `WIDEST` times as wide as `main` for that.
     #[must_use]
     pub fn around_both(main: &[f32], other: &[f32]) -> Self {
         Self::with_room(main, other, WIDEST)
