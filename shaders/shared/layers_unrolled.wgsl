@@ -13,7 +13,7 @@
 // Flags: DEEP      more than one hidden layer
 //        SEVERAL   more than three
 //        ODD       an odd number of layers: the last one has no partner
-//        WHOLE     all hidden layers are as wide as the widest
+//        WHOLE     all hidden layers are as wide as the widest, a multiple of LANES
 
 const HIDDEN: u32 = 2u;                       // hidden layers, at least one
 const QUADS: u32 = 4u;                        // the widest of them / 4
