@@ -205,6 +205,66 @@ fn constant_numbers_are_restored_and_demanded() {
 }
 
 #[test]
+fn constants_keep_digits_that_float32_lacks() {
+    let folder = Folder::new();
+    let text = "a,day,key,share,many\n\
+        1,20231105,18446744073709551615,0.1,3.141592653589793\n\
+        2,20231105,18446744073709551615,0.1,3.141592653589793\n";
+    let data = Dataset::open(&folder.write("p.csv", text)).expect("a table");
+    assert_eq!(data.dim(), 1);
+    write(&folder.path("out.csv"), &data).expect("written");
+    assert_eq!(fs::read_to_string(folder.path("out.csv")).expect("text"), text);
+    let known = data.preparation();
+    let json = serde_json::to_string(&known).expect("JSON");
+    assert_eq!(serde_json::from_str::<Option<Preparation>>(&json).expect("the same"), known);
+    assert_eq!(
+        Dataset::open_as(&folder.name("out.csv"), known.as_ref()).expect("the same").values(),
+        [1.0, 2.0]
+    );
+    // Through Parquet, whose columns of this table are int64, uint64 and float32.
+    write(&folder.path("out.parquet"), &data).expect("written");
+    let back = Dataset::open(&folder.name("out.parquet")).expect("read back");
+    let value = |value| ColumnKind::Constant { value };
+    assert_eq!(
+        kinds(&back)[1..],
+        [
+            value(Constant::Integer(20_231_105)),
+            value(Constant::Unsigned(u64::MAX)),
+            value(Constant::Number(0.1)),
+            value(Constant::Number(3.141_592_7)),
+        ]
+    );
+    assert_eq!(
+        Dataset::open_as(&folder.name("out.parquet"), known.as_ref()).expect("as near").values(),
+        [1.0, 2.0]
+    );
+    // One that differs where float32 does not.
+    let other = folder.write("q.csv", &text.replace("2,20231105", "2,20231104"));
+    refused(
+        Dataset::open_as(&other, known.as_ref()),
+        &["column 'day'", "it is 20231104, and 20231105 in all"],
+    );
+    refused(
+        Dataset::open(&other),
+        &["column 'day'", "20231105 and 20231104, are one and the same in float32", "--columns"],
+    );
+}
+
+#[test]
+fn whole_numbers_that_float32_lacks_are_named() {
+    let folder = Folder::new();
+    let data =
+        Dataset::open(&folder.write("p.csv", "a,time,b,c\nx,1700000000,1.5,16777215\ny,1700000500,2.5,7\n"));
+    assert_eq!(data.expect("a table").coarse_columns(), [("time", 128.0)]);
+    let data = Dataset::open(&folder.write("q.csv", "a,b,id\n1,2,100000001\n3,4,100000002\n5,7,100000011\n"));
+    let label = ["id".parse().expect("a label")];
+    refused(
+        data.expect("a table").with_labels(&label, 0.1),
+        &["id", "float32 does not tell classes as large as 100000000 apart", "id:number"],
+    );
+}
+
+#[test]
 fn a_column_can_be_taken_out() {
     let folder = Folder::new();
     let data = Dataset::open(&folder.write("p.csv", PENGUINS)).expect("a table");

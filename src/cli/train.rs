@@ -817,6 +817,12 @@ fn introduce(context: &Context, data: &Dataset, source: Option<&Dataset>, traine
     if let Some(source) = source {
         context.say(&format!("source    {}", table(source)));
     }
+    for (column, step) in data.coarse_columns() {
+        context.say(&format!(
+            "note      `{column}`: float32 has such large whole numbers in steps of {step}; subtract a number from the column \
+             to keep all of them"
+        ));
+    }
     if let Some(conditions) = data.conditions() {
         let labels: Vec<String> = conditions
             .labels()

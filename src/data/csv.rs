@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use ::csv::{ByteRecord, ReaderBuilder, WriterBuilder};
 
 use super::array::{Array, default_columns, one_line, quote};
-use super::preparation::PreparedColumn;
-use super::table::{self, Kind, Words};
+use super::preparation::{Constant, PreparedColumn};
+use super::table::{self, Kind, Sole, Words};
 use crate::error::{Error, Result};
 use crate::files::{AtomicFile, write_error};
 
@@ -206,11 +206,18 @@ struct Guess {
     words: Option<Words>,
     /// The first line that misses a value.
     missing: Option<u64>,
+    sole: Sole,
 }
 
 impl Guess {
     fn new(is_text: bool) -> Self {
-        Self { number: false, integral: true, words: is_text.then(Words::default), missing: None }
+        Self {
+            number: false,
+            integral: true,
+            words: is_text.then(Words::default),
+            missing: None,
+            sole: Sole::Unseen,
+        }
     }
 
     /// What stands for `text` in the matrix, if the column can hold it.
@@ -220,6 +227,7 @@ impl Guess {
             if value.is_some() {
                 self.number = true;
                 self.integral = self.integral && !text.iter().any(|b| matches!(b, b'.' | b'e' | b'E'));
+                self.sole.see(|| Constant::parse(&String::from_utf8_lossy(text)));
                 return value;
             }
         }
@@ -398,7 +406,7 @@ impl<'a> Table<'a> {
                 None if guess.number && guess.integral => Kind::Integer,
                 None => Kind::Number,
             };
-            table::Column { name, kind, stored: None, missing: guess.missing }
+            table::Column { name, kind, stored: None, missing: guess.missing, sole: guess.sole }
         };
         let columns = names.into_iter().zip(self.guesses).map(column).collect();
         Ok(table::Table { place: self.place, position: "line", columns, cells: self.values })

@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// Whole numbers with more different values than this are numbers, not classes, unless it is said otherwise.
 pub const MOST_CLASSES: usize = 64;
+/// From here on float32 lacks whole numbers.
+const FIRST_UNSURE: f32 = 16_777_216.0;
 /// Classes that a label may have at all.
 const CLASS_LIMIT: usize = 65_536;
 
@@ -58,28 +60,26 @@ pub struct Label {
 }
 
 impl Label {
-    /// Of rows that all have this value, as [`parse`](Self::parse) gives it: the column of the table.
+    /// Of rows that all have the value that is written so, as [`parse`](Self::parse) takes it: the column of the table.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "the number of a class, or a number rounded and cut to the range of i64"
     )]
-    pub(super) fn constant(&self, value: f32) -> PreparedColumn {
-        let (number, word) = match &self.kind {
-            LabelKind::Number { .. } => (value, None),
-            LabelKind::Class { names } => {
-                let name = names.get(value as usize).cloned().unwrap_or_default();
-                (name.parse().unwrap_or_default(), Some(name))
-            }
-        };
+    pub(super) fn constant(&self, written: &str) -> PreparedColumn {
+        let class = self.parse(written).ok().and_then(|class| self.classes().get(class as usize));
+        let word = class.map_or(written, String::as_str);
+        let number = Constant::parse(word);
         let value = match &self.column {
-            None | Some(ColumnKind::Number { .. }) => Constant::Number(number),
-            Some(ColumnKind::Integer { .. }) => Constant::Integer(number.round() as i64),
+            None | Some(ColumnKind::Number { .. }) => number.number().map_or(number, Constant::Number),
+            Some(ColumnKind::Integer { .. }) => match number {
+                Constant::Number(value) => Constant::Integer(value.round() as i64),
+                whole => whole,
+            },
             Some(ColumnKind::Category { values, boolean, .. }) => {
-                let same = |text: &&String| text.parse() == Ok(number);
-                let word = word.or_else(|| values.iter().find(same).cloned());
-                let word = word.unwrap_or_else(|| number.to_string());
-                if *boolean { Constant::Boolean(word == "true") } else { Constant::Text(word) }
+                let same = |text: &&String| class.is_none() && number.equals(&Constant::parse(text));
+                let word = values.iter().find(same).map_or(word, String::as_str);
+                if *boolean { Constant::Boolean(word == "true") } else { Constant::Text(word.to_owned()) }
             }
             Some(ColumnKind::Constant { value }) => value.clone(),
         };
@@ -241,6 +241,14 @@ impl LabelColumn {
             if classes { LabelWish::Class } else { LabelWish::Number }
         });
         if wish == LabelWish::Class {
+            let coarse = |value: &&f32| value.abs() >= FIRST_UNSURE;
+            if let Some(value) = values.iter().find(coarse) {
+                return Err(Error::input(
+                    quote(name.as_bytes()),
+                    format!("float32 does not tell classes as large as {value} apart"),
+                    format!("number them from 0, write them as words, or give --label {name}:number"),
+                ));
+            }
             let names: Vec<String> = values.iter().map(|value| (value + 0.0).to_string()).collect();
             return Self::from_text(name, &names);
         }

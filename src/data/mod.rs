@@ -523,6 +523,26 @@ impl Dataset {
         }
     }
 
+    /// The columns of whole numbers that float32 does not all have, with the distance of those that it has: beyond ±2²⁴
+    /// it is 2, beyond 2²⁵ it is 4. Samples are as coarse.
+    #[must_use]
+    pub fn coarse_columns(&self) -> Vec<(&str, f32)> {
+        let mut begin = 0;
+        let mut coarse = vec![];
+        for (name, kind) in self.parts() {
+            if matches!(kind, Some(ColumnKind::Integer { .. })) {
+                let cells = self.values.iter().skip(begin).step_by(self.columns.len());
+                let largest = cells.fold(0.0_f32, |largest, value| largest.max(value.abs()));
+                let step = largest.next_up() - largest;
+                if step > 1.0 {
+                    coarse.push((name, step));
+                }
+            }
+            begin += kind.map_or(1, ColumnKind::width);
+        }
+        coarse
+    }
+
     /// Takes a column of the table out of the rows, and out of what is known of the table: what is left is learned without
     /// it. Its values are as they stood in the file.
     ///
@@ -565,12 +585,14 @@ impl Dataset {
                         .map(|cell| match kind.decode(cell) {
                             Cell::Text(word) => word.to_owned(),
                             Cell::Boolean(value) => value.to_string(),
-                            Cell::Integer(_) | Cell::Number(_) => String::new(),
+                            Cell::Integer(_) | Cell::Number(_) | Cell::Double(_) => String::new(),
                         })
                         .collect(),
                 ),
-                #[allow(clippy::cast_precision_loss, reason = "it was a float32 when it was read")]
+                #[allow(clippy::cast_precision_loss, reason = "rows are of float32")]
                 Cell::Integer(value) => TakenColumn::Numbers(vec![value as f32; self.rows]),
+                #[allow(clippy::cast_possible_truncation, reason = "rows are of float32")]
+                Cell::Double(value) => TakenColumn::Numbers(vec![value as f32; self.rows]),
                 Cell::Number(value) => TakenColumn::Numbers(vec![value; self.rows]),
             },
         };

@@ -23,8 +23,8 @@ use ::parquet::file::writer::SerializedFileWriter;
 use ::parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
 
 use super::array::{Array, one_line, quote, to_f32};
-use super::preparation::{Cell, PreparedColumn, Storage, StorageType};
-use super::table::{self, Kind, Words};
+use super::preparation::{Cell, Constant, PreparedColumn, Storage, StorageType};
+use super::table::{self, Kind, Sole, Words};
 use crate::error::{Error, Result};
 use crate::files::{AtomicFile, write_error};
 
@@ -78,6 +78,7 @@ fn read_columns(path: &Path, mixed: bool) -> Result<table::Table> {
             kind: kind(column),
             stored: Some(storage(column)),
             missing: None,
+            sole: Sole::Unseen,
         });
     }
     let dim = columns.len();
@@ -255,27 +256,46 @@ impl Column<'_> {
         let reader = group
             .get_column_reader(index)
             .map_err(|e| self.error(format!("it could not be read: {}", quote_error(&e)), WRITE_AGAIN))?;
+        let number = |value: f64| Ok(value);
         match reader {
-            ColumnReader::BoolColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(u8::from(*v)))),
-            ColumnReader::Int32ColumnReader(r) if unsigned => {
-                self.decode(r, optional, |v, _| Ok(f64::from(v.cast_unsigned())))
+            ColumnReader::BoolColumnReader(r) => {
+                self.decode(r, optional, |v, _| number(u8::from(*v).into()), |v| Constant::Boolean(*v))
             }
-            ColumnReader::Int32ColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(*v))),
-            ColumnReader::Int64ColumnReader(r) if unsigned => {
-                self.decode(r, optional, |v, _| Ok(v.cast_unsigned() as f64))
+            ColumnReader::Int32ColumnReader(r) if unsigned => self.decode(
+                r,
+                optional,
+                |v, _| number(v.cast_unsigned().into()),
+                |v| Constant::Integer(v.cast_unsigned().into()),
+            ),
+            ColumnReader::Int32ColumnReader(r) => {
+                self.decode(r, optional, |v, _| number((*v).into()), |v| Constant::Integer((*v).into()))
             }
-            ColumnReader::Int64ColumnReader(r) => self.decode(r, optional, |v, _| Ok(*v as f64)),
-            ColumnReader::FloatColumnReader(r) => self.decode(r, optional, |v, _| Ok(f64::from(*v))),
-            ColumnReader::DoubleColumnReader(r) => self.decode(r, optional, |v, _| Ok(*v)),
+            ColumnReader::Int64ColumnReader(r) if unsigned => self.decode(
+                r,
+                optional,
+                |v, _| number(v.cast_unsigned() as f64),
+                |v| Constant::unsigned(v.cast_unsigned()),
+            ),
+            ColumnReader::Int64ColumnReader(r) => {
+                self.decode(r, optional, |v, _| number(*v as f64), |v| Constant::Integer(*v))
+            }
+            ColumnReader::FloatColumnReader(r) => {
+                self.decode(r, optional, |v, _| number((*v).into()), |v| Constant::of_float32(*v))
+            }
+            ColumnReader::DoubleColumnReader(r) => {
+                self.decode(r, optional, |v, _| number(*v), |v| Constant::Number(*v))
+            }
             ColumnReader::ByteArrayColumnReader(r) => {
                 let mut words = match &mut self.into.kind {
                     Kind::Text(words) => std::mem::take(words),
                     _ => Words::default(),
                 };
-                let read = self.decode(r, optional, |v, row| {
+                let number = |v: &ByteArray, row| {
                     let word = v.as_utf8().map_err(|_| "no text in UTF-8")?;
                     Ok(f64::from(words.number(word, row)))
-                });
+                };
+                // How many words there are is known from themselves.
+                let read = self.decode(r, optional, number, |_| Constant::Text(String::new()));
                 self.into.kind = Kind::Text(words);
                 read
             }
@@ -283,12 +303,13 @@ impl Column<'_> {
         }
     }
 
-    /// `widen` takes a value and its row.
+    /// `widen` takes a value and its row; `exact` gives it with every digit.
     fn decode<T: DataType>(
         &mut self,
         mut reader: ColumnReaderImpl<T>,
         optional: bool,
         mut widen: impl FnMut(&T::T, u64) -> Result<f64, &'static str>,
+        exact: impl Fn(&T::T) -> Constant,
     ) -> Result<Vec<f32>> {
         let mut all = Vec::new();
         let (mut values, mut levels) = (Vec::new(), Vec::new());
@@ -308,22 +329,27 @@ impl Column<'_> {
                     Some(0) => None,
                     _ => present.next(),
                 };
-                let value = match value {
+                let widened = match value {
                     Some(value) => widen(value, row as u64),
                     None if self.mixed => Ok(f64::NAN),
                     None => {
                         return Err(self.error(format!("row {row} is null"), "fill it in, or remove the row"));
                     }
                 };
-                match value {
+                match widened {
                     // A missing number, as pandas writes it.
-                    Ok(value) if self.mixed && value.is_nan() => {
+                    Ok(missing) if self.mixed && missing.is_nan() => {
                         self.into.missing = self.into.missing.or(Some(row as u64));
                         all.push(f32::NAN);
                     }
-                    value => all.push(value.and_then(to_f32).map_err(|why| {
-                        self.error(format!("row {row} is {why}"), "remove or replace such rows")
-                    })?),
+                    widened => {
+                        all.push(widened.and_then(to_f32).map_err(|why| {
+                            self.error(format!("row {row} is {why}"), "remove or replace such rows")
+                        })?);
+                        if let Some(value) = value {
+                            self.into.sole.see(|| exact(value));
+                        }
+                    }
                 }
             }
         }
@@ -428,11 +454,15 @@ impl Writer {
                 let levels = optional.then(|| vec![1_i16; pending.len() / *dim]);
                 let levels = levels.as_deref();
                 // All cells of a column are of one kind.
-                let number = |cell| if let Cell::Number(x) = cell { x } else { f32::NAN };
+                let number = |cell| match cell {
+                    Cell::Number(x) => f64::from(x),
+                    Cell::Double(x) => x,
+                    _ => f64::NAN,
+                };
                 let whole = |cell| if let Cell::Integer(x) = cell { x } else { 0 };
                 match types(kind).0 {
                     PhysicalType::DOUBLE => {
-                        let values: Vec<f64> = cells.map(|cell| number(cell).into()).collect();
+                        let values: Vec<f64> = cells.map(number).collect();
                         writer.typed::<DoubleType>().write_batch(&values, levels, None)?;
                     }
                     // The bits of what has no sign.
@@ -457,7 +487,8 @@ impl Writer {
                         writer.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
                     }
                     _ => {
-                        let values: Vec<f32> = cells.map(number).collect();
+                        #[allow(clippy::cast_possible_truncation, reason = "what the type holds of it")]
+                        let values: Vec<f32> = cells.map(|cell| number(cell) as f32).collect();
                         writer.typed::<FloatType>().write_batch(&values, levels, None)?;
                     }
                 }

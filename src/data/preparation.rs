@@ -143,7 +143,7 @@ impl StorageType {
         match cell {
             Cell::Boolean(_) => self == Self::Boolean,
             Cell::Integer(_) => self.range().is_some(),
-            Cell::Number(_) => matches!(self, Self::Float | Self::Double),
+            Cell::Number(_) | Cell::Double(_) => matches!(self, Self::Float | Self::Double),
             Cell::Text(_) => self == Self::Text,
         }
     }
@@ -166,8 +166,9 @@ impl PreparedColumn {
         self.stored.unwrap_or_else(|| {
             let kind = match self.kind.written() {
                 Cell::Boolean(_) => StorageType::Boolean,
+                Cell::Integer(value) if value > i64::MAX.into() => StorageType::Uint64,
                 Cell::Integer(_) => StorageType::Int64,
-                Cell::Number(_) => StorageType::Float,
+                Cell::Number(_) | Cell::Double(_) => StorageType::Float,
                 Cell::Text(_) => StorageType::Text,
             };
             Storage { kind, optional: false }
@@ -223,10 +224,61 @@ pub enum Constant {
     Boolean(bool),
     /// A whole number.
     Integer(i64),
-    /// A number.
-    Number(f32),
+    /// A whole number beyond those.
+    Unsigned(u64),
+    /// A number, with every digit that the file has.
+    Number(f64),
     /// A word.
     Text(String),
+}
+
+impl Constant {
+    /// The number that is written so, whole if it looks whole; [`f64::NAN`] if it is none.
+    pub(super) fn parse(text: &str) -> Self {
+        let unsigned = || text.parse().map(Self::Unsigned).ok();
+        let whole = text.parse().map(Self::Integer).ok().or_else(unsigned);
+        whole.unwrap_or_else(|| Self::Number(text.parse().unwrap_or(f64::NAN)))
+    }
+
+    /// A whole number that is not negative.
+    pub(super) fn unsigned(value: u64) -> Self {
+        i64::try_from(value).map_or(Self::Unsigned(value), Self::Integer)
+    }
+
+    /// The number with float32's digits and no others: of 0.1 it is 0.1, not 0.10000000149.
+    pub(super) fn of_float32(value: f32) -> Self {
+        Self::Number(value.to_string().parse().unwrap_or(value.into()))
+    }
+
+    /// Its value, if it is a number.
+    #[allow(clippy::cast_precision_loss, reason = "where whole numbers are told apart, they are so as such")]
+    pub(super) fn number(&self) -> Option<f64> {
+        match self {
+            Self::Integer(value) => Some(*value as f64),
+            Self::Unsigned(value) => Some(*value as f64),
+            Self::Number(value) => Some(*value),
+            Self::Boolean(_) | Self::Text(_) => None,
+        }
+    }
+
+    /// Whether they are equal, whole numbers digit for digit, others as doubles.
+    #[allow(clippy::float_cmp, reason = "two that differ in the last digit are two")]
+    pub(super) fn equals(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Number(_), _) | (_, Self::Number(_)) => {
+                self.number().is_some() && self.number() == other.number()
+            }
+            _ => self == other,
+        }
+    }
+
+    /// Whether another file's value is this one: equal, or the same float32 where one of them has no more digits than that.
+    #[allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "both are to be rounded alike")]
+    fn is_found_as(&self, other: &Self) -> bool {
+        let rounded = |value: &Self| value.number().map(|value| value as f32);
+        let whole = |value: &Self| !matches!(value, Self::Number(_));
+        self.equals(other) || !(whole(self) && whole(other)) && rounded(self) == rounded(other)
+    }
 }
 
 /// A value of a table to be written.
@@ -236,6 +288,8 @@ pub(super) enum Cell<'a> {
     Boolean(bool),
     Integer(i128),
     Number(f32),
+    /// A constant, which need not be a float32.
+    Double(f64),
     Text(&'a str),
 }
 
@@ -267,7 +321,8 @@ impl ColumnKind {
             Self::Constant { value } => match value {
                 Constant::Boolean(value) => Cell::Boolean(*value),
                 Constant::Integer(value) => Cell::Integer((*value).into()),
-                Constant::Number(value) => Cell::Number(*value),
+                Constant::Unsigned(value) => Cell::Integer((*value).into()),
+                Constant::Number(value) => Cell::Double(*value),
                 Constant::Text(value) => Cell::Text(value),
             },
         }
@@ -289,6 +344,7 @@ impl fmt::Display for Constant {
         match self {
             Self::Boolean(value) => value.fmt(f),
             Self::Integer(value) => value.fmt(f),
+            Self::Unsigned(value) => value.fmt(f),
             Self::Number(value) => value.fmt(f),
             Self::Text(value) => quote(value.as_bytes()).fmt(f),
         }
@@ -339,12 +395,12 @@ impl Preparation {
     }
 
     /// That of a model's samples, if the model has columns of a table: each label that was one of them is a column again,
-    /// in its place and of its `value`, which is as [`Label::parse`] gives it; one without is left out.
+    /// in its place and of its `value`, which is one that [`Label::parse`] takes; one without is left out.
     #[must_use]
     pub fn of_samples(
         known: Option<&Self>,
         columns: &[String],
-        labels: &[(&Label, Option<f32>)],
+        labels: &[(&Label, Option<&str>)],
     ) -> Option<Self> {
         let taken: Vec<(Option<usize>, Option<PreparedColumn>)> = labels
             .iter()
@@ -626,9 +682,25 @@ fn prepare(table: &Table, at: usize, missing: Missing) -> Result<PreparedColumn>
             fill,
         })
     };
+    let only = || {
+        column.only(first).map_err(|(a, b)| {
+            let what = format!("its numbers, such as {a} and {b}, are one and the same in float32");
+            refuse(table, at, &what, "subtract a number from the column, or leave it out with --columns")
+        })
+    };
     let kind = match &column.kind {
-        Kind::Number if constant => ColumnKind::Constant { value: Constant::Number(first) },
-        Kind::Integer if constant => ColumnKind::Constant { value: Constant::Integer(first.round() as i64) },
+        Kind::Number if constant => {
+            let value = only()?;
+            ColumnKind::Constant { value: value.number().map_or(value, Constant::Number) }
+        }
+        Kind::Integer if constant => ColumnKind::Constant {
+            value: match only()? {
+                Constant::Number(value) if value.abs() < 2_f64.powi(63) => {
+                    Constant::Integer(value.round() as i64)
+                }
+                value => value,
+            },
+        },
         Kind::Boolean if constant => ColumnKind::Constant { value: Constant::Boolean(first != 0.0) },
         Kind::Text(words) if constant => {
             ColumnKind::Constant { value: Constant::Text(words.names[first as usize].clone()) }
@@ -724,26 +796,26 @@ impl Plan {
                 let constant = match value {
                     Constant::Boolean(value) => TRUTH[usize::from(*value)].to_owned(),
                     Constant::Text(value) => value.clone(),
-                    Constant::Integer(_) | Constant::Number(_) => String::new(),
+                    Constant::Integer(_) | Constant::Unsigned(_) | Constant::Number(_) => String::new(),
                 };
                 let other = (0..words.names.len()).find(|i| words.names[*i] != constant && occurs(*i));
                 other.map_or(Ok(Self::Constant), |other| Err(strange(words, other, &[constant])))
             }
             (ColumnKind::Constant { value }, None) => {
-                #[allow(clippy::cast_precision_loss, reason = "it was a float32 when it was found")]
-                let constant = match value {
-                    Constant::Integer(value) => *value as f32,
-                    Constant::Number(value) => *value,
-                    Constant::Boolean(_) | Constant::Text(_) => f32::NAN,
+                let refuse = |found: &dyn fmt::Display, row: &str| {
+                    let what = format!("it is {found}{row}, and {value} in all of the model's data");
+                    Err(refuse(table, at, &what, "give data of the same kind, or train on these"))
                 };
-                match table.column(at).enumerate().find(|(_, x)| !x.is_nan() && *x != constant) {
-                    None => Ok(Self::Constant),
-                    Some((row, x)) => Err(refuse(
-                        table,
-                        at,
-                        &format!("it is {x} in row {row} (from 0), and {value} in all of the model's data"),
-                        "give data of the same kind, or train on these",
-                    )),
+                #[allow(clippy::cast_possible_truncation, reason = "compared with what cells are")]
+                let cell = value.number().map_or(f32::NAN, |value| value as f32);
+                if let Some((row, x)) = table.column(at).enumerate().find(|(_, x)| !x.is_nan() && *x != cell)
+                {
+                    return refuse(&x, &format!(" in row {row} (from 0)"));
+                }
+                match table.columns[at].only(cell) {
+                    Ok(found) if value.is_found_as(&found) => Ok(Self::Constant),
+                    Ok(found) => refuse(&found, ""),
+                    Err((a, b)) => refuse(&if value.is_found_as(&a) { b } else { a }, ""),
                 }
             }
             (ColumnKind::Number { fill } | ColumnKind::Integer { fill }, _) => {

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::preparation::Storage;
+use super::preparation::{Constant, Storage};
 
 /// Words of a column that are told apart. No column of categories has as many; names or comments may.
 const MOST_WORDS: usize = 1 << 16;
@@ -29,6 +29,50 @@ pub(super) struct Column {
     pub stored: Option<Storage>,
     /// Where the first missing value is.
     pub missing: Option<u64>,
+    /// Whether its numbers are one and the same.
+    pub sole: Sole,
+}
+
+/// Whether all numbers of a column are one and the same: by every digit that the file has, of which float32 keeps seven.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) enum Sole {
+    /// There has been none.
+    #[default]
+    Unseen,
+    /// So far, this one.
+    One(Constant),
+    /// There are two, which may be equal in float32.
+    Several(Constant, Constant),
+}
+
+impl Sole {
+    /// Takes note of another number; `value` is asked for only where it matters.
+    pub fn see(&mut self, value: impl FnOnce() -> Constant) {
+        match self {
+            Self::Several(..) => {}
+            Self::Unseen => *self = Self::One(value()),
+            Self::One(first) => {
+                let value = value();
+                if !first.equals(&value) {
+                    *self = Self::Several(first.clone(), value);
+                }
+            }
+        }
+    }
+}
+
+impl Column {
+    /// The number of a column whose cells are all this one; or two that float32 does not tell apart. Where rows have been
+    /// dropped since, others may have been in those, and the cell is all that is known.
+    #[allow(clippy::cast_possible_truncation, clippy::float_cmp, reason = "rounded as the cell was")]
+    pub fn only(&self, cell: f32) -> Result<Constant, (Constant, Constant)> {
+        let is_cell = |value: &Constant| value.number().is_some_and(|value| value as f32 == cell);
+        match &self.sole {
+            Sole::One(value) => Ok(value.clone()),
+            Sole::Several(a, b) if is_cell(a) && is_cell(b) => Err((a.clone(), b.clone())),
+            Sole::Several(..) | Sole::Unseen => Ok(Constant::of_float32(cell)),
+        }
+    }
 }
 
 /// What a column holds.

@@ -71,7 +71,10 @@ impl Model {
         let mut labels = vec![];
         for label in self.conditions.iter().filter(|label| label.place.is_some()) {
             let value = given.iter().find(|(name, _)| *name == label.name);
-            labels.push((label, value.map(|(_, value)| label.parse(value)).transpose()?));
+            if let Some((_, value)) = value {
+                label.parse(value)?;
+            }
+            labels.push((label, value.map(|(_, value)| value.as_str())));
         }
         let absent = labels.iter().filter(|(_, value)| value.is_none());
         let absent = absent.map(|(label, _)| label.name.as_str()).collect();
