@@ -1,5 +1,6 @@
 //! `windfield lab`: paths × couplings × seeds over a data set, in one table and one figure.
 
+use std::collections::BTreeSet;
 use std::path::{Path as FilePath, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use windfield::flow::{Coupling, Path};
 use windfield::gpu::Device;
 use windfield::measure::evaluate::CONFIDENCE;
 use windfield::measure::lab::{
-    COLUMNS, Lab, Plan, Row, SUITES, Suite, Task, Versus, three_digits, with_interval,
+    COLUMNS, Lab, Plan, Row, SUITES, Suite, Task, Versus, path_label, three_digits, with_interval,
 };
 use windfield::report::{approximately, count, counted, duration};
 use windfield::train::TrainOptions;
@@ -30,7 +31,7 @@ use super::{Adapter, Context, Usage, interrupt};
     after_long_help = "ctrl-C leaves all finished combinations and a checkpoint of the one at work; the same command goes on from there. More \
     paths, couplings and seeds go into the same folder; other settings are refused.\n\n\
     --suite reruns a published comparison by its protocol, and prints its figures beside those measured. --steps, --seeds, \
-    --couplings and -n make it shorter."
+    --flows, --path-noise, --couplings and -n make it shorter."
 )]
 pub struct Args {
     /// What to learn: a built-in name (checkerboard, moons, digits, …), `name:N`, or a file
@@ -45,13 +46,16 @@ pub struct Args {
     /// Rerun a published comparison
     #[arg(long, value_name = "NAME", help_heading = "Data", value_parser = suites(), conflicts_with = "data")]
     suite: Option<String>,
+    /// Of a suite, the flows to learn, such as N→moons [default: all]
+    #[arg(long, value_name = "FLOW,…", value_delimiter = ',', help_heading = "Data", requires = "suite")]
+    flows: Vec<String>,
 
     /// Conditional paths to compare, with their default parameters
     #[arg(long, value_name = "PATH,…", value_delimiter = ',', help_heading = "Flow", default_values_t = default_paths())]
     paths: Vec<String>,
-    /// Standard deviation of noise around each of them, in the network's coordinates [default: 0, none]
-    #[arg(long, value_name = "SIGMA", help_heading = "Flow")]
-    path_noise: Option<f32>,
+    /// Standard deviations of noise around each of them to compare, in the network's coordinates [default: 0, none]
+    #[arg(long, value_name = "SIGMA,…", value_delimiter = ',', help_heading = "Flow")]
+    path_noise: Vec<f32>,
     /// Couplings to compare
     ///
     /// `reflow` goes on from the model of the same path, of `independent` pairs and the same seed, for as many steps.
@@ -119,8 +123,10 @@ pub struct Args {
 }
 
 /// Beside --suite, these flags have a meaning; all others are settled by the protocol.
-const WITH_SUITE: [&str; 13] = [
+const WITH_SUITE: [&str; 15] = [
     "suite",
+    "flows",
+    "path-noise",
     "steps",
     "seeds",
     "seed",
@@ -193,6 +199,10 @@ fn plan(args: &Args, context: &Context, suite: Option<&'static Suite>) -> anyhow
         (coupling, _) => anyhow::Ok(coupling),
     };
     let couplings = args.couplings.iter().map(coupling).collect::<anyhow::Result<Vec<Coupling>>>()?;
+    let noises = if args.path_noise.is_empty() { &[0.0][..] } else { &args.path_noise };
+    let noisy = |path: &Path| -> anyhow::Result<Vec<Path>> {
+        noises.iter().map(|sigma| path.clone().with_noise(*sigma).map_err(|e| Usage::of(e).into())).collect()
+    };
     let plan = if let Some(suite) = suite {
         if let Some(name) = context.all_typed().iter().find(|name| !WITH_SUITE.contains(&name.as_str())) {
             return Err(Usage(format!(
@@ -209,6 +219,10 @@ fn plan(args: &Args, context: &Context, suite: Option<&'static Suite>) -> anyhow
         if context.typed("seeds") || context.typed("seed") {
             plan.seeds = seeds(if context.typed("seeds") { args.seeds } else { plan.seeds.len() });
         }
+        plan.only = args.flows.iter().map(|flow| flow.replace("->", "→")).collect();
+        if let Some(path) = plan.paths.first().filter(|_| context.typed("path-noise")) {
+            plan.paths = noisy(path)?;
+        }
         if context.typed("couplings") {
             plan.couplings = couplings;
         }
@@ -219,13 +233,10 @@ fn plan(args: &Args, context: &Context, suite: Option<&'static Suite>) -> anyhow
         }
         plan
     } else {
-        let path = |name: &String| -> anyhow::Result<Path> {
-            let path = Path::named(name).map_err(Usage::of)?;
-            path.with_noise(args.path_noise.unwrap_or(0.0)).map_err(Usage::of)
-        };
+        let path = |name: &String| noisy(&Path::named(name).map_err(Usage::of)?);
         Plan {
             tasks: vec![Task::new(args.data.as_deref().unwrap_or_default(), args.source.as_deref())],
-            paths: args.paths.iter().map(path).collect::<anyhow::Result<_>>()?,
+            paths: args.paths.iter().map(path).collect::<anyhow::Result<Vec<_>>>()?.concat(),
             couplings,
             seeds: seeds(args.seeds),
             train: TrainOptions {
@@ -265,8 +276,8 @@ impl Bench<'_> {
         let plan = self.lab.plan();
         let names = |names: Vec<String>| names.join(", ");
         self.context
-            .say(&format!("flows     {}", names(plan.tasks.iter().map(|task| task.name.clone()).collect())));
-        self.context.say(&format!("paths     {}", names(plan.paths.iter().map(Path::name).collect())));
+            .say(&format!("flows     {}", names(plan.flows().map(|task| task.name.clone()).collect())));
+        self.context.say(&format!("paths     {}", names(plan.paths.iter().map(path_label).collect())));
         self.context.say(&format!(
             "couplings {}",
             names(plan.couplings.iter().map(|coupling| coupling.entry().name.to_owned()).collect())
@@ -398,7 +409,7 @@ fn time_left(
 }
 
 fn say_table(context: &Context, rows: &[Row], plan: &Plan) {
-    let several = plan.tasks.len() > 1;
+    let several = plan.flows().count() > 1;
     let mut lines: Vec<Vec<String>> = vec![];
     let names = ["path", "coupling"].map(str::to_owned);
     let task = several.then(|| "flow".to_owned());
@@ -434,7 +445,8 @@ fn say_table(context: &Context, rows: &[Row], plan: &Plan) {
 
 fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[Versus]) {
     let source = suite.map_or("", |suite| suite.source);
-    let head = ["flow", "coupling", "measure", "measured", "published", "floor", "1 step", "reached"];
+    let key = |figure: &Versus| (figure.task.clone(), figure.coupling.clone(), figure.measure);
+    let head = ["flow", "path", "coupling", "measure", "measured", "published", "floor", "1 step", "reached"];
     let mut lines = vec![head.map(str::to_owned).to_vec()];
     for figure in published {
         let spread = |mean: f64, deviation: Option<f64>| match deviation {
@@ -444,6 +456,7 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
         let maybe = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), three_digits);
         lines.push(vec![
             figure.task.clone(),
+            figure.path.clone(),
             figure.coupling.clone(),
             figure.measure.to_owned(),
             spread(figure.mean, figure.deviation),
@@ -459,6 +472,10 @@ fn say_published(context: &Context, suite: Option<&'static Suite>, published: &[
         "measured: {}; published: {source}, five seeds; ± the standard deviation over seeds",
         counted(seeds, "seed", "seeds")
     ));
+    let all: BTreeSet<_> = published.iter().map(key).collect();
+    let reached: BTreeSet<_> = published.iter().filter(|figure| figure.reached).map(key).collect();
+    let all = counted(all.len(), "published figure", "published figures");
+    context.say(&format!("{} of {all} reached by one path at least", reached.len()));
     context.say(
         "reached: at most the published mean and its deviation; floor: W₂ of two test sets, and NPE of what transports \
          optimally to another one; 1 step: W₂ after a single Euler step",

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::FORMAT;
-use super::plan::{CellId, Plan, Validation};
+use super::plan::{CellId, Plan, Validation, path_label};
 use crate::data::Dataset;
 use crate::flow::{Coupling, Solver};
 use crate::gpu::Device;
@@ -343,7 +343,7 @@ impl Cell {
         Self {
             format: FORMAT,
             task: id.task.name.clone(),
-            path: id.path.name(),
+            path: path_label(&id.path),
             coupling: id.coupling.entry().name.to_owned(),
             seed: id.seed,
             adapter: device.describe(),

@@ -14,7 +14,7 @@ mod table;
 use std::path::{Path as FilePath, PathBuf};
 
 pub use cell::{Cell, Crossing, Evaluations, Progress, Quality, Trajectories};
-pub use plan::{CellId, Plan, Task, Validation};
+pub use plan::{CellId, Plan, Task, Validation, path_label};
 pub use suite::{PUBLISHED, Published, SUITES, Suite};
 pub use table::{COLUMNS, Column, CrossingAt, QualityAt, Row, Table, Versus, three_digits, with_interval};
 
@@ -23,7 +23,7 @@ use crate::gpu::Device;
 use crate::{Error, Result, files};
 
 /// The version of the files.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// A folder of cells.
 #[derive(Debug)]

@@ -61,6 +61,8 @@ pub struct Validation {
 pub struct Plan {
     /// The flows to learn.
     pub tasks: Vec<Task>,
+    /// The names of those that are run; all, if it is empty.
+    pub only: Vec<String>,
     /// The conditional paths.
     pub paths: Vec<Path>,
     /// The couplings.
@@ -89,6 +91,7 @@ impl Default for Plan {
         let paths = PATHS.iter().take(2).filter_map(|family| Path::named(family.name).ok());
         Self {
             tasks: vec![],
+            only: vec![],
             paths: paths.collect(),
             couplings: COUPLINGS.iter().take(2).map(|entry| entry.coupling).collect(),
             seeds: vec![0, 1, 2],
@@ -116,13 +119,21 @@ pub struct CellId {
     pub seed: u64,
 }
 
+/// The name of a path in tables and files: that of its family, and the deviation of the noise around it, if there is any:
+/// `ot`, `ot+0.1`.
+#[must_use]
+pub fn path_label(path: &Path) -> String {
+    let noise = path.noise();
+    if noise > 0.0 { format!("{}+{noise}", path.name()) } else { path.name() }
+}
+
 impl CellId {
     /// The name of its files.
     #[must_use]
     pub fn name(&self) -> String {
         let plain = |c: char| if c.is_alphanumeric() || "-_.".contains(c) { c } else { '-' };
         let Self { task, path, coupling, seed } = self;
-        let parts = [task.name.replace('→', "-to-"), path.name(), coupling.entry().name.to_owned()];
+        let parts = [task.name.replace('→', "-to-"), path_label(path), coupling.entry().name.to_owned()];
         let parts = parts.map(|part| part.chars().map(plain).collect::<String>());
         format!("{}-{seed}", parts.join("-"))
     }
@@ -131,7 +142,7 @@ impl CellId {
     #[must_use]
     pub fn is_of(&self, cell: &Cell) -> bool {
         self.task.name == cell.task
-            && self.path.name() == cell.path
+            && path_label(&self.path) == cell.path
             && self.coupling.entry().name == cell.coupling
             && self.seed == cell.seed
     }
@@ -140,7 +151,7 @@ impl CellId {
     #[must_use]
     pub fn describe(&self) -> String {
         let Self { task, path, coupling, seed } = self;
-        format!("{} · {} · {} · seed {seed}", task.name, path.name(), coupling.entry().name)
+        format!("{} · {} · {} · seed {seed}", task.name, path_label(path), coupling.entry().name)
     }
 }
 
@@ -181,6 +192,13 @@ impl Plan {
         if let Some((flag, _)) = lacking.iter().find(|(_, lacking)| *lacking) {
             return Err(Error::config(format!("{flag} is empty"), "give at least one"));
         }
+        if let Some(name) = self.only.iter().find(|name| !self.tasks.iter().any(|task| task.name == **name)) {
+            let names: Vec<&str> = self.tasks.iter().map(|task| task.name.as_str()).collect();
+            return Err(Error::config(
+                format!("there is no flow `{}`", name.escape_debug()),
+                format!("there are {}", names.join(", ")),
+            ));
+        }
         if !(2..=EXACT_ROWS).contains(&self.rows) {
             return Err(Error::config(
                 format!("-n {} is out of range", self.rows),
@@ -217,6 +235,11 @@ impl Plan {
         Ok(())
     }
 
+    /// The flows that are run.
+    pub fn flows(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.iter().filter(|task| self.only.is_empty() || self.only.contains(&task.name))
+    }
+
     /// All cells, the combinations of a seed before the next seed; couplings that go on from another one's models are
     /// the last.
     #[must_use]
@@ -225,7 +248,7 @@ impl Plan {
         couplings.sort_by_key(Coupling::is_paired);
         let mut cells = vec![];
         for &seed in &self.seeds {
-            for task in &self.tasks {
+            for task in self.flows() {
                 for path in &self.paths {
                     for &coupling in &couplings {
                         cells.push(CellId { task: task.clone(), path: path.clone(), coupling, seed });
@@ -259,7 +282,6 @@ impl Plan {
             });
             tasks.insert(task.name.clone(), facts);
         }
-        let noise = self.paths.first().map_or(0.0, Path::noise);
         let mut train = serde_json::to_value(TrainOptions {
             path: Path::default(),
             coupling: Coupling::default(),
@@ -280,7 +302,6 @@ impl Plan {
             "format": FORMAT,
             "tasks": tasks,
             "fresh": self.fresh,
-            "path_noise": noise,
             "ot_batch": ot_batch.unwrap_or(0),
             "train": train,
             "validation": self.validation,

@@ -142,6 +142,8 @@ impl Row {
 pub struct Versus {
     /// The name of the task.
     pub task: String,
+    /// The path.
+    pub path: String,
     /// The name of the coupling.
     pub coupling: String,
     /// The name of the measure.
@@ -197,19 +199,20 @@ impl Table {
         self.rows.iter().find(|row| row.task == task && row.path == path && row.coupling == coupling)
     }
 
-    /// The published figures of a suite beside ours.
+    /// The published figures of a suite beside ours, of one path after the other.
     #[must_use]
     pub fn versus(&self, suite: &str) -> Vec<Versus> {
         let figures = PUBLISHED.iter().filter(|figure| figure.suite == suite);
         figures
-            .filter_map(|figure| {
-                let row = self
-                    .rows
-                    .iter()
-                    .find(|row| row.task == figure.task && row.coupling == figure.coupling)?;
+            .flat_map(|figure| {
+                let is_of = |row: &&Row| row.task == figure.task && row.coupling == figure.coupling;
+                self.rows.iter().filter(is_of).map(move |row| (figure, row))
+            })
+            .filter_map(|(figure, row)| {
                 let ours = row.measures.get(figure.measure)?;
                 Some(Versus {
                     task: row.task.clone(),
+                    path: row.path.clone(),
                     coupling: row.coupling.clone(),
                     measure: figure.measure,
                     mean: ours.mean,
