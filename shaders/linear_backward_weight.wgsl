@@ -8,6 +8,8 @@
 // groups of columns: every lane then reads them from the registers of the others.
 //
 // Variants: ACCUMULATE  adds to what an earlier part of the batch left
+//           SQUARES     where there is one slice: leaves the sum of squares of what each invocation stores, for the
+//                       gradient's norm, which gradient_reduce.wgsl would have to read everything for
 //           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
 //           SUBGROUPS   LANES is 8 and the size of a subgroup, TILE_IN a multiple of 8
 
@@ -29,6 +31,9 @@ const LANES: u32 = 16u;
 @group(0) @binding(2) var<storage, read> input: array<vec4f>;               // X [rows, WIDTH_IN / 4]
 //#end
 @group(0) @binding(3) var<storage, read_write> gradient: array<vec4f>;      // per slice: dW [WIDTH_OUT, WIDTH_IN / 4], db [WIDTH_OUT / 4]
+//#if SQUARES
+@group(0) @binding(4) var<storage, read_write> squares: array<f32>;         // [invocations]
+//#end
 
 fn delta_at(row: u32, quad: u32) -> vec4f {
 //#if TEXTURES
@@ -51,6 +56,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(global_invocation_id) id: vec3u,
     @builtin(workgroup_id) group: vec3u,
+    @builtin(num_workgroups) groups: vec3u,
 ) {
 //#if SUBGROUPS
     // Lanes beyond the last output have columns of X to bring: they compute the last tile once more, and store nothing.
@@ -106,24 +112,36 @@ fn main(
     }
 //#end
     let base = group.z * rows.slice_stride;
+//#if SQUARES
+    var square = vec4f(0.0);
+//#end
     for (var n = 0u; n < TILE_OUT; n++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let at = base + (out + n) * quads_in + quad + q;
+            var sum = sums[n * TILE_QUADS + q];
 //#if ACCUMULATE
-            gradient[at] += sums[n * TILE_QUADS + q];
-//#else
-            gradient[at] = sums[n * TILE_QUADS + q];
+            sum += gradient[at];
+//#end
+            gradient[at] = sum;
+//#if SQUARES
+            square += sum * sum;
 //#end
         }
     }
     if (group.y == 0u) {
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
             let at = base + WIDTH_OUT * quads_in + out / 4u + j;
+            var sum = bias[j];
 //#if ACCUMULATE
-            gradient[at] += bias[j];
-//#else
-            gradient[at] = bias[j];
+            sum += gradient[at];
+//#end
+            gradient[at] = sum;
+//#if SQUARES
+            square += sum * sum;
 //#end
         }
     }
+//#if SQUARES
+    squares[(group.y * groups.x + group.x) * LANES + lane] = (square.x + square.y) + (square.z + square.w);
+//#end
 }

@@ -248,7 +248,9 @@ fn layers(architecture: &Architecture, layout: &Layout, habits: &Habits, add: &m
             add(backward_input_variant(habits, layer, textures));
         }
         for accumulate in [false, true] {
-            add(backward_weight_variant(habits, layer, accumulate, textures));
+            for squares in [false, true] {
+                add(backward_weight_variant(habits, layer, accumulate, textures, squares));
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::{Error, Result};
 
 /// Rows are padded to a multiple of this: the height of the tallest tile.
 pub(crate) const TILE_ROWS: u32 = 16;
+/// A part of a buffer that is bound begins at a multiple of so many numbers: 256 bytes.
+const BINDING_FLOATS: usize = 64;
 
 /// `Rows` of shaders/shared/rows.wgsl: the rows that the kernels of a layer go over.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
@@ -349,16 +351,35 @@ impl Network {
         Ok(dispatches)
     }
 
+    /// The numbers whose sum is the square of a gradient in one slice; none where the kernels leave none.
+    #[must_use]
+    pub fn squares(&self) -> Option<usize> {
+        (!self.tiled).then(|| self.squares_of(&self.layout.layers))
+    }
+
+    /// Of some layers: one an invocation, so that every layer begins where a binding can.
+    fn squares_of(&self, layers: &[LayerLayout]) -> usize {
+        let of = |layer: &LayerLayout| {
+            let tile = Tile::backward_weight(self.device.habits(), layer);
+            let [x, y, _] = tile.groups(layer.width_out, layer.width_in, 1);
+            ((x * y * tile.lanes) as usize).next_multiple_of(BINDING_FLOATS)
+        };
+        layers.iter().map(of).sum()
+    }
+
     /// The backward pass from [`Network::output_delta`]: gradients of all layers into `gradient`
-    /// [slices, parameters], for the first `rows` rows; `accumulate` adds to what is there.
+    /// [slices, parameters], for the first `rows` rows; `accumulate` adds to what is there. Where there is one slice,
+    /// `squares` [[`squares`](Self::squares)] receives what the square of the gradient is the sum of.
     pub fn backward(
         &self,
         parameters: &Parameters,
         gradient: &Buffer,
         rows: usize,
         slices: usize,
+        squares: Option<&Buffer>,
         accumulate: bool,
     ) -> Result<Vec<Dispatch>> {
+        let squares = squares.filter(|_| slices == 1 && !self.tiled);
         let rows = rows.next_multiple_of(TILE_ROWS as usize);
         let habits = self.device.habits();
         let mut dispatches = Vec::new();
@@ -371,17 +392,22 @@ impl Network {
                 (tile.backward_weight(layer, accumulate), tile.groups(width_out, width_in, slices))
             } else {
                 (
-                    backward_weight_variant(habits, layer, accumulate, textures),
+                    backward_weight_variant(habits, layer, accumulate, textures, squares.is_some()),
                     Tile::backward_weight(habits, layer).groups(width_out, width_in, slices),
                 )
             };
             let end = 4 * ((slices - 1) * self.layout.len + layer.offset + layer.len()) as u64;
-            let bindings = [
+            let mut bindings = vec![
                 Binding::whole(0, &uniform),
                 Binding::matrix(1, &self.deltas[index]),
                 Binding::matrix(2, &self.activations[index]),
                 Binding::part(3, gradient, 4 * layer.offset as u64..end),
             ];
+            if let Some(squares) = squares {
+                let first = self.squares_of(&self.layout.layers[..index]);
+                let last = self.squares_of(&self.layout.layers[..=index]);
+                bindings.push(Binding::part(4, squares, 4 * first as u64..4 * last as u64));
+            }
             let passes = if accumulate { 2 } else { 1 };
             let numbers = rows * (layer.width_out + layer.width_in) + passes * slices * layer.len();
             let work = product_work(layer, rows, numbers);
@@ -526,11 +552,13 @@ pub(crate) fn backward_weight_variant(
     layer: &LayerLayout,
     accumulate: bool,
     textures: bool,
+    squares: bool,
 ) -> Variant {
     Tile::backward_weight(habits, layer)
         .variant("linear_backward_weight", layer, ["TILE_OUT", "TILE_IN"])
         .flag("ACCUMULATE", accumulate)
         .flag("TEXTURES", textures)
+        .flag("SQUARES", squares)
 }
 
 /// The work of a product of matrices over a layer's weights that goes over so many numbers.

@@ -52,14 +52,14 @@ impl<'a> Pass<'a> {
     }
 
     /// The dispatches for the batch of the step that `state` is at: draw, forward, loss, and backward where there is a
-    /// gradient [slices, parameters] to fill. `targets` [rows of the batch padded, d padded] are learned instead of
+    /// gradient to fill. `targets` [rows of the batch padded, d padded] are learned instead of
     /// the velocities that are drawn.
     pub fn dispatches(
         &self,
         parameters: &Parameters,
         state: &Buffer,
         targets: Option<&Buffer>,
-        gradient: Option<(&Buffer, usize)>,
+        optimiser: Option<&Optimiser>,
     ) -> Result<Vec<Dispatch>> {
         let Recipe { device, architecture, path, seed, batch, from } = self.recipe;
         let network = self.network;
@@ -88,8 +88,16 @@ impl<'a> Pass<'a> {
             let work = Work::new(4 * count * architecture.dim, 3 * count * out);
             let groups = [to_u32(count).div_ceil(LOSS_LANES), 1, 1];
             dispatches.push(device.dispatch(&loss, &bindings, groups)?.with_work(work));
-            if let Some((gradient, slices)) = gradient {
-                dispatches.extend(network.backward(parameters, gradient, count, slices, first > 0)?);
+            if let Some(Optimiser { gradient, slices, .. }) = optimiser {
+                let squares = optimiser.and_then(Optimiser::squares_of_layers);
+                dispatches.extend(network.backward(
+                    parameters,
+                    gradient,
+                    count,
+                    *slices,
+                    squares,
+                    first > 0,
+                )?);
             }
             first += count;
         }
@@ -148,8 +156,7 @@ impl Gradients {
         let recipe = Recipe { device, architecture, path, seed, batch, from: &from };
         let pass = Pass::new(recipe, &network)?;
         let plan = |targets: Option<&Buffer>| -> Result<Vec<Dispatch>> {
-            let gradient = Some((&optimiser.gradient, optimiser.slices));
-            let mut plan = pass.dispatches(&parameters, &state, targets, gradient)?;
+            let mut plan = pass.dispatches(&parameters, &state, targets, Some(&optimiser))?;
             plan.push(optimiser.reduce(device, &layout)?);
             Ok(plan)
         };

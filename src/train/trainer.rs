@@ -915,12 +915,12 @@ fn plan(
         let optimiser = if frozen {
             None
         } else {
-            Some(Optimiser::new(device, layout, slices(device, layout, rows), None)?)
+            let slices = slices(device, layout, rows);
+            Some(Optimiser::new(device, layout, slices, network.squares().filter(|_| slices == 1))?)
         };
         let pass = Pass::new(recipe, &network)?;
-        let gradient = optimiser.as_ref().map(|optimiser| (&optimiser.gradient, optimiser.slices));
-        let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, gradient)?;
-        if let Some(optimiser) = &optimiser {
+        let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, optimiser.as_ref())?;
+        if let Some(optimiser) = optimiser.as_ref().filter(|it| it.squares_of_layers().is_none()) {
             plan.push(optimiser.reduce(device, layout)?);
         }
         (plan, (pass.sums.clone(), pass.partials()), optimiser)
@@ -1032,6 +1032,8 @@ pub(super) struct Optimiser {
     /// Partial sums of its square.
     pub squares: Buffer,
     square_partials: usize,
+    /// Whether those who make the gradient leave them.
+    squared: bool,
 }
 
 impl Optimiser {
@@ -1044,7 +1046,13 @@ impl Optimiser {
             slices,
             squares: device.buffer(4 * square_partials as u64, purpose)?,
             square_partials,
+            squared: squares.is_some(),
         })
+    }
+
+    /// The partial sums, if the layers' kernels leave them.
+    pub fn squares_of_layers(&self) -> Option<&Buffer> {
+        self.squared.then_some(&self.squares)
     }
 
     /// Adds the slices up: the gradient is the first of them from then on.

@@ -474,11 +474,13 @@ fn backward_weight(
     let len = (width_in + 1) * width_out;
     // Other layers' gradients lie between the slices.
     let stride = len + 64;
+    let squared = slices == 1 && !cut.is_tiled();
     let before = random(8, (slices - 1) * stride + len);
     let variant = cut
         .variant(layer, BACKWARD_WEIGHT, ["TILE_OUT", "TILE_IN"])
         .flag("ROW_SUMS", true)
-        .flag("ACCUMULATE", accumulate);
+        .flag("ACCUMULATE", accumulate)
+        .flag("SQUARES", squared);
     let rows_uniform =
         Rows { slice_rows: word(slice_rows), slice_stride: word(stride / 4), ..rows_of(padded) };
     let launch = Launch::new(variant)
@@ -489,13 +491,23 @@ fn backward_weight(
     // Here the lanes lie along the outputs.
     let [outputs, inputs, _] = cut.groups(width_out, width_in);
     let groups = [outputs, inputs, word(slices)];
-    let gradient: Vec<f32> = launch.run(report, groups).get(3);
+    let squares = vec![0.0_f32; (outputs * inputs) as usize * cut.lanes as usize];
+    let launch = if squared { launch.output(4, &squares) } else { launch };
+    let results = launch.run(report, groups);
+    let gradient: Vec<f32> = results.get(3);
 
     let name = format!(
         "{:?} {cut:?}, {rows} rows in {slices} slices{}",
         (layer.inputs, layer.outputs),
         if accumulate { ", accumulated" } else { "" }
     );
+    if squared {
+        // Of everything that was stored, once.
+        let partials: Vec<f32> = results.get(4);
+        let sum: f64 = wide(&partials).iter().sum();
+        let want: f64 = wide(&gradient[..len]).iter().map(|g| g * g).sum();
+        report.close(&format!("{name}: squares"), &[sum as f32], &[want], |_| 64.0 * UNIT * want);
+    }
     for slice in 0..slices {
         let at = slice * stride;
         let (first, last) = ((slice * slice_rows).min(rows), ((slice + 1) * slice_rows).min(rows));
