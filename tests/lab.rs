@@ -282,8 +282,35 @@ fn the_suite_of_transport_is_beside_its_published_figures() {
         Model::load(folder.join("out/cells/N-to-moons-ot-independent-0.safetensors")).expect("a model");
     assert!((model.path.noise() - 0.1).abs() < 1e-6 && model.standardization.is_none());
     assert_eq!(model.architecture.hidden, [64; 3]);
+    // One flow alone, as we would do it: beside the same figures.
+    let printed = done(
+        folder,
+        "lab --suite transport-averaged --flows N->scurve --steps 20 --seeds 1 -n 64 --out averaged --no-pictures",
+    );
+    assert!(printed.contains("0.264 ± 0.093") && printed.contains(" of 4 reached"), "{printed}");
+    assert!(!printed.contains("moons"), "{printed}");
+    let model = Model::load(folder.join("averaged/cells/N-to-scurve-ot-independent-0.safetensors"));
+    assert!(model.expect("a model").path.noise() == 0.0);
+    let said = complaint(folder, "lab --suite transport --flows moons --out other", 2);
+    assert!(said.contains("`moons`") && said.contains("N→moons"), "{said}");
     let said = complaint(folder, "lab --suite transport --lr 0.1 --out other", 2);
     assert!(said.contains("--lr") && said.contains("protocol"), "{said}");
+}
+
+#[test]
+fn noise_around_a_path_is_another_path() {
+    let place = tempfile::tempdir().expect("a folder");
+    let folder = place.path();
+    let line =
+        format!("{SMALL} --couplings independent --seeds 1 --path-noise 0,0.25 --out out --no-pictures");
+    let printed = done(folder, &line);
+    assert!(printed.contains("\not+0.25 "), "{printed}");
+    for (name, noise) in [("moons-ot-independent-0", 0.0), ("moons-ot-0.25-independent-0", 0.25)] {
+        let model = Model::load(folder.join(format!("out/cells/{name}.safetensors"))).expect("a model");
+        assert!((model.path.noise() - noise).abs() < 1e-6, "{name}");
+    }
+    let said = complaint(folder, &line.replace("0,0.25", "0.25,0.25"), 2);
+    assert!(said.contains("twice"), "{said}");
 }
 
 #[test]

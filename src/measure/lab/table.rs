@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::cell::{Cell, Trajectories};
 use super::plan::Plan;
-use super::suite::PUBLISHED;
+use super::suite::{PUBLISHED, Suite};
 use crate::measure::evaluate::Interval;
 
 /// A combination of a task, a path and a coupling over its seeds.
@@ -199,10 +199,10 @@ impl Table {
         self.rows.iter().find(|row| row.task == task && row.path == path && row.coupling == coupling)
     }
 
-    /// The published figures of a suite beside ours, of one path after the other.
+    /// The published figures of a suite's comparison beside ours, of one path after the other.
     #[must_use]
-    pub fn versus(&self, suite: &str) -> Vec<Versus> {
-        let figures = PUBLISHED.iter().filter(|figure| figure.suite == suite);
+    pub fn versus(&self, suite: &Suite) -> Vec<Versus> {
+        let figures = PUBLISHED.iter().filter(|figure| figure.comparison == suite.comparison);
         figures
             .flat_map(|figure| {
                 let is_of = |row: &&Row| row.task == figure.task && row.coupling == figure.coupling;
