@@ -279,7 +279,7 @@ fn the_suite_of_transport_is_beside_its_published_figures() {
     assert_eq!(report["published"].as_array().map(Vec::len), Some(16));
     // The protocol: σ around straight lines, in the units of the data.
     let model =
-        Model::load(folder.join("out/cells/N-to-moons-ot-independent-0.safetensors")).expect("a model");
+        Model::load(folder.join("out/cells/N-to-moons-ot-0.1-independent-0.safetensors")).expect("a model");
     assert!((model.path.noise() - 0.1).abs() < 1e-6 && model.standardization.is_none());
     assert_eq!(model.architecture.hidden, [64; 3]);
     // One flow alone, as we would do it: beside the same figures.
