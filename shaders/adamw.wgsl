@@ -36,13 +36,18 @@ const LANES: u32 = 64u;
 @group(0) @binding(7) var<uniform> atlas: Atlas;
 @group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
 
-fn publish(at: u32, p: vec4f) {
+// Where the layer of four parameters lies.
+fn entry_of(at: u32) -> vec4u {
     var entry = atlas.entries[0];
     // By number: Mesa's software rasterizer compiles a kernel anew for every dispatch if it indexes this table in a loop.
     for (var layer = 0u; layer < LAYERS; layer++) { //#unroll
         let next = atlas.entries[layer];
         entry = select(entry, next, at >= next.x);
     }
+    return entry;
+}
+
+fn publish(at: u32, entry: vec4u, p: vec4f) {
     let within = at - entry.x;
     let row = within / entry.y;
     if (row < entry.z) {
@@ -54,24 +59,38 @@ fn publish(at: u32, p: vec4f) {
 @compute @workgroup_size(LANES)
 fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) groups: vec3u) {
     let at = id.y * (groups.x * LANES) + id.x;
+    // Read before the branch: behind it, software drivers look up for every lane what is the same for all.
+    let beta1 = vec2f(schedule.beta1, schedule.one_minus_beta1);
+    let beta2 = vec2f(schedule.beta2, schedule.one_minus_beta2);
+    let epsilon = schedule.epsilon;
+    let weight_decay = schedule.weight_decay;
+    let scale = state.gradient_scale;
+    let rate = state.learning_rate;
+    let correction1 = state.correction1;
+    let correction2 = state.correction2;
+//#if AVERAGE
+    let average_decay = state.average_decay;
+//#end
+//#if TEXTURES
+    let entry = entry_of(at);
+//#end
     if (at >= QUADS || state.halted != 0u) {
         return;
     }
-    let g = state.gradient_scale * gradient[at];
-    let m = schedule.beta1 * moment1[at] + schedule.one_minus_beta1 * g;
-    let v = schedule.beta2 * moment2[at] + schedule.one_minus_beta2 * g * g;
+    let g = scale * gradient[at];
+    let m = beta1.x * moment1[at] + beta1.y * g;
+    let v = beta2.x * moment2[at] + beta2.y * g * g;
     moment1[at] = m;
     moment2[at] = v;
-    let rate = state.learning_rate;
-    let denominator = sqrt(v / state.correction2) + schedule.epsilon;
+    let denominator = sqrt(v / correction2) + epsilon;
     var p = parameters[at];
-    p -= rate * schedule.weight_decay * p;
-    p -= rate * (m / state.correction1) / denominator;
+    p -= rate * weight_decay * p;
+    p -= rate * (m / correction1) / denominator;
     parameters[at] = p;
 //#if TEXTURES
-    publish(at, p);
+    publish(at, entry, p);
 //#end
 //#if AVERAGE
-    average[at] = p + state.average_decay * (average[at] - p);
+    average[at] = p + average_decay * (average[at] - p);
 //#end
 }

@@ -14,10 +14,13 @@
 //        SEVERAL   more than three
 //        ODD       an odd number of layers: the last one has no partner
 //        WHOLE     all hidden layers are as wide as the widest, a multiple of LANES
+//        GRADIENT  what goes into a layer, and its slope, are kept for the way back: without tangents
+//
+// Whoever includes this declares TILE_ROWS, TANGENTS, SLOTS, TILE_SLOTS and LANES; QUADS_SEEN and QUADS_DATA, the columns that
+// the network sees and gives / 4; `keep` in the variant GRADIENT.
 
 const HIDDEN: u32 = 2u;                       // hidden layers, at least one
 const QUADS: u32 = 4u;                        // the widest of them / 4
-const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + 3u) / 4u;
 const ABREAST: u32 = LANES / 4u;              // quads of four rows that the lanes bring at once
 // How often they do for so many quads of four rows, or for four inputs of so many quads of rows.
 const PARTS_SEEN: u32 = (QUADS_SEEN + ABREAST - 1u) / ABREAST;
@@ -40,10 +43,10 @@ fn rows_from(brought: vec4f, lane: u32) -> array<vec4f, 4> {
     );
 }
 
-struct Layer { shape: vec4u, outputs: vec4u }  // of `network`
+struct Layer { shape: vec4u, outputs: vec4u, index: u32 }  // of `network`
 
 fn layer_at(index: u32) -> Layer {
-    return Layer(network.shape[index], network.outputs[index]);
+    return Layer(network.shape[index], network.outputs[index], index);
 }
 
 // Four weights of a layer whose tiles may end beyond it.
@@ -190,6 +193,9 @@ fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<
         for (var j = 0u; j < SLOTS; j++) { //#unroll
             h[r * SLOTS + j] = select(vec4f(0.0), h[r * SLOTS + j], inside);
         }
+//#end
+//#if GRADIENT
+        keep(layer, tile, r, h[r], activation_slope(z[r]));
 //#end
     }
     return h;

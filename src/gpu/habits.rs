@@ -105,7 +105,6 @@ impl Habits {
     /// what another one has by a look at each of them; the layered one does.
     pub const SOFTWARE_WIDE: Self = Self {
         step_lanes: (16, 1),
-        step_width: 0,
         integrator_tiles: &[(16, 3), (16, 2), (16, 1), (8, 1), (4, 1)],
         ..Self::SOFTWARE
     };

@@ -58,11 +58,11 @@ impl Footprint {
         Self { activations: bytes(rows * (inputs + deltas + slopes + 2 * last)), ..self }
     }
 
-    /// Of so many rows of which the fused step keeps what goes into every layer, and dL/dz of it.
-    pub(super) fn with_sides(self, layout: &Layout, rows: usize) -> Self {
-        let inputs = layout.layers.iter().map(|layer| layer.width_in).sum();
-        let deltas = layout.layers.iter().map(|layer| layer.width_out).sum();
-        Self { activations: bytes(rows * (pitch(inputs) + pitch(deltas))), ..self }
+    /// Of rows in so many folds of which the fused step keeps what goes into every layer, and dL/dz of it.
+    pub(super) fn with_sides(self, layout: &Layout, (rows, folds): (usize, usize)) -> Self {
+        let inputs = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>();
+        let deltas = layout.layers.iter().map(|layer| layer.width_out).sum::<usize>();
+        Self { activations: bytes(rows * (pitch(folds * inputs) + pitch(folds * deltas))), ..self }
     }
 }
 
