@@ -5,8 +5,7 @@
 // A workgroup is a subgroup, and a lane takes TILE_ROWS rows of the batch through all layers and back, in registers:
 // shared/layers_unrolled.wgsl says how it goes forward. On the way back, too, two layers are one loop. Its body makes dL/dz
 // of four outputs of the upper one, as sums over all outputs of the layer above, and adds what they mean for all outputs of
-// the lower one to sums. Slopes wait for it in a table of the lane's own: its places are computed, but a number is stored
-// there at half of what it costs in a texture.
+// the lower one to sums. It meets the outputs of a layer in reverse, and so finds their slopes as they were left.
 //
 // Rows beyond the batch are copies of its last one, and dL/dz of them is zero. In the textures rows begin a new column of
 // rows after every FOLD.
@@ -59,7 +58,7 @@ const QUADS_DATA: u32 = (DIM + 3u) / 4u;
 // Where the lane's first row lies in the textures: its first column of inputs and of deltas, and its row. The others of the
 // lane follow every LANES.
 var<private> spot: vec3u;
-// Of all hidden layers.
+// Of all hidden layers, for each row of the lane.
 var<private> slopes: array<vec4f, HIDDEN * QUADS * TILE_ROWS>;
 
 fn store_input(column: u32, r: u32, x: vec4f) {
@@ -70,20 +69,35 @@ fn store_delta(column: u32, r: u32, d: vec4f) {
     textureStore(deltas, vec2u(spot.y + column, spot.z + r * LANES), d);
 }
 
-fn slope_place(layer: Layer, tile: u32, r: u32) -> u32 {
-    return (layer.index * QUADS + tile) * TILE_ROWS + r;
+// Puts four slopes of a hidden layer on top of those that it has left there, and takes them off again. All others are moved on:
+// a place that is computed would have to be looked for.
+fn push_slope(layer: Layer, r: u32, slope: vec4f) {
+    let begin = (layer.index * TILE_ROWS + r) * QUADS;
+    for (var q = 0u; q < QUADS - 1u; q++) { //#unroll
+        slopes[begin + q] = slopes[begin + q + 1u];
+    }
+    slopes[begin + QUADS - 1u] = slope;
+}
+
+fn pop_slope(layer: Layer, r: u32) -> vec4f {
+    let begin = (layer.index * TILE_ROWS + r) * QUADS;
+    let slope = slopes[begin + QUADS - 1u];
+    for (var q = 0u; q < QUADS - 1u; q++) { //#unroll
+        slopes[begin + QUADS - 1u - q] = slopes[begin + QUADS - 2u - q];
+    }
+    return slope;
 }
 
 // Keeps four outputs h of a hidden layer, and their slopes.
 fn keep(layer: Layer, tile: u32, r: u32, h: vec4f, slope: vec4f) {
-    slopes[slope_place(layer, tile, r)] = slope;
-//#if WHOLE
-    store_input(layer.outputs.z + layer.shape.x + tile, r, h);
-//#else
-    if (tile < layer.shape.y / 4u) {
-        store_input(layer.outputs.z + layer.shape.x + tile, r, h);
+//#if !WHOLE
+    // of its own columns alone
+    if (tile >= layer.shape.y / 4u) {
+        return;
     }
 //#end
+    push_slope(layer, r, slope);
+    store_input(layer.outputs.z + layer.shape.x + tile, r, h);
 }
 
 //#include "shared/layers_unrolled.wgsl"
@@ -91,17 +105,18 @@ fn keep(layer: Layer, tile: u32, r: u32, h: vec4f, slope: vec4f) {
 // dL/dz of four outputs of a hidden layer from dL/dh.
 fn through_tile(layer: Layer, tile: u32, below: array<vec4f, TILE_SLOTS>) -> array<vec4f, TILE_SLOTS> {
     var delta: array<vec4f, TILE_SLOTS>;
-    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-        delta[r] = below[r] * slopes[slope_place(layer, tile, r)];
-//#if WHOLE
-        store_delta(layer.outputs.w + tile, r, delta[r]);
-//#else
-        let inside = vec4u(4u * tile) + vec4u(0u, 1u, 2u, 3u) < vec4u(layer.outputs.x);
-        delta[r] = select(vec4f(0.0), delta[r], inside);
-        if (tile < layer.shape.y / 4u) {
-            store_delta(layer.outputs.w + tile, r, delta[r]);
-        }
+//#if !WHOLE
+    if (tile >= layer.shape.y / 4u) {
+        return delta;
+    }
+    let inside = vec4u(4u * tile) + vec4u(0u, 1u, 2u, 3u) < vec4u(layer.outputs.x);
 //#end
+    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+        delta[r] = below[r] * pop_slope(layer, r);
+//#if !WHOLE
+        delta[r] = select(vec4f(0.0), delta[r], inside);
+//#end
+        store_delta(layer.outputs.w + tile, r, delta[r]);
     }
     return delta;
 }
@@ -161,18 +176,26 @@ fn add_below(
     }
 }
 
-// dL/dz of all outputs of a hidden layer from dL/dh.
+// Eight other columns, then all but the last eight.
+fn moved_back(columns: array<vec4f, TILE_SLOTS * QUADS>, two: array<array<vec4f, TILE_SLOTS>, 2>) -> array<vec4f, TILE_SLOTS * QUADS> {
+    var moved: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        moved[s * QUADS] = two[0][s];
+        moved[s * QUADS + 1u] = two[1][s];
+        for (var q = 0u; q < QUADS - 2u; q++) { //#unroll
+            moved[s * QUADS + q + 2u] = columns[s * QUADS + q];
+        }
+    }
+    return moved;
+}
+
+// dL/dz of all outputs of a hidden layer from dL/dh: a loop for the reason that activate_hidden has.
 fn through_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> array<vec4f, TILE_SLOTS * QUADS> {
-    var delta: array<vec4f, TILE_SLOTS * QUADS>;
-    for (var q = 0u; q < QUADS; q++) { //#unroll
-        var below: array<vec4f, TILE_SLOTS>;
-        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
-            below[s] = sums[s * QUADS + q];
-        }
-        let tile = through_tile(layer, q, below);
-        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
-            delta[s * QUADS + q] = tile[s];
-        }
+    var delta = sums;
+    for (var after = QUADS; after > 0u; after -= 2u) {
+        let upper = through_tile(layer, after - 1u, tile_at(delta, QUADS - 1u));
+        let lower = through_tile(layer, after - 2u, tile_at(delta, QUADS - 2u));
+        delta = moved_back(delta, array<array<vec4f, TILE_SLOTS>, 2>(lower, upper));
     }
     return delta;
 }
@@ -184,35 +207,35 @@ fn layers_back(delta_last: array<vec4f, TILE_SLOTS * QUADS_DATA>, lane: u32) {
     var layer = layer_at(HIDDEN - 1u);
 //#if DEEP
     var sums: array<vec4f, TILE_SLOTS * QUADS>;
-    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-        let delta = through_tile(layer, tile, tile_below_last(last, tile, delta_last, lane));
-        add_below(layer, tile, delta, lane, &sums);
+    for (var after = layer.shape.y / 4u; after > 0u; after--) {
+        let delta = through_tile(layer, after - 1u, tile_below_last(last, after - 1u, delta_last, lane));
+        add_below(layer, after - 1u, delta, lane, &sums);
     }
     var above = layer_at(HIDDEN - 2u);
     var delta = through_hidden(above, sums);
 //#if SEVERAL
-    for (var index = HIDDEN - 2u; index > 1u; index -= 2u) {
-        layer = layer_at(index - 1u);
+    for (var pair = 0u; pair < PAIRS; pair++) { //#unroll
+        layer = layer_at(HIDDEN - 3u - 2u * pair);
         for (var i = 0u; i < TILE_SLOTS * QUADS; i++) { //#unroll
             sums[i] = vec4f(0.0);
         }
-        for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-            let between = through_tile(layer, tile, tile_below_hidden(above, tile, delta, lane));
-            add_below(layer, tile, between, lane, &sums);
+        for (var after = layer.shape.y / 4u; after > 0u; after--) {
+            let between = through_tile(layer, after - 1u, tile_below_hidden(above, after - 1u, delta, lane));
+            add_below(layer, after - 1u, between, lane, &sums);
         }
-        above = layer_at(index - 2u);
+        above = layer_at(HIDDEN - 4u - 2u * pair);
         delta = through_hidden(above, sums);
     }
 //#end
 //#if !ODD
     layer = layer_at(0u);
-    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-        through_tile(layer, tile, tile_below_hidden(above, tile, delta, lane));
+    for (var after = layer.shape.y / 4u; after > 0u; after--) {
+        through_tile(layer, after - 1u, tile_below_hidden(above, after - 1u, delta, lane));
     }
 //#end
 //#else
-    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-        through_tile(layer, tile, tile_below_last(last, tile, delta_last, lane));
+    for (var after = layer.shape.y / 4u; after > 0u; after--) {
+        through_tile(layer, after - 1u, tile_below_last(last, after - 1u, delta_last, lane));
     }
 //#end
 }

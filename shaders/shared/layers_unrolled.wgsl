@@ -21,6 +21,9 @@
 
 const HIDDEN: u32 = 2u;                       // hidden layers, at least one
 const QUADS: u32 = 4u;                        // the widest of them / 4
+//#if SEVERAL
+const PAIRS: u32 = HIDDEN / 2u - 1u;          // of hidden layers, but the first one
+//#end
 const ABREAST: u32 = LANES / 4u;              // quads of four rows that the lanes bring at once
 // How often they do for so many quads of four rows, or for four inputs of so many quads of rows.
 const PARTS_SEEN: u32 = (QUADS_SEEN + ABREAST - 1u) / ABREAST;
@@ -157,19 +160,50 @@ fn begin_hidden(layer: Layer, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS> {
     return sums;
 }
 
+// Four of a hidden layer's columns.
+fn tile_at(columns: array<vec4f, TILE_SLOTS * QUADS>, q: u32) -> array<vec4f, TILE_SLOTS> {
+    var tile: array<vec4f, TILE_SLOTS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        tile[s] = columns[s * QUADS + q];
+    }
+    return tile;
+}
+
+//#if GRADIENT
+// All columns but the first eight, then eight others.
+fn moved_on(columns: array<vec4f, TILE_SLOTS * QUADS>, two: array<array<vec4f, TILE_SLOTS>, 2>) -> array<vec4f, TILE_SLOTS * QUADS> {
+    var moved: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        for (var q = 0u; q < QUADS - 2u; q++) { //#unroll
+            moved[s * QUADS + q] = columns[s * QUADS + q + 2u];
+        }
+        moved[s * QUADS + QUADS - 2u] = two[0][s];
+        moved[s * QUADS + QUADS - 1u] = two[1][s];
+    }
+    return moved;
+}
+//#end
+
 // All of a hidden layer's outputs from their sums.
 fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> array<vec4f, TILE_SLOTS * QUADS> {
-    var h: array<vec4f, TILE_SLOTS * QUADS>;
+    var h = sums;
+//#if GRADIENT
+    // What is kept makes much code: a loop whose turns move all of them on by two, so that the places at hand are known.
+    for (var tile = 0u; tile < QUADS; tile += 2u) {
+        let two = array<array<vec4f, TILE_SLOTS>, 2>(
+            activate_tile(layer, tile, tile_at(h, 0u)),
+            activate_tile(layer, tile + 1u, tile_at(h, 1u)),
+        );
+        h = moved_on(h, two);
+    }
+//#else
     for (var q = 0u; q < QUADS; q++) { //#unroll
-        var z: array<vec4f, TILE_SLOTS>;
-        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
-            z[s] = sums[s * QUADS + q];
-        }
-        let tile = activate_tile(layer, q, z);
+        let tile = activate_tile(layer, q, tile_at(h, q));
         for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
             h[s * QUADS + q] = tile[s];
         }
     }
+//#end
     return h;
 }
 //#end
@@ -248,7 +282,13 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> ar
     }
     var h = activate_hidden(partner, sums);
 //#if SEVERAL
+//#if GRADIENT
+    // where slopes are kept is known
+    for (var pair = 0u; pair < PAIRS; pair++) { //#unroll
+        let index = 2u + 2u * pair;
+//#else
     for (var index = 2u; index + 1u < HIDDEN; index += 2u) {
+//#end
         layer = layer_at(index);
         biases = bring_biases(layer, lane);
         partner = layer_at(index + 1u);

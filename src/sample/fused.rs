@@ -112,9 +112,7 @@ pub(crate) fn tiles(
     let groups = load.directions.div_ceil(TANGENTS).max(1);
     let cut = |lanes, rows| {
         // Lanes of an adaptive solver stop one by one.
-        let subgroups = habits.subgroup == Some(lanes)
-            && unrolls(layout)
-            && !solver.is_adaptive();
+        let subgroups = habits.subgroup == Some(lanes) && unrolls(layout) && !solver.is_adaptive();
         Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
     };
     if layout.layers.len() > MAX_LAYERS

@@ -11,8 +11,10 @@ use crate::{Error, Result};
 /// Groups of four columns of a tile's rows that a lane keeps in registers.
 const CELLS: u32 = 32;
 /// Rows of a lane that takes them through all layers. More of them share what the lanes bring, but have no room in the
-/// nearest cache, and take long to compile.
+/// nearest cache, and take longer to compile.
 const LANE_ROWS: u32 = 2;
+/// The most layers that are written out there and back: each pair takes the compiler a second or less.
+const MOST_UNROLLED: usize = 9;
 /// Outputs and inputs of a tile of `weight_gradient`.
 const WEIGHT_TILE: (u32, u32) = (8, 16);
 /// Rows after which the textures of what goes into every layer, and of dL/dz, begin a new column of rows: a batch may have
@@ -57,9 +59,14 @@ impl Tile {
     fn unrolled(limits: &wgpu::Limits, layout: &Layout, batch: usize, lanes: u32) -> Option<Self> {
         let tile = Self { lanes, quads: 0, rows: LANE_ROWS * lanes, groups: 1, unrolled: true };
         let (rows, folds) = tile.folds(batch);
-        let columns = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>()
+        let columns = layout
+            .layers
+            .iter()
+            .map(|layer| layer.width_in)
+            .sum::<usize>()
             .max(layout.layers.iter().map(|layer| layer.width_out).sum());
-        (unrolls(layout) && fits_texture(limits, rows, folds * columns)).then_some(tile)
+        let takes = unrolls(layout) && layout.layers.len() <= MOST_UNROLLED;
+        (takes && fits_texture(limits, rows, folds * columns)).then_some(tile)
     }
 
     /// Rows of a fold of the textures, and how many folds a batch has.
@@ -68,7 +75,12 @@ impl Tile {
         (padded.min(FOLD), padded.div_ceil(FOLD))
     }
 
-    fn cut(habits: &Habits, limits: &wgpu::Limits, architecture: &Architecture, layout: &Layout) -> Option<Self> {
+    fn cut(
+        habits: &Habits,
+        limits: &wgpu::Limits,
+        architecture: &Architecture,
+        layout: &Layout,
+    ) -> Option<Self> {
         let widest = layout.layers.iter().map(|layer| layer.width_in).max().unwrap_or(0);
         let (lanes, groups) = habits.step_lanes;
         let quads = to_u32(widest).div_ceil(4 * lanes);
