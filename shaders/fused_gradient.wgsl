@@ -1,22 +1,18 @@
 // A training step up to the gradient in one dispatch, for networks of narrow layers: the batch is drawn (draw.wgsl says
 // how), goes through the network, leaves its loss (loss.wgsl), and its gradient comes back (linear_backward_*.wgsl),
-// without an activation ever leaving the chip (but see APART).
+// without an activation ever leaving the chip.
 //
 // A row group of LANES invocations takes TILE_ROWS rows of the batch at a time. A lane owns QUADS groups of four
 // columns of every layer: for the weight gradient of W [outputs, inputs] these are outputs, on the way back inputs.
-// The other operand is the same for all lanes of a product, one column after the other: with SUBGROUPS it comes
-// from the registers of the lane that owns it, else through the workgroup's memory.
+// The other operand is the same for all lanes of a product, one column after the other: it comes through the workgroup's
+// memory.
 //
 // The last layer has few outputs, so there every lane adds up its own inputs, and forward, loss and backward are
 // one loop over the outputs.
 //
 // Each row group adds its rows up in order, into a slice of its own: gradient_reduce.wgsl adds the slices, in order.
-// With APART there is no slice but the whole batch, in weight_gradient.wgsl.
 //
-// Variants: SUBGROUPS  a row group is a subgroup: LANES is its size, known beforehand, and GROUPS is 1
-//           APART      with SUBGROUPS and TEXTURES: what goes into a layer and dL/dz of it are left for
-//                      weight_gradient.wgsl, instead of adding to a gradient in memory for every tile
-//           TEXTURES   W is a texture (src/gpu/matrix.rs says when)
+// Variants: TEXTURES   W is a texture (src/gpu/matrix.rs says when)
 //           COUPLED, SOURCE, GATHERED, NOISY, CONDITIONED  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
@@ -35,8 +31,6 @@ const QUADS_OUT: u32 = WIDTH_OUT / 4u;
 const TILE_QUADS: u32 = TILE_ROWS / 4u;
 const CELLS: u32 = TILE_ROWS * QUADS;
 const WEIGHTS: u32 = 4u * QUADS;
-// Columns that a lane of the other operand gives at once.
-const PER_LANE: u32 = 1u;
 const WHOLE: u32 = 0u;       // 1: the lanes' columns are all layers'
 
 // A row group's memory, in vec4: features and target velocities of its rows, then activations and slopes of the hidden
@@ -44,17 +38,9 @@ const WHOLE: u32 = 0u;       // 1: the lanes' columns are all layers'
 const TARGETS: u32 = TILE_ROWS * QUADS_IN;
 const ACTIVATIONS: u32 = TARGETS + TILE_ROWS * QUADS_OUT;
 const LAYER: u32 = TILE_ROWS * LANES * QUADS;
-//#if APART
-const SLOPES: u32 = ACTIVATIONS;
-//#else
 const SLOPES: u32 = ACTIVATIONS + HIDDEN * LAYER;
-//#end
 const SUMS: u32 = SLOPES + HIDDEN * LAYER;
-//#if SUBGROUPS
-const SIZE: u32 = SUMS;
-//#else
 const SIZE: u32 = SUMS + LANES * TILE_QUADS;
-//#end
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -64,12 +50,7 @@ const SIZE: u32 = SUMS + LANES * TILE_QUADS;
 //#if SOURCE
 @group(0) @binding(5) var<storage, read> source: array<f32>;               // [source rows, DIM]; GATHERED: [rows of the wave, DIM]
 //#end
-//#if APART
-@group(0) @binding(6) var inputs: texture_storage_2d<rgba32float, write>;   // [rows padded, inputs of all layers / 4]
-@group(0) @binding(11) var deltas: texture_storage_2d<rgba32float, write>;  // [rows padded, outputs of all layers / 4]
-//#else
 @group(0) @binding(6) var<storage, read_write> gradient: array<vec4f>;     // [row groups, parameters]
-//#end
 @group(0) @binding(7) var<storage, read_write> partials: array<f32>;       // [row groups]: sums of squared errors
 //#if CONDITIONED
 @group(0) @binding(12) var<storage, read> labels: array<u32>;              // [3·C + N·L]: shared/conditions.wgsl
@@ -104,9 +85,7 @@ fn main(
     let slice = group.x * GROUPS + index / LANES;
     let tiles = (chunk.rows + groups.x * GROUPS * TILE_ROWS - 1u) / (groups.x * GROUPS * TILE_ROWS);
     let own = lane * QUADS;
-//#if !APART
     let out = slice * (arrayLength(&gradient) / (groups.x * GROUPS));
-//#end
     let scale = 2.0 / f32(chunk.batch);
     let final_shape = network.shape[HIDDEN];
     let final_outputs = network.outputs[HIDDEN];
@@ -123,9 +102,6 @@ fn main(
             for (var block = 0u; block < QUADS_IN; block++) {
                 let columns = pair_columns(address, picked, schedule, block);
                 memory[base + i * QUADS_IN + block] = columns.feature;
-//#if APART
-                textureStore(inputs, vec2u(block, first + i), columns.feature);
-//#end
                 if (block < QUADS_OUT) {
                     memory[base + TARGETS + i * QUADS_OUT + block] = columns.velocity;
                 }
@@ -135,14 +111,6 @@ fn main(
 
         // Forward.
         var h: array<vec4f, CELLS>;
-//#if SUBGROUPS
-        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-            for (var q = 0u; q < QUADS; q++) { //#unroll
-                let x = memory[base + r * QUADS_IN + min(own + q, QUADS_IN - 1u)];
-                h[r * QUADS + q] = select(vec4f(0.0), x, own + q < QUADS_IN);
-            }
-        }
-//#end
         for (var layer = 0u; layer < HIDDEN; layer++) {
             let shape = network.shape[layer];
             let outputs = network.outputs[layer];
@@ -155,24 +123,18 @@ fn main(
                     z[r * QUADS + q] = bias;
                 }
             }
-            for (var k = 0u; k < shape.x; k += PER_LANE) {
-                for (var c = 0u; c < PER_LANE; c++) { //#unroll
-                    var x: array<vec4f, TILE_ROWS>;
+            for (var k = 0u; k < shape.x; k++) {
+                var x: array<vec4f, TILE_ROWS>;
+                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                    x[r] = memory[input + r * stride + k];
+                }
+                for (var q = 0u; q < QUADS; q++) { //#unroll
+                    let w0 = weight_within(shape, outputs, 4u * (own + q), k);
+                    let w1 = weight_within(shape, outputs, 4u * (own + q) + 1u, k);
+                    let w2 = weight_within(shape, outputs, 4u * (own + q) + 2u, k);
+                    let w3 = weight_within(shape, outputs, 4u * (own + q) + 3u, k);
                     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-//#if SUBGROUPS
-                        x[r] = subgroupShuffle(h[r * QUADS + c], k / PER_LANE);
-//#else
-                        x[r] = memory[input + r * stride + k];
-//#end
-                    }
-                    for (var q = 0u; q < QUADS; q++) { //#unroll
-                        let w0 = weight_within(shape, outputs, 4u * (own + q), k + c);
-                        let w1 = weight_within(shape, outputs, 4u * (own + q) + 1u, k + c);
-                        let w2 = weight_within(shape, outputs, 4u * (own + q) + 2u, k + c);
-                        let w3 = weight_within(shape, outputs, 4u * (own + q) + 3u, k + c);
-                        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                            z[r * QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
-                        }
+                        z[r * QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
                     }
                 }
             }
@@ -182,13 +144,7 @@ fn main(
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     let at = base + layer * LAYER + r * LANES * QUADS + own + q;
                     h[r * QUADS + q] = select(vec4f(0.0), activation(z[r * QUADS + q]), inside);
-//#if APART
-                    if (WHOLE > 0u || own + q < shape.y / 4u) {
-                        textureStore(inputs, vec2u(outputs.z + shape.x + own + q, first + r), h[r * QUADS + q]);
-                    }
-//#else
                     memory[ACTIVATIONS + at] = h[r * QUADS + q];
-//#end
                     memory[SLOPES + at] = select(vec4f(0.0), activation_slope(z[r * QUADS + q]), inside);
                 }
             }
@@ -207,13 +163,6 @@ fn main(
                     sums[r / 4u][r % 4u] += dot(w[q], h[r * QUADS + q]);
                 }
             }
-//#if SUBGROUPS
-            for (var distance = LANES / 2u; distance > 0u; distance /= 2u) {
-                for (var i = 0u; i < TILE_QUADS; i++) { //#unroll
-                    sums[i] += subgroupShuffleXor(sums[i], distance);
-                }
-            }
-//#else
             for (var i = 0u; i < TILE_QUADS; i++) { //#unroll
                 memory[base + SUMS + lane * TILE_QUADS + i] = sums[i];
             }
@@ -225,12 +174,9 @@ fn main(
                 }
             }
             workgroupBarrier();
-//#end
             let bias = parameters[final_shape.w + n / 4u][n % 4u];
-//#if !APART
             var weight_gradient: array<vec4f, QUADS>;
             var bias_gradient = 0.0;
-//#end
             // Sums of sums: rows, outputs, tiles.
             var output_loss = 0.0;
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -242,19 +188,12 @@ fn main(
                 for (var q = 0u; q < QUADS; q++) { //#unroll
                     below[r * QUADS + q] += delta * w[q];
                 }
-//#if APART
-                if (lane == r % LANES) {
-                    memory[base + TARGETS + r * QUADS_OUT + n / 4u][n % 4u] = delta;
-                }
-//#else
                 bias_gradient += delta;
                 for (var q = 0u; q < QUADS; q++) { //#unroll
                     weight_gradient[q] += delta * h[r * QUADS + q];
                 }
-//#end
             }
             tile_loss += output_loss;
-//#if !APART
             for (var q = 0u; q < QUADS; q++) { //#unroll
                 if (own + q < final_shape.x) {
                     let at = out + final_shape.z + n * final_shape.x + own + q;
@@ -271,17 +210,8 @@ fn main(
                 }
                 gradient[at][n % 4u] = bias_gradient;
             }
-//#end
         }
         loss += tile_loss;
-//#if APART
-        // The targets have given way to dL/dv.
-        workgroupBarrier();
-        for (var i = lane; i < TILE_ROWS * QUADS_OUT; i += LANES) {
-            let place = vec2u(final_outputs.w + i % QUADS_OUT, first + i / QUADS_OUT);
-            textureStore(deltas, place, memory[base + TARGETS + i]);
-        }
-//#end
 
         // Backward.
         for (var above = HIDDEN; above > 0u; above--) {
@@ -292,29 +222,13 @@ fn main(
             let stride = select(LANES * QUADS, QUADS_IN, layer == 0u);
             let slopes = base + SLOPES + layer * LAYER;
             var delta: array<vec4f, CELLS>;
-//#if APART
-            for (var q = 0u; q < QUADS; q++) { //#unroll
-                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                    let at = slopes + r * LANES * QUADS + own + q;
-                    delta[r * QUADS + q] = below[r * QUADS + q] * memory[at];
-                    if (WHOLE > 0u || own + q < shape.y / 4u) {
-                        textureStore(deltas, vec2u(outputs.w + own + q, first + r), delta[r * QUADS + q]);
-                    }
-                }
-            }
-//#else
             for (var q = 0u; q < QUADS; q++) { //#unroll
                 var bias_gradient = vec4f(0.0);
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     let at = slopes + r * LANES * QUADS + own + q;
                     delta[r * QUADS + q] = below[r * QUADS + q] * memory[at];
                     bias_gradient += delta[r * QUADS + q];
-//#if SUBGROUPS
-                    let x = memory[input + r * stride + min(own + q, shape.x - 1u)];
-                    h[r * QUADS + q] = select(vec4f(0.0), x, own + q < shape.x);
-//#else
                     memory[at] = delta[r * QUADS + q];
-//#end
                 }
                 if (own + q < shape.y / 4u) {
                     let at = out + shape.w + own + q;
@@ -327,57 +241,44 @@ fn main(
             workgroupBarrier();
 
             // dW = dZᵀ·X
-            for (var k = 0u; k < shape.x; k += PER_LANE) {
-                for (var c = 0u; c < PER_LANE; c++) { //#unroll
-                    var sums: array<vec4f, WEIGHTS>;
-                    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-//#if SUBGROUPS
-                        let x = subgroupShuffle(h[r * QUADS + c], k / PER_LANE);
-//#else
-                        let x = memory[input + r * stride + k];
-//#end
-                        for (var q = 0u; q < QUADS; q++) { //#unroll
-                            for (var i = 0u; i < 4u; i++) { //#unroll
-                                sums[4u * q + i] += delta[r * QUADS + q][i] * x;
-                            }
+            for (var k = 0u; k < shape.x; k++) {
+                var sums: array<vec4f, WEIGHTS>;
+                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                    let x = memory[input + r * stride + k];
+                    for (var q = 0u; q < QUADS; q++) { //#unroll
+                        for (var i = 0u; i < 4u; i++) { //#unroll
+                            sums[4u * q + i] += delta[r * QUADS + q][i] * x;
                         }
                     }
-                    for (var q = 0u; q < QUADS; q++) { //#unroll
-                        if (WHOLE > 0u || (own + q < shape.y / 4u && k + c < shape.x)) {
-                            for (var i = 0u; i < 4u; i++) { //#unroll
-                                let at = out + shape.z + (4u * (own + q) + i) * shape.x + k + c;
-                                let sum = sums[4u * q + i];
-                                gradient[at] = select(sum, sum + gradient[at], tile > 0u);
-                            }
+                }
+                for (var q = 0u; q < QUADS; q++) { //#unroll
+                    if (WHOLE > 0u || own + q < shape.y / 4u) {
+                        for (var i = 0u; i < 4u; i++) { //#unroll
+                            let at = out + shape.z + (4u * (own + q) + i) * shape.x + k;
+                            let sum = sums[4u * q + i];
+                            gradient[at] = select(sum, sum + gradient[at], tile > 0u);
                         }
                     }
                 }
             }
-//#end
 
             // dX = dZ·W
             for (var i = 0u; i < CELLS; i++) { //#unroll
                 below[i] = vec4f(0.0);
             }
             if (layer > 0u) {
-                for (var n = 0u; n < shape.y / 4u; n += PER_LANE) {
-                    for (var c = 0u; c < PER_LANE; c++) { //#unroll
-                        var d: array<vec4f, TILE_ROWS>;
+                for (var n = 0u; n < shape.y / 4u; n++) {
+                    var d: array<vec4f, TILE_ROWS>;
+                    for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                        d[r] = memory[slopes + r * LANES * QUADS + n];
+                    }
+                    for (var q = 0u; q < QUADS; q++) { //#unroll
+                        let w0 = weight_within(shape, outputs, 4u * n, own + q);
+                        let w1 = weight_within(shape, outputs, 4u * n + 1u, own + q);
+                        let w2 = weight_within(shape, outputs, 4u * n + 2u, own + q);
+                        let w3 = weight_within(shape, outputs, 4u * n + 3u, own + q);
                         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-//#if SUBGROUPS
-                            d[r] = subgroupShuffle(delta[r * QUADS + c], n / PER_LANE);
-//#else
-                            d[r] = memory[slopes + r * LANES * QUADS + n];
-//#end
-                        }
-                        for (var q = 0u; q < QUADS; q++) { //#unroll
-                            let w0 = weight_within(shape, outputs, 4u * (n + c), own + q);
-                            let w1 = weight_within(shape, outputs, 4u * (n + c) + 1u, own + q);
-                            let w2 = weight_within(shape, outputs, 4u * (n + c) + 2u, own + q);
-                            let w3 = weight_within(shape, outputs, 4u * (n + c) + 3u, own + q);
-                            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                                below[r * QUADS + q] += (d[r].x * w0 + d[r].y * w1) + (d[r].z * w2 + d[r].w * w3);
-                            }
+                            below[r * QUADS + q] += (d[r].x * w0 + d[r].y * w1) + (d[r].z * w2 + d[r].w * w3);
                         }
                     }
                 }

@@ -1,8 +1,9 @@
-// The gradients of all layers over a whole batch, where fused_gradient.wgsl (APART) has left what goes into every layer, X,
-// and dL/dz of it: dW = dZᵀ·X, db = Σ_rows dZ. Their squares are summed on the way, for the gradient's norm.
+// The gradients of all layers over a whole batch, where gradient_unrolled.wgsl has left what goes into every layer, X, and
+// dL/dz of it: dW = dZᵀ·X, db = Σ_rows dZ. Their squares are summed on the way, for the gradient's norm.
 //
 // An invocation computes TILE_OUT × TILE_IN values of a dW: y of the grid is the layer, x runs over its tiles, first
-// along its outputs. Rows are added four at a time, in order. Padded rows of dZ are zero.
+// along its outputs. Rows are added four at a time, in order. Padded rows of dZ are zero. After every FOLD rows the textures
+// begin a new column of rows.
 
 //#include "shared/chunk.wgsl"
 //#include "shared/table.wgsl"
@@ -12,11 +13,12 @@ const TILE_IN: u32 = 16u;
 const DELTA_QUADS: u32 = TILE_OUT / 4u;
 const TILE_QUADS: u32 = TILE_IN / 4u;
 const LANES: u32 = 8u;
+const FOLD: u32 = 4096u;  // as in gradient_unrolled.wgsl
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<uniform> network: Network;
-@group(0) @binding(2) var inputs: texture_storage_2d<rgba32float, read>;   // X [rows padded, inputs of all layers / 4]
-@group(0) @binding(3) var deltas: texture_storage_2d<rgba32float, read>;   // dZ [rows padded, outputs of all layers / 4]
+@group(0) @binding(2) var inputs: texture_storage_2d<rgba32float, read>;   // X [FOLD, folds, inputs of all layers / 4]
+@group(0) @binding(3) var deltas: texture_storage_2d<rgba32float, read>;   // dZ [FOLD, folds, outputs of all layers / 4]
 @group(0) @binding(4) var<storage, read_write> gradient: array<vec4f>;     // [parameters / 4]
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>;        // [workgroups]
 
@@ -38,17 +40,22 @@ fn main(
     if (quad < shape.x) {
         var sums: array<vec4f, TILE_OUT * TILE_QUADS>;
         var bias: array<vec4f, DELTA_QUADS>;
-        for (var row = 0u; row < chunk.rows; row += 4u) {
+        let last = network.layers - 1u;
+        let across_in = network.outputs[last].z + network.shape[last].x;
+        let across_out = network.outputs[last].w + network.shape[last].y / 4u;
+        for (var place = 0u; place < chunk.rows; place += 4u) {
+            let fold = place / FOLD;
+            let row = place % FOLD;
             var x: array<vec4f, 4u * TILE_QUADS>;
             for (var r = 0u; r < 4u; r++) { //#unroll
                 for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
                     // A tile may end beyond the layer: what it finds there is not stored.
-                    let column = outputs.z + min(quad + q, shape.x - 1u);
+                    let column = fold * across_in + outputs.z + min(quad + q, shape.x - 1u);
                     x[r * TILE_QUADS + q] = textureLoad(inputs, vec2u(column, row + r));
                 }
             }
             for (var j = 0u; j < DELTA_QUADS; j++) { //#unroll
-                let column = outputs.w + out + j;
+                let column = fold * across_out + outputs.w + out + j;
                 let d0 = textureLoad(deltas, vec2u(column, row));
                 let d1 = textureLoad(deltas, vec2u(column, row + 1u));
                 let d2 = textureLoad(deltas, vec2u(column, row + 2u));

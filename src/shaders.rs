@@ -179,13 +179,13 @@ fn fused_gradients(
                     ]);
                 }
                 for pairs in pairs {
-                    add(fused_gradient_variant(&architecture, &path, tile, pairs, textures));
+                    add(fused_gradient_variant(&architecture, &layout, &path, tile, pairs, textures));
                 }
                 if dim == 3 {
                     let pairs = Pairs { labels: 2, dropout: 1 << 20, ..Pairs::default() };
-                    add(fused_gradient_variant(&told, &path, tile, pairs, textures));
+                    add(fused_gradient_variant(&told, &layout, &path, tile, pairs, textures));
                 }
-                if tile.apart {
+                if tile.unrolled {
                     add(weight_gradient_variant(tile));
                 }
             }

@@ -53,6 +53,7 @@ const BACK: u32 = FRONT + WIDTH / 4u;
 const COLUMNS: u32 = BACK + WIDTH / 4u;
 //#end
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
+const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + 3u) / 4u;
 
 @group(0) @binding(0) var<uniform> tableau: Tableau;
 @group(0) @binding(1) var<uniform> network: Network;

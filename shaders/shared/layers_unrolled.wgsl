@@ -14,10 +14,16 @@
 //        SEVERAL   more than three
 //        ODD       an odd number of layers: the last one has no partner
 //        WHOLE     all hidden layers are as wide as the widest, a multiple of LANES
+//        GRADIENT  what goes into a layer, and its slope, are kept for the way back: without tangents
+//
+// Whoever includes this declares TILE_ROWS, TANGENTS, SLOTS, TILE_SLOTS and LANES; QUADS_SEEN and QUADS_DATA, the columns that
+// the network sees and gives / 4; `keep` in the variant GRADIENT.
 
 const HIDDEN: u32 = 2u;                       // hidden layers, at least one
 const QUADS: u32 = 4u;                        // the widest of them / 4
-const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + 3u) / 4u;
+//#if SEVERAL
+const PAIRS: u32 = HIDDEN / 2u - 1u;          // of hidden layers, but the first one
+//#end
 const ABREAST: u32 = LANES / 4u;              // quads of four rows that the lanes bring at once
 // How often they do for so many quads of four rows, or for four inputs of so many quads of rows.
 const PARTS_SEEN: u32 = (QUADS_SEEN + ABREAST - 1u) / ABREAST;
@@ -40,10 +46,10 @@ fn rows_from(brought: vec4f, lane: u32) -> array<vec4f, 4> {
     );
 }
 
-struct Layer { shape: vec4u, outputs: vec4u }  // of `network`
+struct Layer { shape: vec4u, outputs: vec4u, index: u32 }  // of `network`
 
 fn layer_at(index: u32) -> Layer {
-    return Layer(network.shape[index], network.outputs[index]);
+    return Layer(network.shape[index], network.outputs[index], index);
 }
 
 // Four weights of a layer whose tiles may end beyond it.
@@ -154,19 +160,50 @@ fn begin_hidden(layer: Layer, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS> {
     return sums;
 }
 
+// Four of a hidden layer's columns.
+fn tile_at(columns: array<vec4f, TILE_SLOTS * QUADS>, q: u32) -> array<vec4f, TILE_SLOTS> {
+    var tile: array<vec4f, TILE_SLOTS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        tile[s] = columns[s * QUADS + q];
+    }
+    return tile;
+}
+
+//#if GRADIENT
+// All columns but the first eight, then eight others.
+fn moved_on(columns: array<vec4f, TILE_SLOTS * QUADS>, two: array<array<vec4f, TILE_SLOTS>, 2>) -> array<vec4f, TILE_SLOTS * QUADS> {
+    var moved: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        for (var q = 0u; q < QUADS - 2u; q++) { //#unroll
+            moved[s * QUADS + q] = columns[s * QUADS + q + 2u];
+        }
+        moved[s * QUADS + QUADS - 2u] = two[0][s];
+        moved[s * QUADS + QUADS - 1u] = two[1][s];
+    }
+    return moved;
+}
+//#end
+
 // All of a hidden layer's outputs from their sums.
 fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> array<vec4f, TILE_SLOTS * QUADS> {
-    var h: array<vec4f, TILE_SLOTS * QUADS>;
+    var h = sums;
+//#if GRADIENT
+    // What is kept makes much code: a loop whose turns move all of them on by two, so that the places at hand are known.
+    for (var tile = 0u; tile < QUADS; tile += 2u) {
+        let two = array<array<vec4f, TILE_SLOTS>, 2>(
+            activate_tile(layer, tile, tile_at(h, 0u)),
+            activate_tile(layer, tile + 1u, tile_at(h, 1u)),
+        );
+        h = moved_on(h, two);
+    }
+//#else
     for (var q = 0u; q < QUADS; q++) { //#unroll
-        var z: array<vec4f, TILE_SLOTS>;
-        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
-            z[s] = sums[s * QUADS + q];
-        }
-        let tile = activate_tile(layer, q, z);
+        let tile = activate_tile(layer, q, tile_at(h, q));
         for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
             h[s * QUADS + q] = tile[s];
         }
     }
+//#end
     return h;
 }
 //#end
@@ -190,6 +227,9 @@ fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<
         for (var j = 0u; j < SLOTS; j++) { //#unroll
             h[r * SLOTS + j] = select(vec4f(0.0), h[r * SLOTS + j], inside);
         }
+//#end
+//#if GRADIENT
+        keep(layer, tile, r, h[r], activation_slope(z[r]));
 //#end
     }
     return h;
@@ -242,7 +282,13 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> ar
     }
     var h = activate_hidden(partner, sums);
 //#if SEVERAL
+//#if GRADIENT
+    // where slopes are kept is known
+    for (var pair = 0u; pair < PAIRS; pair++) { //#unroll
+        let index = 2u + 2u * pair;
+//#else
     for (var index = 2u; index + 1u < HIDDEN; index += 2u) {
+//#end
         layer = layer_at(index);
         biases = bring_biases(layer, lane);
         partner = layer_at(index + 1u);

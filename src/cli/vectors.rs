@@ -6,8 +6,8 @@ use windfield::gpu::Habits;
 const VARIABLE: &str = "LP_NATIVE_VECTOR_WIDTH";
 
 /// Asks lavapipe for vectors of 512 bits instead of 256 where the processor has them, the user has not said what is
-/// wanted, and no network is trained that is so narrow that its step is fused: that step needs what lavapipe does well in
-/// vectors of 256 bits alone. All else takes two thirds of the time then. Other drivers know nothing of it.
+/// wanted, and no network is trained that is so narrow that its step is fused: half of that step are stores, which lavapipe
+/// makes lane by lane at any width. All else takes two thirds of the time then. Other drivers know nothing of it.
 ///
 /// `widths`: the widest hidden layer of each network that is to be trained. The same networks always get the same vectors, so
 /// that a run that is resumed goes on to the bit.

@@ -101,11 +101,9 @@ impl Habits {
         assignments: 64,
     };
 
-    /// Of software drivers with vectors of 512 bits. The fused step gains nothing by them on lavapipe, where a lane finds
-    /// what another one has by a look at each of them; the layered one does.
+    /// Of software drivers with vectors of 512 bits.
     pub const SOFTWARE_WIDE: Self = Self {
         step_lanes: (16, 1),
-        step_width: 0,
         integrator_tiles: &[(16, 3), (16, 2), (16, 1), (8, 1), (4, 1)],
         ..Self::SOFTWARE
     };

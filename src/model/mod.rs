@@ -19,7 +19,7 @@ pub(crate) use file::{save_tensors, tensor};
 pub use kernels::{KERNELS, Kernels};
 pub(crate) use network::{
     Keeps, Network, Parameters, TILE_ROWS, backward_input_variant, backward_weight_variant, forward_variant,
-    largest_rows, tangent_variant, to_u32,
+    largest_rows, tangent_variant, to_u32, unrolled, unrolls,
 };
 pub use network::{NetworkTable, Rows};
 pub(crate) use table::Table;

@@ -73,6 +73,30 @@ impl NetworkTable {
     }
 }
 
+/// The widest network whose layers are written out, so that all numbers of a lane stay in registers.
+const UNROLLED: usize = 64;
+
+/// Whether shaders/shared/layers_unrolled.wgsl takes such a network.
+pub(crate) fn unrolls(layout: &Layout) -> bool {
+    let widest = layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(0);
+    widest <= UNROLLED && layout.layers.len() > 1
+}
+
+/// A variant of a kernel that includes it, for subgroups of so many lanes.
+pub(crate) fn unrolled(variant: Variant, layout: &Layout, lanes: u32) -> Variant {
+    let hidden = layout.layers.len() - 1;
+    let width = layout.layers[..hidden].iter().map(|layer| layer.width_out).max().unwrap_or(0);
+    let whole = width.is_multiple_of(lanes as usize)
+        && layout.layers[..hidden].iter().all(|layer| layer.outputs == width);
+    variant
+        .with("HIDDEN", to_u32(hidden))
+        .with("QUADS", to_u32(width / 4))
+        .flag("DEEP", hidden > 1)
+        .flag("SEVERAL", hidden > 3)
+        .flag("ODD", hidden.is_multiple_of(2))
+        .flag("WHOLE", whole)
+}
+
 /// The parameters on the device: a buffer, and a copy of the weights in a texture where kernels read them there.
 #[derive(Clone, Debug)]
 pub(crate) struct Parameters {

@@ -10,13 +10,11 @@ use super::sampler::Particles;
 use super::timetable::Timetable;
 use crate::flow::{Divergence, Method, Solver};
 use crate::gpu::{Binding, Buffer, Device, Dispatch, Habits, Purpose, Variant, Work};
-use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32};
+use crate::model::{Architecture, Layout, MAX_LAYERS, NetworkTable, to_u32, unrolled, unrolls};
 use crate::{Error, Result};
 
 /// Outputs of a layer that a lane computes at once.
 const TILE_COLUMNS: usize = 8;
-/// The widest layer that is written out, whose numbers all stay in registers.
-const UNROLLED: usize = 64;
 /// Tangents that a particle takes with it at once.
 const TANGENTS: usize = 3;
 /// Directions beyond which the layered integrator is faster: the fused one evaluates the velocity anew for each group.
@@ -114,10 +112,7 @@ pub(crate) fn tiles(
     let groups = load.directions.div_ceil(TANGENTS).max(1);
     let cut = |lanes, rows| {
         // Lanes of an adaptive solver stop one by one.
-        let subgroups = habits.subgroup == Some(lanes)
-            && widest(layout) <= UNROLLED
-            && layout.layers.len() > 1
-            && !solver.is_adaptive();
+        let subgroups = habits.subgroup == Some(lanes) && unrolls(layout) && !solver.is_adaptive();
         Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
     };
     if layout.layers.len() > MAX_LAYERS
@@ -209,17 +204,7 @@ pub(crate) fn fused_variant(
     let variant = if tiles.is_shared() {
         variant.with("TILE_COLUMNS", to_u32(TILE_COLUMNS)).with("LANES_X", tiles.across).flag("SHARED", true)
     } else if tiles.subgroups {
-        let hidden = layout.layers.len() - 1;
-        let width = layout.layers[..hidden].iter().map(|layer| layer.width_out).max().unwrap_or(0);
-        let whole = width.is_multiple_of(tiles.lanes as usize)
-            && layout.layers[..hidden].iter().all(|layer| layer.outputs == width);
-        variant
-            .with("HIDDEN", to_u32(hidden))
-            .with("QUADS", to_u32(width / 4))
-            .flag("DEEP", hidden > 1)
-            .flag("SEVERAL", hidden > 3)
-            .flag("ODD", hidden.is_multiple_of(2))
-            .flag("WHOLE", whole)
+        unrolled(variant, layout, tiles.lanes)
     } else {
         variant.with("TILE_COLUMNS", to_u32(TILE_COLUMNS))
     };

@@ -13,7 +13,7 @@ use crate::model::{Layout, PAD};
 /// | data | N·d, and as many of a source as it has |
 /// | weights | 3·P: the weights and Adam's two moments; P more with a weight average, and one copy of the matrices in a texture on software drivers |
 /// | gradient | S·P in S slices |
-/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none, but B·(f + 2·Σw + d) on lavapipe, as far as they fit textures |
+/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none, but B·(f + 2·Σw + d) on lavapipe |
 /// | gathered | T·B·d where the data lie in blocks, for waves of T steps, and as many of the source |
 ///
 /// and what does not grow, some 200 KiB. A matrix in a texture has 16 columns more where its columns are a multiple of 64. A coupling needs n·(2·d + 10) numbers for each of the problems of n points that
@@ -58,11 +58,11 @@ impl Footprint {
         Self { activations: bytes(rows * (inputs + deltas + slopes + 2 * last)), ..self }
     }
 
-    /// Of so many rows of which the fused step keeps what goes into every layer, and dL/dz of it.
-    pub(super) fn with_sides(self, layout: &Layout, rows: usize) -> Self {
-        let inputs = layout.layers.iter().map(|layer| layer.width_in).sum();
-        let deltas = layout.layers.iter().map(|layer| layer.width_out).sum();
-        Self { activations: bytes(rows * (pitch(inputs) + pitch(deltas))), ..self }
+    /// Of rows in so many folds of which the fused step keeps what goes into every layer, and dL/dz of it.
+    pub(super) fn with_sides(self, layout: &Layout, (rows, folds): (usize, usize)) -> Self {
+        let inputs = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>();
+        let deltas = layout.layers.iter().map(|layer| layer.width_out).sum::<usize>();
+        Self { activations: bytes(rows * (pitch(folds * inputs) + pitch(folds * deltas))), ..self }
     }
 }
 

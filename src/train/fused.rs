@@ -5,40 +5,41 @@ use super::gradients::Recipe;
 use super::trainer::Optimiser;
 use crate::flow::Path;
 use crate::gpu::{Binding, Buffer, Dispatch, Habits, Matrices, Purpose, Variant, Work, fits_texture};
-use crate::model::{Architecture, Layout, NetworkTable, PAD, Parameters, to_u32};
+use crate::model::{Architecture, Layout, NetworkTable, PAD, Parameters, to_u32, unrolled, unrolls};
 use crate::{Error, Result};
 
 /// Groups of four columns of a tile's rows that a lane keeps in registers.
 const CELLS: u32 = 32;
+/// Rows of a lane that takes them through all layers. More of them share what the lanes bring, but have no room in the
+/// nearest cache, and take longer to compile.
+const LANE_ROWS: u32 = 2;
+/// The most layers that are written out there and back: each pair takes the compiler a second or less.
+const MOST_UNROLLED: usize = 9;
 /// Outputs and inputs of a tile of `weight_gradient`.
 const WEIGHT_TILE: (u32, u32) = (8, 16);
+/// Rows after which the textures of what goes into every layer, and of dL/dz, begin a new column of rows: a batch may have
+/// more than a texture.
+const FOLD: usize = 4096;
 
-/// The lanes of a subgroup where they may read the registers of a lane that is known only when they do: lavapipe does that
-/// in one instruction for eight lanes, and one by one for sixteen.
-fn subgroup(habits: &Habits) -> Option<u32> {
-    habits.subgroup.filter(|lanes| *lanes == 8)
-}
-
-/// How `fused_gradient` cuts a batch.
+/// How a step up to the gradient cuts a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tile {
     /// Of a row group.
     pub lanes: u32,
-    /// Groups of four columns that a lane owns.
+    /// Groups of four columns that a lane owns; none where it owns rows.
     pub quads: u32,
     /// That a row group takes at once.
     pub rows: u32,
     /// Row groups of a workgroup.
     pub groups: u32,
-    /// Whether a row group is a subgroup.
-    pub subgroups: bool,
-    /// Whether the weights' gradient is a dispatch of its own, after that of all rows.
-    pub apart: bool,
+    /// Whether a row group is a subgroup whose lanes take rows through all layers (`gradient_unrolled`), and the weights'
+    /// gradient is a dispatch of its own, after that of all rows.
+    pub unrolled: bool,
 }
 
 impl Tile {
-    /// The largest tile whose activations fit a workgroup's memory; none for a network that is too wide, or none that
-    /// has no hidden layer.
+    /// The largest tile whose activations fit a workgroup's memory, or that are written out where lanes read each other's
+    /// registers; none for a network that is too wide, or none that has no hidden layer.
     pub fn of(
         habits: &Habits,
         limits: &wgpu::Limits,
@@ -46,13 +47,32 @@ impl Tile {
         layout: &Layout,
         batch: usize,
     ) -> Option<Self> {
-        // A driver that has its subgroups in registers has no memory that is nearer than another: what is added up in
-        // memory for every tile costs more than the tiles' activations do, once.
-        let apart = subgroup(habits).is_some() && habits.matrices == Matrices::Textures;
-        let tile = Self::cut(habits, limits, architecture, layout, apart)?;
-        let columns = layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).sum();
-        let fits = fits_texture(limits, tile.padded(habits, batch), columns);
-        if apart && !fits { Self::cut(habits, limits, architecture, layout, false) } else { Some(tile) }
+        let hidden = layout.layers.len() - 1;
+        NetworkTable::of(layout).filter(|_| hidden > 0)?;
+        // A driver that has its subgroups in registers has no memory that is nearer than another.
+        let lanes = habits.subgroup.filter(|_| habits.matrices == Matrices::Textures);
+        lanes
+            .and_then(|lanes| Self::unrolled(limits, layout, batch, lanes))
+            .or_else(|| Self::cut(habits, limits, architecture, layout))
+    }
+
+    fn unrolled(limits: &wgpu::Limits, layout: &Layout, batch: usize, lanes: u32) -> Option<Self> {
+        let tile = Self { lanes, quads: 0, rows: LANE_ROWS * lanes, groups: 1, unrolled: true };
+        let (rows, folds) = tile.folds(batch);
+        let columns = layout
+            .layers
+            .iter()
+            .map(|layer| layer.width_in)
+            .sum::<usize>()
+            .max(layout.layers.iter().map(|layer| layer.width_out).sum());
+        let takes = unrolls(layout) && layout.layers.len() <= MOST_UNROLLED;
+        (takes && fits_texture(limits, rows, folds * columns)).then_some(tile)
+    }
+
+    /// Rows of a fold of the textures, and how many folds a batch has.
+    pub fn folds(self, batch: usize) -> (usize, usize) {
+        let padded = batch.next_multiple_of(self.rows as usize);
+        (padded.min(FOLD), padded.div_ceil(FOLD))
     }
 
     fn cut(
@@ -60,17 +80,16 @@ impl Tile {
         limits: &wgpu::Limits,
         architecture: &Architecture,
         layout: &Layout,
-        apart: bool,
     ) -> Option<Self> {
-        let hidden = layout.layers.len() - 1;
         let widest = layout.layers.iter().map(|layer| layer.width_in).max().unwrap_or(0);
-        NetworkTable::of(layout).filter(|_| hidden > 0)?;
-        let (lanes, groups) = subgroup(habits).map_or(habits.step_lanes, |lanes| (lanes, 1));
+        let (lanes, groups) = habits.step_lanes;
         let quads = to_u32(widest).div_ceil(4 * lanes);
         let mut rows = (CELLS / quads.max(1)).min(habits.step_rows) / 4 * 4;
         while rows > 0 {
-            let tile = Self { lanes, quads, rows, groups, subgroups: subgroup(habits).is_some(), apart };
-            if tile.bytes(architecture, hidden) <= u64::from(limits.max_compute_workgroup_storage_size) {
+            let tile = Self { lanes, quads, rows, groups, unrolled: false };
+            if tile.bytes(architecture, layout.layers.len() - 1)
+                <= u64::from(limits.max_compute_workgroup_storage_size)
+            {
                 return Some(tile);
             }
             rows = rows / 8 * 4;
@@ -82,20 +101,21 @@ impl Tile {
     fn bytes(self, architecture: &Architecture, hidden: usize) -> u64 {
         let ends = architecture.features().next_multiple_of(PAD) + architecture.dim.next_multiple_of(PAD);
         // Slopes, and what goes into the layers above.
-        let kept = if self.apart { 1 } else { 2 };
-        let row = ends / 4 + kept * hidden * (self.lanes * self.quads) as usize;
-        let sums = if self.subgroups { 0 } else { self.lanes * self.rows / 4 };
+        let row = ends / 4 + 2 * hidden * (self.lanes * self.quads) as usize;
+        let sums = self.lanes * self.rows / 4;
         16 * u64::from(self.groups) * (u64::from(self.rows) * row as u64 + u64::from(sums))
     }
 
     /// Of all loops of an invocation, at most.
     pub fn iterations(self, habits: &Habits, batch: usize, layout: &Layout) -> u64 {
-        let tiles = self.tiles(habits, batch) as u64;
         let layers = layout.layers.iter().map(|layer| (layer.width_in + layer.width_out) as u64).sum::<u64>();
+        if self.unrolled {
+            // There and back, and the loop over all rows of `weight_gradient`.
+            return layers.max(batch.div_ceil(4) as u64 + 64);
+        }
+        let tiles = self.tiles(habits, batch) as u64;
         let outputs = layout.layers.last().map_or(0, |layer| layer.outputs as u64);
-        let here = tiles
-            * (layers + (2 + u64::from(self.rows / 4 * self.lanes)) * outputs + u64::from(self.rows) * 64);
-        here.max(if self.apart { batch.div_ceil(4) as u64 + 64 } else { 0 })
+        tiles * (layers + (2 + u64::from(self.rows / 4 * self.lanes)) * outputs + u64::from(self.rows) * 64)
     }
 
     /// Of a row group, in a batch.
@@ -103,52 +123,55 @@ impl Tile {
         batch.div_ceil(self.row_groups(habits, batch)).div_ceil(self.rows as usize)
     }
 
-    /// Rows of a batch, with those that fill the last tiles.
-    pub fn padded(self, habits: &Habits, batch: usize) -> usize {
-        self.row_groups(habits, batch) * self.tiles(habits, batch) * self.rows as usize
-    }
-
     /// Into how many slices the gradient of a batch is cut.
     pub fn slices(self, habits: &Habits, batch: usize) -> usize {
-        if self.apart { 1 } else { self.row_groups(habits, batch) }
+        if self.unrolled { 1 } else { self.row_groups(habits, batch) }
     }
 
     /// Among how many row groups a batch is shared.
     fn row_groups(self, habits: &Habits, batch: usize) -> usize {
+        if self.unrolled {
+            return batch.div_ceil(self.rows as usize);
+        }
         let each = (habits.step_slice_rows.max(self.rows) * self.groups) as usize;
         batch.div_ceil(each).clamp(1, habits.step_slices as usize / self.groups as usize)
             * self.groups as usize
     }
 }
 
-/// The variant of `fused_gradient` for a network and a path.
+/// The variant of `fused_gradient` or `gradient_unrolled` for a network and a path.
 pub(crate) fn fused_gradient_variant(
     architecture: &Architecture,
+    layout: &Layout,
     path: &Path,
     tile: Tile,
     pairs: Pairs,
     textures: bool,
 ) -> Variant {
+    let kernel = if tile.unrolled { "gradient_unrolled" } else { "fused_gradient" };
+    let variant = pair_variant(kernel, architecture, path, pairs)
+        .with("LANES", tile.lanes)
+        .part("ACTIVATION", architecture.activation.name())
+        .flag("TEXTURES", textures);
+    if tile.unrolled {
+        let variant = variant.with("TILE_ROWS", tile.rows / tile.lanes).with("FOLD", to_u32(FOLD));
+        return unrolled(variant, layout, tile.lanes).flag("SUBGROUPS", true).flag("GRADIENT", true);
+    }
     let columns = 4 * (tile.lanes * tile.quads) as usize;
     let whole = architecture.hidden.iter().all(|width| width.next_multiple_of(PAD) == columns);
-    pair_variant("fused_gradient", architecture, path, pairs)
+    variant
         .with("HIDDEN", to_u32(architecture.hidden.len()))
-        .with("LANES", tile.lanes)
         .with("QUADS", tile.quads)
         .with("TILE_ROWS", tile.rows)
         .with("GROUPS", tile.groups)
         .with("WHOLE", whole.into())
-        .with("PER_LANE", if tile.subgroups { tile.quads } else { 1 })
-        .part("ACTIVATION", architecture.activation.name())
-        .flag("SUBGROUPS", tile.subgroups)
-        .flag("APART", tile.apart)
-        .flag("TEXTURES", textures)
 }
 
 /// The variant of `weight_gradient`.
 pub(crate) fn weight_gradient_variant(tile: Tile) -> Variant {
     Variant::new("weight_gradient")
         .with("LANES", tile.lanes)
+        .with("FOLD", to_u32(FOLD))
         .with("TILE_OUT", WEIGHT_TILE.0)
         .with("TILE_IN", WEIGHT_TILE.1)
 }
@@ -193,10 +216,10 @@ impl FusedGradient {
         let partials = tile.row_groups(habits, batch);
         let sums = device.buffer(4 * partials as u64, Purpose { what: "the loss", flag: "--batch" })?;
         let weight_groups = weight_groups(tile, layout);
-        let squares = if tile.apart { Some((weight_groups[0] * weight_groups[1]) as usize) } else { None };
+        let squares = if tile.unrolled { Some((weight_groups[0] * weight_groups[1]) as usize) } else { None };
         let optimiser = Optimiser::new(device, layout, tile.slices(habits, batch), squares)?;
         let textures = parameters.weights.is_some();
-        let variant = fused_gradient_variant(architecture, path, tile, from.pairs(), textures);
+        let variant = fused_gradient_variant(architecture, layout, path, tile, from.pairs(), textures);
         let mut bindings = from.bindings(&chunk, state);
         bindings.push(Binding::whole(3, &network));
         bindings.push(Binding::whole(4, &parameters.buffer));
@@ -206,7 +229,7 @@ impl FusedGradient {
         }
         let groups = [to_u32(partials) / tile.groups, 1, 1];
         let flops = batch as u64 * architecture.flops();
-        if !tile.apart {
+        if !tile.unrolled {
             bindings.push(Binding::whole(6, &optimiser.gradient));
             // The weights are read, each slice is written; batches are small beside them.
             let work =
@@ -217,12 +240,12 @@ impl FusedGradient {
             ];
             return Ok(Self { dispatches, sums, partials, optimiser });
         }
-        let (rows, purpose) =
-            (tile.padded(habits, batch), Purpose { what: "the activations of a batch", flag: "--batch" });
-        let wide_in = layout.layers.iter().map(|layer| layer.width_in).sum();
-        let wide_out = layout.layers.iter().map(|layer| layer.width_out).sum();
-        let inputs = device.texture(rows, wide_in, purpose)?;
-        let deltas = device.texture(rows, wide_out, purpose)?;
+        let purpose = Purpose { what: "the activations of a batch", flag: "--batch" };
+        let (rows, folds) = tile.folds(batch);
+        let wide_in = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>();
+        let wide_out = layout.layers.iter().map(|layer| layer.width_out).sum::<usize>();
+        let inputs = device.texture(rows, folds * wide_in, purpose)?;
+        let deltas = device.texture(rows, folds * wide_out, purpose)?;
         bindings.push(Binding::texture(6, &inputs));
         bindings.push(Binding::texture(11, &deltas));
         let numbers = batch * (wide_in + wide_out) + layout.len;
@@ -261,16 +284,23 @@ mod tests {
         let limits = wgpu::Limits { max_compute_workgroup_storage_size: 1 << 15, ..wgpu::Limits::default() };
         let largest = limits.max_texture_dimension_2d as usize;
         let of = |habits: &Habits, batch| Tile::of(habits, &limits, &architecture, &layout, batch).unwrap();
-        let habits = Habits { subgroup: Some(8), ..Habits::SOFTWARE };
-        for batch in [1, 5, 256, 1000, largest - 256, largest + 1, 10 * largest] {
-            let tile = of(&habits, batch);
-            assert_eq!(tile.apart, batch <= largest, "{batch}");
-            let rows = tile.padded(&habits, batch);
-            assert!(rows >= batch.next_multiple_of(4) && rows.is_multiple_of(tile.rows as usize), "{batch}");
-            assert!(!tile.apart || (rows <= largest && tile.slices(&habits, batch) == 1));
+        let wide_in = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>();
+        for lanes in [8, 16] {
+            let habits = Habits { subgroup: Some(lanes), ..Habits::SOFTWARE };
+            let most = 4 * largest / wide_in * FOLD;
+            for batch in [1, 5, 256, 1000, FOLD, FOLD + 1, largest + 1, most, most + 1] {
+                let tile = of(&habits, batch);
+                assert_eq!(tile.unrolled, batch <= most, "{batch}");
+                let (rows, folds) = tile.folds(batch);
+                if tile.unrolled {
+                    assert!(rows * folds >= batch.next_multiple_of(tile.rows as usize), "{batch}");
+                    assert!(rows.is_multiple_of(tile.rows as usize) && tile.slices(&habits, batch) == 1);
+                    assert!(fits_texture(&limits, rows, folds * wide_in), "{batch}");
+                }
+            }
         }
         for habits in [Habits::SOFTWARE, Habits::HARDWARE] {
-            assert!(!of(&habits, 256).apart);
+            assert!(!of(&habits, 256).unrolled);
         }
     }
 }

@@ -978,8 +978,7 @@ fn footprint(
     if let Some(tile) = tile {
         let habits = device.habits();
         let footprint = with(tile.slices(habits, batch));
-        let rows = tile.padded(habits, batch);
-        return Ok(if tile.apart { footprint.with_sides(layout, rows) } else { footprint });
+        return Ok(if tile.unrolled { footprint.with_sides(layout, tile.folds(batch)) } else { footprint });
     }
     let rows = chunk_rows(device, architecture, layout, batch)?;
     Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows, texture))

@@ -166,6 +166,20 @@ impl Case {
         self.dim + trace.map_or(0, |trace| trace.accumulators)
     }
 
+    /// The constants of shaders/shared/layers_unrolled.wgsl, for subgroups of so many lanes.
+    pub fn unrolled(&self, variant: Variant, lanes: u32) -> Variant {
+        let hidden = self.hidden.len();
+        let width = self.hidden.iter().map(|width| width.next_multiple_of(8)).max().unwrap_or(0);
+        let whole = width % lanes as usize == 0 && self.hidden.iter().all(|own| *own == width);
+        variant
+            .with("HIDDEN", word(hidden))
+            .with("QUADS", word(width / 4))
+            .flag("DEEP", hidden > 1)
+            .flag("SEVERAL", hidden > 3)
+            .flag("ODD", hidden.is_multiple_of(2))
+            .flag("WHOLE", whole)
+    }
+
     /// The variant of a fused kernel; `kept` as in shaders/shared/fused.wgsl.
     pub fn variant(&self, kernel: &'static str, stages: usize, kept: usize, trace: Option<Trace>) -> Variant {
         let widths = self.widths();
@@ -185,16 +199,7 @@ impl Case {
         let variant = if self.across > 0 {
             variant.with("LANES_X", word(self.across)).flag("SHARED", true)
         } else if self.subgroups {
-            let hidden = self.hidden.len();
-            let width = self.hidden.iter().map(|width| width.next_multiple_of(8)).max().unwrap_or(0);
-            let whole = width % self.cut.0 == 0 && self.hidden.iter().all(|own| *own == width);
-            variant
-                .with("HIDDEN", word(hidden))
-                .with("QUADS", word(width / 4))
-                .flag("DEEP", hidden > 1)
-                .flag("SEVERAL", hidden > 3)
-                .flag("ODD", hidden.is_multiple_of(2))
-                .flag("WHOLE", whole)
+            self.unrolled(variant, word(self.cut.0))
         } else {
             variant
         };

@@ -1,5 +1,5 @@
 //! A step's gradient in one dispatch: fused_gradient.wgsl, against draw.rs and mlp.rs one after the other; and in two:
-//! weight_gradient.wgsl.
+//! gradient_unrolled.wgsl and weight_gradient.wgsl.
 
 use bytemuck::Zeroable;
 use windfield::gpu::Variant;
@@ -20,7 +20,8 @@ const DATA_ROWS: usize = 53;
 const SOURCE_ROWS: usize = 19;
 const SIGMA_MIN: f32 = 1e-3;
 
-/// Lanes of a row group, groups of four columns of a lane, rows of a tile, row groups of a workgroup, workgroups.
+/// Lanes of a row group, groups of four columns of a lane, rows of a tile, row groups of a workgroup, workgroups. Or those of a
+/// subgroup, none, rows of a lane, one, workgroups.
 #[derive(Clone, Copy, Debug)]
 struct Cut {
     lanes: u32,
@@ -28,9 +29,8 @@ struct Cut {
     rows: u32,
     groups: u32,
     workgroups: u32,
-    subgroups: bool,
-    /// The weights' gradient is left to weight_gradient.wgsl.
-    apart: bool,
+    /// Lanes take rows through layers that are written out, and the weights' gradient is left to weight_gradient.wgsl.
+    unrolled: bool,
 }
 
 impl Cut {
@@ -40,7 +40,7 @@ impl Cut {
 }
 
 const fn cut(lanes: u32, quads: u32, rows: u32, groups: u32, workgroups: u32) -> Cut {
-    Cut { lanes, quads, rows, groups, workgroups, subgroups: false, apart: false }
+    Cut { lanes, quads, rows, groups, workgroups, unrolled: false }
 }
 
 fn network(
@@ -56,26 +56,55 @@ fn network(
 
 fn variant(case: &Case, cut: Cut, source: bool) -> Variant {
     let widths = case.widths();
-    let columns = 4 * (cut.lanes * cut.quads) as usize;
-    let whole = widths[1..widths.len() - 1].iter().all(|width| *width == columns);
-    (straight(SIGMA_MIN).bake(Variant::new("fused_gradient")))
+    let variant = (straight(SIGMA_MIN))
+        .bake(Variant::new(if cut.unrolled { "gradient_unrolled" } else { "fused_gradient" }))
         .with("DIM", word(case.dim))
         .with("FREQUENCIES", word(case.frequencies))
         .with("WIDTH_IN", word(widths[0]))
         .with("WIDTH_OUT", word(widths[widths.len() - 1]))
         .with_float("T_MAX", 1.0)
-        .with("HIDDEN", word(case.hidden.len()))
         .with("LANES", cut.lanes)
-        .with("QUADS", cut.quads)
         .with("TILE_ROWS", cut.rows)
-        .with("GROUPS", cut.groups)
-        .with("PER_LANE", if cut.subgroups { cut.quads } else { 1 })
-        .with("WHOLE", whole.into())
         .part("ACTIVATION", case.activation.name())
-        .flag("SUBGROUPS", cut.subgroups)
-        .flag("APART", cut.apart)
         .flag("TEXTURES", case.cut.2)
-        .flag("SOURCE", source)
+        .flag("SOURCE", source);
+    if cut.unrolled {
+        return case
+            .unrolled(variant, cut.lanes)
+            .with("FOLD", FOLD)
+            .flag("SUBGROUPS", true)
+            .flag("GRADIENT", true);
+    }
+    let columns = 4 * (cut.lanes * cut.quads) as usize;
+    let whole = widths[1..widths.len() - 1].iter().all(|width| *width == columns);
+    variant
+        .with("HIDDEN", word(case.hidden.len()))
+        .with("QUADS", cut.quads)
+        .with("GROUPS", cut.groups)
+        .with("WHOLE", whole.into())
+}
+
+/// Rows after which those of the textures begin anew beside the others.
+const FOLD: u32 = 64;
+
+/// Rows of a column of rows in the textures, and how many columns.
+fn folds(rows: usize) -> (usize, usize) {
+    (rows.min(FOLD as usize), rows.div_ceil(FOLD as usize))
+}
+
+/// The rows of a matrix of so many columns of rows, in order, and back.
+fn unfolded(values: &[f32], width: usize, (rows, folds): (usize, usize)) -> Vec<f32> {
+    (0..folds * rows)
+        .flat_map(|row| values[(row % rows * folds + row / rows) * width..][..width].to_vec())
+        .collect()
+}
+
+fn folded(values: &[f32], width: usize, (rows, folds): (usize, usize)) -> Vec<f32> {
+    let mut all = vec![0.0; rows * folds * width];
+    for (row, from) in values.chunks_exact(width).enumerate() {
+        all[(row % rows * folds + row / rows) * width..][..width].copy_from_slice(from);
+    }
+    all
 }
 
 /// The sums of squared errors, and the slices of the gradient.
@@ -90,14 +119,13 @@ fn sums_and_slices(
     let widths = case.widths();
     let (wide_in, wide_out): (usize, usize) =
         (widths[..widths.len() - 1].iter().sum(), widths[1..].iter().sum());
-    let tile = cut.slices() * cut.rows as usize;
-    let padded = rows.div_ceil(tile) * tile;
-    let unwritten = |width: usize| vec![-7.0f32; padded * width];
-    let launch = if cut.apart {
-        launch.output_matrix(6, &unwritten(wide_in), wide_in, true).output_matrix(
+    let folds = folds(cut.slices() * (cut.lanes * cut.rows) as usize);
+    let unwritten = |width: usize| vec![-7.0f32; folds.0 * folds.1 * width];
+    let launch = if cut.unrolled {
+        launch.output_matrix(6, &unwritten(wide_in), folds.1 * wide_in, true).output_matrix(
             11,
             &unwritten(wide_out),
-            wide_out,
+            folds.1 * wide_out,
             true,
         )
     } else {
@@ -106,16 +134,18 @@ fn sums_and_slices(
     // Twice: the second time over what the first has left.
     let [outputs, checked] = launch.repeat(2).run_both(report, [cut.workgroups, 1, 1]);
     // The same numbers; the sign of a zero, in rows that count for nothing, is the compiler's.
-    for slot in if cut.apart { vec![6, 7, 11] } else { vec![6, 7] } {
+    for slot in if cut.unrolled { vec![6, 7, 11] } else { vec![6, 7] } {
         let (without, with) = (outputs.get::<f32>(slot), checked.get::<f32>(slot));
         report.equal(&format!("{name} @binding({slot}) without checks against with checks"), &without, &with);
     }
-    if !cut.apart {
+    if !cut.unrolled {
         return (outputs.get(7), outputs.get(6));
     }
-    let (inputs, deltas) = (outputs.get::<f32>(6), outputs.get::<f32>(11));
+    let inputs = unfolded(&outputs.get::<f32>(6), wide_in, folds);
+    let deltas = unfolded(&outputs.get::<f32>(11), wide_out, folds);
     // Rows that fill the last tile count for nothing.
-    report.holds(deltas[rows * wide_out..].iter().all(|delta| *delta == 0.0), || {
+    let tiles = cut.slices() * (cut.lanes * cut.rows) as usize;
+    report.holds(deltas[rows * wide_out..tiles * wide_out].iter().all(|delta| *delta == 0.0), || {
         format!("{name}: dZ of rows beyond the batch")
     });
     (outputs.get(7), weight_gradient(report, case, cut.lanes, rows, (&inputs, &deltas)))
@@ -222,12 +252,15 @@ fn weight_gradient(
     let variant = Variant::new("weight_gradient")
         .with("TILE_OUT", word(TILE.0))
         .with("TILE_IN", word(TILE.1))
+        .with("FOLD", FOLD)
         .with("LANES", lanes);
+    let (wide_in, wide_out): (usize, usize) = (widths[..layers].iter().sum(), widths[1..].iter().sum());
+    let folds = folds(inputs.len() / wide_in);
     let outputs = Launch::new(variant)
         .uniform(0, &Chunk { rows: word(rows), batch: word(rows), ..Chunk::zeroed() })
         .uniform(1, &table)
-        .matrix(2, inputs, widths[..layers].iter().sum(), true)
-        .matrix(3, deltas, widths[1..].iter().sum(), true)
+        .matrix(2, &folded(inputs, wide_in, folds), folds.1 * wide_in, true)
+        .matrix(3, &folded(deltas, wide_out, folds), folds.1 * wide_out, true)
         .output(4, &vec![0.0f32; parameters.len()])
         .output(5, &vec![-7.0f32; (groups[0] * groups[1]) as usize])
         .run(report, groups);
@@ -307,24 +340,32 @@ fn gradients_are_the_twins() {
     report.finish();
 }
 
-/// Within a subgroup where these are used, as on lavapipe; elsewhere the same cuts through the workgroup's memory.
+/// Within subgroups, as many lanes as the device has: one hidden layer to five, so that the last one has a partner or none, all
+/// of one width or of several, with more features and outputs than lanes; every activation; batches that end within a tile,
+/// and beyond a fold of the textures. Where no subgroups are used, as on SwiftShader, the same through the workgroup's memory.
 #[test]
 fn gradients_within_subgroups_are_the_twins() {
     let mut report = Report::new();
     let subgroup = device().habits().subgroup;
-    let lanes = subgroup.unwrap_or(8);
-    for (case, width, rows, workgroups, tile, source) in [
-        (network(2, &[64, 64, 64], 0, Activation::Silu, true), 64, 100, 2, 16, false),
-        (network(2, &[32], 0, Activation::Tanh, false), 32, 1, 1, 8, false),
-        (network(5, &[31, 17], 1, Activation::Gelu, true), 32, 45, 2, 8, true),
-        (network(20, &[40, 64, 8], 0, Activation::Softplus, true), 64, 33, 1, 4, false),
+    for (case, each, rows, source) in [
+        (network(2, &[64, 64, 64], 0, Activation::Silu, true), 2, 100usize, false),
+        (network(2, &[16], 0, Activation::Tanh, true), 1, 1, false),
+        (network(2, &[64, 64], 0, Activation::Relu, true), 2, 131, true),
+        (network(5, &[31, 17], 1, Activation::Gelu, true), 2, 45, true),
+        (network(20, &[40, 64, 8], 0, Activation::Softplus, true), 1, 33, true),
+        (network(37, &[20], 1, Activation::Silu, true), 1, 19, false),
+        (network(2, &[16; 4], 0, Activation::Tanh, false), 2, 70, false),
+        (network(1, &[16, 9, 16, 3, 7], 2, Activation::Selu, true), 1, 29, false),
+        (network(3, &[32; 5], 0, Activation::Silu, true), 2, 300, false),
     ] {
-        let quads = width / 4 / lanes;
-        let cut = Cut { subgroups: subgroup.is_some(), ..cut(lanes, quads, tile, 1, workgroups) };
+        let cut = match subgroup {
+            Some(lanes) => {
+                let workgroups = word(rows).div_ceil(each * lanes);
+                Cut { unrolled: true, ..cut(lanes, 0, each, 1, workgroups) }
+            }
+            None => cut(8, 2, 4, 1, 2),
+        };
         compare(&mut report, &case, cut, rows, source);
-        if subgroup.is_some() && case.cut.2 {
-            compare(&mut report, &case, Cut { apart: true, ..cut }, rows, source);
-        }
     }
     report.finish();
 }
