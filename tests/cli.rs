@@ -251,7 +251,7 @@ fn people_are_told_what_happens_unless_they_want_quiet() {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert_eq!(place.done(&format!("train {SMALL} --steps 20 --out quiet --quiet")), "");
-    for (kernels, first) in [("auto", "fused_gradient"), ("layered", "linear_forward")] {
+    for (kernels, first) in [("auto", "gradient"), ("layered", "linear_forward")] {
         let plan = place.done(&format!("train {SMALL} --kernels {kernels} --explain"));
         assert!(plan.contains(first) && plan.contains("adamw") && plan.contains("FLOP"), "{plan}");
     }
