@@ -491,7 +491,7 @@ fn backward_weight(
     // Here the lanes lie along the outputs.
     let [outputs, inputs, _] = cut.groups(width_out, width_in);
     let groups = [outputs, inputs, word(slices)];
-    let squares = vec![0.0_f32; (outputs * inputs) as usize * cut.lanes as usize];
+    let squares = vec![0.0_f32; (outputs * inputs) as usize * cut.lanes];
     let launch = if squared { launch.output(4, &squares) } else { launch };
     let results = launch.run(report, groups);
     let gradient: Vec<f32> = results.get(3);
