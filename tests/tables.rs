@@ -251,6 +251,16 @@ fn constants_keep_digits_that_float32_lacks() {
 }
 
 #[test]
+fn rounding_errors_make_no_second_number() {
+    let folder = Folder::new();
+    let file = folder.write("p.csv", "a,b\n1,0.3\n2,0.30000000000000004\n3,0.3\n");
+    let data = Dataset::open(&file).expect("a table");
+    assert_eq!(kinds(&data)[1], ColumnKind::Constant { value: Constant::Number(0.3) });
+    let again = Dataset::open_as(&file, data.preparation().as_ref()).expect("the same");
+    assert_eq!(again.values(), [1.0, 2.0, 3.0]);
+}
+
+#[test]
 fn whole_numbers_that_float32_lacks_are_named() {
     let folder = Folder::new();
     let data =

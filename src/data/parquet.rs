@@ -323,6 +323,7 @@ impl Column<'_> {
                 return Ok(all);
             }
             let mut present = values.iter();
+            let mut last = None;
             for record in 0..if optional { levels.len() } else { values.len() } {
                 let row = self.first_row + all.len();
                 let value = match levels.get(record) {
@@ -346,8 +347,10 @@ impl Column<'_> {
                         all.push(widened.and_then(to_f32).map_err(|why| {
                             self.error(format!("row {row} is {why}"), "remove or replace such rows")
                         })?);
-                        if let Some(value) = value {
+                        // Most constants are told from the value before.
+                        if let Some(value) = value.filter(|_| value != last) {
                             self.into.sole.see(|| exact(value));
+                            last = Some(value);
                         }
                     }
                 }

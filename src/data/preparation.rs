@@ -682,7 +682,7 @@ fn prepare(table: &Table, at: usize, missing: Missing) -> Result<PreparedColumn>
             fill,
         })
     };
-    let only = || {
+    let whole = || {
         column.only(first).map_err(|(a, b)| {
             let what = format!("its numbers, such as {a} and {b}, are one and the same in float32");
             refuse(table, at, &what, "subtract a number from the column, or leave it out with --columns")
@@ -690,11 +690,12 @@ fn prepare(table: &Table, at: usize, missing: Missing) -> Result<PreparedColumn>
     };
     let kind = match &column.kind {
         Kind::Number if constant => {
-            let value = only()?;
+            // What differs beyond float32's digits is one number, unlike whole ones.
+            let value = column.only(first).unwrap_or_else(|(one, _)| one);
             ColumnKind::Constant { value: value.number().map_or(value, Constant::Number) }
         }
         Kind::Integer if constant => ColumnKind::Constant {
-            value: match only()? {
+            value: match whole()? {
                 Constant::Number(value) if value.abs() < 2_f64.powi(63) => {
                     Constant::Integer(value.round() as i64)
                 }
@@ -812,10 +813,13 @@ impl Plan {
                 {
                     return refuse(&x, &format!(" in row {row} (from 0)"));
                 }
-                match table.columns[at].only(cell) {
-                    Ok(found) if value.is_found_as(&found) => Ok(Self::Constant),
-                    Ok(found) => refuse(&found, ""),
-                    Err((a, b)) => refuse(&if value.is_found_as(&a) { b } else { a }, ""),
+                let found = match table.columns[at].only(cell) {
+                    Ok(found) => vec![found],
+                    Err((a, b)) => vec![a, b],
+                };
+                match found.iter().find(|found| !value.is_found_as(found)) {
+                    None => Ok(Self::Constant),
+                    Some(other) => refuse(other, ""),
                 }
             }
             (ColumnKind::Number { fill } | ColumnKind::Integer { fill }, _) => {

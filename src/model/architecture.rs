@@ -106,8 +106,11 @@ pub type LayerWeights = (Vec<f32>, Vec<f32>);
 /// Widths are padded with zeros to a multiple of this, so that no kernel needs a guard.
 pub(crate) const PAD: usize = 8;
 
+/// A part of a buffer that is bound begins at a multiple of so many numbers: 256 bytes.
+pub(super) const BINDING_FLOATS: usize = 64;
+
 /// A layer's place among the parameters on the device, which are `f32`s in one buffer: W [width_out, width_in], then
-/// b [width_out], each layer beginning at a multiple of 64 (256 bytes: the alignment that bindings need).
+/// b [width_out], each layer beginning where a binding can.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct LayerLayout {
     pub inputs: usize,
@@ -172,7 +175,7 @@ impl Layout {
                     first_row,
                 };
                 first_row += layer.width_out;
-                offset += layer.len().next_multiple_of(64);
+                offset += layer.len().next_multiple_of(BINDING_FLOATS);
                 layer
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::architecture::{LayerLayout, Layout, MAX_LAYERS};
+use super::architecture::{BINDING_FLOATS, LayerLayout, Layout, MAX_LAYERS};
 use super::kernels::Kernels;
 use super::tiled;
 use crate::gpu::{
@@ -14,8 +14,6 @@ use crate::{Error, Result};
 
 /// Rows are padded to a multiple of this: the height of the tallest tile.
 pub(crate) const TILE_ROWS: u32 = 16;
-/// A part of a buffer that is bound begins at a multiple of so many numbers: 256 bytes.
-const BINDING_FLOATS: usize = 64;
 
 /// `Rows` of shaders/shared/rows.wgsl: the rows that the kernels of a layer go over.
 #[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
