@@ -8,13 +8,16 @@
 //
 // One invocation a group of four parameters.
 //
-// Variants: AVERAGE   keeps the moving average
-//           TEXTURES  copies the weights to a texture as well, for the kernels that read them there
+// Variants: AVERAGE         keeps the moving average
+//           TEXTURES        the moments lie in textures, and the weights in one as well, where other kernels read them
+//           FOLDED_GRADIENT, FOLDED_AVERAGE  so do the gradient and the average
+// Software drivers read a texture many times as fast as a buffer (src/gpu/matrix.rs).
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
 //#if TEXTURES
 //#include "shared/atlas.wgsl"
+//#include "shared/folded.wgsl"
 //#end
 
 const QUADS: u32 = 64u;  // parameters / 4, padded
@@ -25,16 +28,28 @@ const LANES: u32 = 64u;
 
 @group(0) @binding(0) var<uniform> schedule: Schedule;
 @group(0) @binding(1) var<storage, read> state: State;
-@group(0) @binding(2) var<storage, read> gradient: array<vec4f>;            // [QUADS]
-@group(0) @binding(3) var<storage, read_write> parameters: array<vec4f>;    // [QUADS]
-@group(0) @binding(4) var<storage, read_write> moment1: array<vec4f>;       // [QUADS]
-@group(0) @binding(5) var<storage, read_write> moment2: array<vec4f>;       // [QUADS]
+//#if FOLDED_GRADIENT
+@group(0) @binding(2) var gradient: texture_storage_2d<rgba32float, read>;       // [QUADS]
+//#else
+@group(0) @binding(2) var<storage, read> gradient: array<vec4f>;                 // [QUADS]
+//#end
+@group(0) @binding(3) var<storage, read_write> parameters: array<vec4f>;         // [QUADS]
+//#if TEXTURES
+@group(0) @binding(4) var moments: texture_storage_2d<rgba32float, read_write>;  // m [QUADS], then v
+//#else
+@group(0) @binding(4) var<storage, read_write> moment1: array<vec4f>;            // [QUADS]
+@group(0) @binding(5) var<storage, read_write> moment2: array<vec4f>;            // [QUADS]
+//#end
 //#if AVERAGE
-@group(0) @binding(6) var<storage, read_write> average: array<vec4f>;       // [QUADS]
+//#if FOLDED_AVERAGE
+@group(0) @binding(6) var average: texture_storage_2d<rgba32float, read_write>;  // [QUADS]
+//#else
+@group(0) @binding(6) var<storage, read_write> average: array<vec4f>;            // [QUADS]
+//#end
 //#end
 //#if TEXTURES
 @group(0) @binding(7) var<uniform> atlas: Atlas;
-@group(0) @binding(8) var weights: texture_storage_2d<rgba32float, write>;  // W of all layers
+@group(0) @binding(8) var weights: texture_storage_2d<rgba32float, read_write>;  // W of all layers
 
 // Where a group of four weights is in the texture; beyond it, if these are none.
 fn place(at: u32) -> vec3u {
@@ -73,13 +88,28 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (at >= QUADS || halted != 0u) {
         return;
     }
+//#if FOLDED_GRADIENT
+    let g = scale * textureLoad(gradient, folded(at));
+//#else
     let g = scale * gradient[at];
+//#end
+//#if TEXTURES
+    let m = beta1.x * textureLoad(moments, folded(at)) + beta1.y * g;
+    let v = beta2.x * textureLoad(moments, folded(QUADS + at)) + beta2.y * g * g;
+    textureStore(moments, folded(at), m);
+    textureStore(moments, folded(QUADS + at), v);
+    var p = textureLoad(weights, placed.xy);
+    if (placed.z == 0u) {
+        p = parameters[at];
+    }
+//#else
     let m = beta1.x * moment1[at] + beta1.y * g;
     let v = beta2.x * moment2[at] + beta2.y * g * g;
     moment1[at] = m;
     moment2[at] = v;
-    let denominator = sqrt(v / correction2) + epsilon;
     var p = parameters[at];
+//#end
+    let denominator = sqrt(v / correction2) + epsilon;
     p -= rate * decay * p;
     p -= rate * (m / correction1) / denominator;
     parameters[at] = p;
@@ -89,6 +119,10 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     }
 //#end
 //#if AVERAGE
+//#if FOLDED_AVERAGE
+    textureStore(average, folded(at), p + average_decay * (textureLoad(average, folded(at)) - p));
+//#else
     average[at] = p + average_decay * (average[at] - p);
+//#end
 //#end
 }

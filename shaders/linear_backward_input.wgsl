@@ -6,7 +6,7 @@
 // With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings other weights, of four rows of W and
 // two groups of its columns: every lane then reads them from the registers of the others.
 //
-// Variants: TEXTURES   dZ, W and dX are textures (src/gpu/matrix.rs says when)
+// Variants: TEXTURES   all matrices are textures (src/gpu/matrix.rs says when)
 //           SUBGROUPS  LANES is 8 and the size of a subgroup, TILE_COLUMNS a multiple of 8
 
 const WIDTH_IN: u32 = 8u;    // K, padded: columns of dX
@@ -19,12 +19,13 @@ const LANES: u32 = 16u;
 //#include "shared/rows.wgsl"
 
 @group(0) @binding(0) var<uniform> rows: Rows;
-@group(0) @binding(3) var<storage, read> slope: array<vec4f>;               // act'(z) of the layer below [rows, WIDTH_IN / 4]
 //#if TEXTURES
+@group(0) @binding(3) var slope: texture_storage_2d<rgba32float, read>;          // act'(z) of the layer below [rows, WIDTH_IN / 4]
 @group(0) @binding(1) var delta: texture_storage_2d<rgba32float, read>;          // dZ [rows, WIDTH_OUT / 4]
 @group(0) @binding(2) var weights: texture_storage_2d<rgba32float, read>;        // all layers; this one's from rows.first_weight
 @group(0) @binding(4) var delta_below: texture_storage_2d<rgba32float, write>;   // [rows, WIDTH_IN / 4]
 //#else
+@group(0) @binding(3) var<storage, read> slope: array<vec4f>;               // act'(z) of the layer below [rows, WIDTH_IN / 4]
 @group(0) @binding(1) var<storage, read> delta: array<vec4f>;               // dZ [rows, WIDTH_OUT / 4]
 @group(0) @binding(2) var<storage, read> layer: array<vec4f>;               // W [WIDTH_OUT, WIDTH_IN / 4], then b
 @group(0) @binding(4) var<storage, read_write> delta_below: array<vec4f>;   // [rows, WIDTH_IN / 4]
@@ -61,7 +62,6 @@ fn main(
         return;
     }
 //#end
-    let quads_in = WIDTH_IN / 4u;
     let quads_out = WIDTH_OUT / 4u;
     let quad = group.y * TILE_QUADS;
 
@@ -102,12 +102,13 @@ fn main(
 //#end
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-            let at = (row + r) * quads_in + quad + q;
-            let below = sums[r * TILE_QUADS + q] * slope[at];
+            let sum = sums[r * TILE_QUADS + q];
 //#if TEXTURES
-            textureStore(delta_below, vec2u(quad + q, row + r), below);
+            let at = vec2u(quad + q, row + r);
+            textureStore(delta_below, at, sum * textureLoad(slope, at));
 //#else
-            delta_below[at] = below;
+            let at = (row + r) * (WIDTH_IN / 4u) + quad + q;
+            delta_below[at] = sum * slope[at];
 //#end
         }
     }

@@ -11,6 +11,7 @@
 //           SQUARES     where there is one slice: leaves the sum of squares of what each invocation stores, for the
 //                       gradient's norm, which gradient_reduce.wgsl would have to read everything for
 //           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
+//           FOLDED_GRADIENT  so is the gradient
 //           SUBGROUPS   LANES is 8 and the size of a subgroup, TILE_IN a multiple of 8
 
 const WIDTH_IN: u32 = 8u;    // K, padded
@@ -21,6 +22,9 @@ const TILE_QUADS: u32 = TILE_IN / 4u;
 const LANES: u32 = 16u;
 
 //#include "shared/rows.wgsl"
+//#if FOLDED_GRADIENT
+//#include "shared/folded.wgsl"
+//#end
 
 @group(0) @binding(0) var<uniform> rows: Rows;
 //#if TEXTURES
@@ -30,7 +34,16 @@ const LANES: u32 = 16u;
 @group(0) @binding(1) var<storage, read> delta: array<vec4f>;               // dZ [rows, WIDTH_OUT / 4]
 @group(0) @binding(2) var<storage, read> input: array<vec4f>;               // X [rows, WIDTH_IN / 4]
 //#end
-@group(0) @binding(3) var<storage, read_write> gradient: array<vec4f>;      // per slice: dW [WIDTH_OUT, WIDTH_IN / 4], db [WIDTH_OUT / 4]
+// Per slice: dW [WIDTH_OUT, WIDTH_IN / 4], db [WIDTH_OUT / 4].
+//#if FOLDED_GRADIENT
+//#if ACCUMULATE
+@group(0) @binding(3) var gradient: texture_storage_2d<rgba32float, read_write>;   // of all layers; this one's from rows.first_gradient
+//#else
+@group(0) @binding(3) var gradient: texture_storage_2d<rgba32float, write>;
+//#end
+//#else
+@group(0) @binding(3) var<storage, read_write> gradient: array<vec4f>;
+//#end
 //#if SQUARES
 @group(0) @binding(4) var<storage, read_write> squares: array<f32>;         // [invocations]
 //#end
@@ -49,6 +62,24 @@ fn input_at(row: u32, quad: u32) -> vec4f {
 //#else
     return input[row * (WIDTH_IN / 4u) + quad];
 //#end
+}
+
+// Stores a part of it, and returns what stands there then.
+fn put(at: u32, part: vec4f) -> vec4f {
+    var sum = part;
+//#if FOLDED_GRADIENT
+    let place = folded(rows.first_gradient + at);
+//#if ACCUMULATE
+    sum += textureLoad(gradient, place);
+//#end
+    textureStore(gradient, place, sum);
+//#else
+//#if ACCUMULATE
+    sum += gradient[at];
+//#end
+    gradient[at] = sum;
+//#end
+    return sum;
 }
 
 @compute @workgroup_size(LANES)
@@ -118,11 +149,7 @@ fn main(
     for (var n = 0u; n < TILE_OUT; n++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let at = base + (out + n) * quads_in + quad + q;
-            var sum = sums[n * TILE_QUADS + q];
-//#if ACCUMULATE
-            sum += gradient[at];
-//#end
-            gradient[at] = sum;
+            let sum = put(at, sums[n * TILE_QUADS + q]);
 //#if SQUARES
             square += sum * sum;
 //#end
@@ -131,11 +158,7 @@ fn main(
     if (group.y == 0u) {
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
             let at = base + WIDTH_OUT * quads_in + out / 4u + j;
-            var sum = bias[j];
-//#if ACCUMULATE
-            sum += gradient[at];
-//#end
-            gradient[at] = sum;
+            let sum = put(at, bias[j]);
 //#if SQUARES
             square += sum * sum;
 //#end

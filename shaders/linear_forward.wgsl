@@ -12,7 +12,7 @@
 //           TANGENT   forward-mode derivative: h' = act'(z)·(W·x'), without b; slope is read, by rows.period rows
 //           LINEAR    with TANGENT: the last layer, which has no slope
 //           TEXTURES        x and W are textures (src/gpu/matrix.rs says when)
-//           OUTPUT_TEXTURE  so is h
+//           OUTPUT_TEXTURE  so are h and the slopes of a hidden layer
 //           SUBGROUPS       LANES is 8 and the size of a subgroup, TILE_COLUMNS a multiple of 8
 // Rows are padded to a multiple of TILE_ROWS, widths to a multiple of TILE_COLUMNS: no guards are needed inside.
 
@@ -45,11 +45,19 @@ const LANES: u32 = 16u;
 @group(0) @binding(3) var<storage, read_write> output: array<vec4f>;   // [rows, WIDTH_OUT / 4]
 //#end
 //#if TRAINING
+//#if OUTPUT_TEXTURE
+@group(0) @binding(4) var slope: texture_storage_2d<rgba32float, write>;     // [rows, WIDTH_OUT / 4]
+//#else
 @group(0) @binding(4) var<storage, read_write> slope: array<vec4f>;    // [rows, WIDTH_OUT / 4]
+//#end
 //#end
 //#if TANGENT
 //#if !LINEAR
+//#if OUTPUT_TEXTURE
+@group(0) @binding(4) var slope: texture_storage_2d<rgba32float, read>;      // [rows.period, WIDTH_OUT / 4]
+//#else
 @group(0) @binding(4) var<storage, read> slope: array<vec4f>;          // [rows.period, WIDTH_OUT / 4]
+//#end
 //#end
 //#end
 
@@ -89,11 +97,20 @@ fn main(
     let column = group.y * TILE_COLUMNS;
 
     var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
+//#if SUBGROUPS
+//#if !TANGENT
+    let brought_bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + lane % TILE_QUADS];
+//#end
+//#end
     for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
 //#if TANGENT
         let bias = vec4f(0.0);
 //#else
+//#if SUBGROUPS
+        let bias = subgroupBroadcast(brought_bias, q);
+//#else
         let bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + q];
+//#end
 //#end
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             sums[r * TILE_QUADS + q] = bias;
@@ -110,20 +127,17 @@ fn main(
             brought[i] = weight_at(column + i * LANES + lane, k);
         }
 //#end
+        // One column after the other, so that its weights stay in registers; two sums of two are done sooner than one of four.
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+            for (var i = 0u; i < 4u; i++) { //#unroll
 //#if SUBGROUPS
-            let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
-            let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
-            let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
-            let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
+                let w = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + i);
 //#else
-            let w0 = weight_at(column + 4u * q, k);
-            let w1 = weight_at(column + 4u * q + 1u, k);
-            let w2 = weight_at(column + 4u * q + 2u, k);
-            let w3 = weight_at(column + 4u * q + 3u, k);
+                let w = weight_at(column + 4u * q + i, k);
 //#end
-            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                sums[r * TILE_QUADS + q] += vec4f(dot(w0, x[r]), dot(w1, x[r]), dot(w2, x[r]), dot(w3, x[r]));
+                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+                    sums[r * TILE_QUADS + q][i] += (w.x * x[r].x + w.y * x[r].y) + (w.z * x[r].z + w.w * x[r].w);
+                }
             }
         }
     }
@@ -141,7 +155,12 @@ fn main(
 //#if TANGENT
             var h = z;
 //#if !LINEAR
-            h *= slope[((row + r) % rows.period) * quads_out + quad];
+            let primal = (row + r) % rows.period;
+//#if OUTPUT_TEXTURE
+            h *= textureLoad(slope, vec2u(quad, primal));
+//#else
+            h *= slope[primal * quads_out + quad];
+//#end
 //#end
             h = select(vec4f(0.0), h, inside);
 //#else
@@ -153,7 +172,11 @@ fn main(
             output[(row + r) * quads_out + quad] = h;
 //#end
 //#if TRAINING
+//#if OUTPUT_TEXTURE
+            textureStore(slope, vec2u(quad, row + r), activation_slope(z));
+//#else
             slope[(row + r) * quads_out + quad] = activation_slope(z);
+//#end
 //#end
         }
     }

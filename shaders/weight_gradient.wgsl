@@ -7,6 +7,7 @@
 
 //#include "shared/chunk.wgsl"
 //#include "shared/table.wgsl"
+//#include "shared/folded.wgsl"
 
 const TILE_OUT: u32 = 8u;
 const TILE_IN: u32 = 16u;
@@ -19,7 +20,7 @@ const FOLD: u32 = 4096u;  // as in gradient_unrolled.wgsl
 @group(0) @binding(1) var<uniform> network: Network;
 @group(0) @binding(2) var inputs: texture_storage_2d<rgba32float, read>;   // X [FOLD, folds, inputs of all layers / 4]
 @group(0) @binding(3) var deltas: texture_storage_2d<rgba32float, read>;   // dZ [FOLD, folds, outputs of all layers / 4]
-@group(0) @binding(4) var<storage, read_write> gradient: array<vec4f>;     // [parameters / 4]
+@group(0) @binding(4) var gradient: texture_storage_2d<rgba32float, write>;  // [parameters / 4]: shared/folded.wgsl
 @group(0) @binding(5) var<storage, read_write> squares: array<f32>;        // [workgroups]
 
 var<workgroup> lane_squares: array<f32, LANES>;
@@ -75,13 +76,13 @@ fn main(
                     for (var i = 0u; i < 4u; i++) { //#unroll
                         let sum = sums[(4u * j + i) * TILE_QUADS + q];
                         square += sum * sum;
-                        gradient[shape.z + (4u * (out + j) + i) * shape.x + quad + q] = sum;
+                        textureStore(gradient, folded(shape.z + (4u * (out + j) + i) * shape.x + quad + q), sum);
                     }
                 }
             }
             if (quad == 0u) {
                 square += bias[j] * bias[j];
-                gradient[shape.w + out + j] = bias[j];
+                textureStore(gradient, folded(shape.w + out + j), bias[j]);
             }
         }
     }

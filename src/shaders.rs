@@ -224,8 +224,10 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     add(loss_variant(layout.layers[last].width_out, textures));
     add(reduce_variant(layout, habits.slices as usize));
     add(step_variant());
-    for average in [false, true] {
-        add(adamw_variant(layout, average, textures));
+    for average in [None, Some(false), Some(textures)] {
+        for folded in [false, textures] {
+            add(adamw_variant(layout, textures, folded, average));
+        }
     }
     // Derivatives where the time has no frequencies, and none where it has.
     let divergences = if architecture.time_frequencies == 0 { &DIVERGENCES[..] } else { &DIVERGENCES[..1] };
@@ -405,7 +407,8 @@ impl Target {
     }
 
     /// The kernel in this language, after naga has validated it as core WebGPU: no extension is used but subgroups, by
-    /// the variants that say so.
+    /// the variants that say so, and textures of four `f32` that are both read and written (`texture-formats-tier2`), by
+    /// the kernels of software drivers that go over long lists. Those are none for OpenGL ES: they come as OpenGL 4.3.
     ///
     /// # Errors
     /// [`Error::Device`] if it is not valid, or cannot be translated.
@@ -481,8 +484,15 @@ fn to_msl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
 }
 
 fn to_glsl(module: &naga::Module, info: &ModuleInfo) -> Result<Vec<u8>, String> {
+    let updates = |variable: &naga::GlobalVariable| match module.types[variable.ty].inner {
+        naga::TypeInner::Image { class: naga::ImageClass::Storage { access, .. }, .. } => {
+            access.contains(naga::StorageAccess::LOAD | naga::StorageAccess::STORE)
+        }
+        _ => false,
+    };
+    let desktop = module.global_variables.iter().any(|(_, variable)| updates(variable));
     let options = glsl::Options {
-        version: glsl::Version::new_gles(310),
+        version: if desktop { glsl::Version::Desktop(430) } else { glsl::Version::new_gles(310) },
         writer_flags: glsl::WriterFlags::empty(),
         ..glsl::Options::default()
     };

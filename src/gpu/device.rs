@@ -16,6 +16,7 @@ use super::habits::Habits;
 use super::matrix::{self, Texture};
 use super::memory::{Memory, Share, Tally};
 use super::plan::{Binding, Dispatch, Kernel, Resource, Work};
+use super::threads::{self, Threads};
 use crate::{Error, Result};
 
 /// How long to wait for one submission before the device is given up. Submissions aim at a fraction of a second;
@@ -67,6 +68,8 @@ pub(super) struct Inner {
     pub queue: wgpu::Queue,
     info: wgpu::AdapterInfo,
     limits: wgpu::Limits,
+    /// Whether a kernel may read and write the same texture of four `f32`.
+    updates_textures: bool,
     checked: bool,
     faults: Arc<Mutex<Faults>>,
     kernels: Mutex<HashMap<String, Arc<Kernel>>>,
@@ -121,18 +124,21 @@ impl Device {
     /// # Errors
     /// [`Error::NoAdapter`] if there is none that fits, [`Error::Device`] if the driver refuses to open it.
     pub fn open(options: &DeviceOptions) -> Result<Self> {
+        let threads = Threads::now();
         let adapter = Adapters::find().choose(&options.adapter)?;
         let info = adapter.get_info();
         let mut limits = adapter.limits();
         if let Some(most) = options.largest_binding {
             limits.max_storage_buffer_binding_size = limits.max_storage_buffer_binding_size.min(most);
         }
-        let mut optional = wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+        let mut optional = wgpu::Features::SUBGROUP
+            | wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES;
         optional.set(wgpu::Features::PIPELINE_CACHE, options.cache.is_some());
         let descriptor = wgpu::DeviceDescriptor {
             label: Some("windfield"),
             // Where the adapter has them: nothing needs subgroups or a cache, and `Device::profile` does without
-            // timestamps.
+            // timestamps. Beyond WebGPU, a kernel may read and write the same texture of four `f32`: where lists lie.
             required_features: adapter.features() & optional,
             // The kernels check against what the adapter really offers, not against WebGPU's defaults.
             required_limits: limits.clone(),
@@ -143,6 +149,9 @@ impl Device {
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).map_err(|error| {
             Error::Device { what: format!("to open {}", info.name), reason: one_line(&error.to_string()) }
         })?;
+        if threads::kept_apart(&info.driver) {
+            threads.keep_apart_later_ones();
+        }
         let faults = Arc::new(Mutex::new(Faults::default()));
         let on_lost = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
@@ -159,12 +168,19 @@ impl Device {
         let folder = options.cache.as_deref().filter(|_| keeps);
         let pipelines = folder.and_then(|folder| Pipelines::open(&device, &info, folder));
         let habits = Habits::of(&info, device.features().contains(wgpu::Features::SUBGROUP));
+        let updates_textures =
+            device.features().contains(wgpu::Features::TEXTURE_ADAPTER_SPECIFIC_FORMAT_FEATURES)
+                && adapter
+                    .get_texture_format_features(wgpu::TextureFormat::Rgba32Float)
+                    .flags
+                    .contains(wgpu::TextureFormatFeatureFlags::STORAGE_READ_WRITE);
         Ok(Self {
             inner: Arc::new(Inner {
                 device,
                 queue,
                 info,
                 limits,
+                updates_textures,
                 checked: options.checked,
                 faults,
                 kernels: Mutex::default(),
@@ -192,6 +208,12 @@ impl Device {
     #[must_use]
     pub fn limits(&self) -> &wgpu::Limits {
         &self.inner.limits
+    }
+
+    /// Whether a kernel may read and write the same texture of four `f32` a texel.
+    #[must_use]
+    pub fn updates_textures(&self) -> bool {
+        self.inner.updates_textures
     }
 
     /// How work is laid out for this device.

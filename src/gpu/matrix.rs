@@ -67,6 +67,89 @@ impl Matrix {
     }
 }
 
+/// Groups of four in a row of a texture that holds a list. Mirrored by shaders/shared/folded.wgsl.
+const FOLDED: usize = 1024;
+
+/// A list of `f32`, a multiple of four of them, that kernels go over by groups of four: in a buffer, or folded into the
+/// rows of a texture, for the reason that [`Matrix`] has.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The list itself, as kernels bind it.
+    pub matrix: Matrix,
+}
+
+impl List {
+    /// Reserves a list of zeros, in a texture if `texture`.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn new(device: &Device, len: usize, texture: bool, purpose: Purpose<'_>) -> Result<Self> {
+        let matrix = if texture {
+            let (rows, width) = Self::extent(len);
+            device.texture(rows, width, purpose).map(Matrix::Texture)?
+        } else {
+            device.buffer(4 * len as u64, purpose).map(Matrix::Buffer)?
+        };
+        Ok(Self { matrix })
+    }
+
+    /// Reserves one of these values.
+    ///
+    /// # Errors
+    /// As [`Device::buffer`].
+    pub fn upload(device: &Device, values: &[f32], texture: bool, purpose: Purpose<'_>) -> Result<Self> {
+        let list = Self::new(device, values.len(), texture, purpose)?;
+        match &list.matrix {
+            Matrix::Buffer(buffer) => device.write(buffer, values)?,
+            Matrix::Texture(texture) => {
+                let (rows, width) = Self::extent(values.len());
+                let mut filled = values.to_vec();
+                filled.resize(rows * width, 0.0);
+                device.write_texture(texture, 0, &filled, width)?;
+            }
+        }
+        Ok(list)
+    }
+
+    /// Reads its first `len` numbers.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`], [`Error::Device`] or [`Error::DeviceLost`].
+    pub fn read(&self, device: &Device, len: usize) -> Result<Vec<f32>> {
+        let (rows, width) = Self::extent(len);
+        match &self.matrix {
+            Matrix::Buffer(buffer) => device.read(buffer, 0..4 * len as u64),
+            Matrix::Texture(texture) => {
+                let mut values = device.read_texture(texture, rows, width)?;
+                values.truncate(len);
+                Ok(values)
+            }
+        }
+    }
+
+    /// The buffer, where it lies in one.
+    #[must_use]
+    pub fn buffer(&self) -> Option<&Buffer> {
+        match &self.matrix {
+            Matrix::Buffer(buffer) => Some(buffer),
+            Matrix::Texture(_) => None,
+        }
+    }
+
+    /// The numbers that a list of so many takes.
+    #[must_use]
+    pub fn numbers(len: usize, texture: bool) -> usize {
+        let (rows, width) = Self::extent(len);
+        if texture && len > 0 { rows * pitch(width) } else { len }
+    }
+
+    /// Rows of a texture, and how many numbers wide.
+    fn extent(len: usize) -> (usize, usize) {
+        let quads = len / 4;
+        (quads.div_ceil(FOLDED), 4 * quads.min(FOLDED))
+    }
+}
+
 /// Rows of so many columns, each followed by zeros up to `width`.
 pub(crate) fn widened(values: &[f32], columns: usize, width: usize) -> Vec<f32> {
     let zeros = std::iter::repeat_n(0.0, width - columns);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::device::Buffer;
-use super::matrix::{Matrix, Texture};
+use super::matrix::{List, Matrix, Texture};
 use super::memory::Share;
 
 /// A compiled kernel.
@@ -49,6 +49,12 @@ impl<'a> Binding<'a> {
             Matrix::Texture(texture) => Resource::Texture(texture),
         };
         Self { slot, resource }
+    }
+
+    /// A list, in the form that it has.
+    #[must_use]
+    pub fn list(slot: u32, list: &'a List) -> Self {
+        Self::matrix(slot, &list.matrix)
     }
 
     /// A texture.

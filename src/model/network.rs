@@ -6,7 +6,7 @@ use super::architecture::{BINDING_FLOATS, LayerLayout, Layout, MAX_LAYERS};
 use super::kernels::Kernels;
 use super::tiled;
 use crate::gpu::{
-    Binding, Buffer, Device, Dispatch, Habits, Matrices, Matrix, Purpose, Texture, Variant, Work,
+    Binding, Buffer, Device, Dispatch, Habits, List, Matrices, Matrix, Purpose, Texture, Variant, Work,
     fits_texture,
 };
 use crate::model::Activation;
@@ -29,8 +29,10 @@ pub struct Rows {
     pub slice_stride: u32,
     /// Rows after which the slopes of tangents begin again.
     pub period: u32,
+    /// Where the layer's gradient begins in a texture of all of it, in vec4.
+    pub first_gradient: u32,
     /// Zero.
-    pub padding: [u32; 3],
+    pub padding: [u32; 2],
 }
 
 /// `Network` of shaders/shared/network.wgsl: where each layer lies.
@@ -123,6 +125,7 @@ impl Parameters {
 /// Whether matrices lie in textures.
 pub(crate) fn textures(device: &Device, layout: &Layout) -> bool {
     device.habits().matrices == Matrices::Textures
+        && device.updates_textures()
         && layout.layers.len() <= MAX_LAYERS
         && fits_texture(device.limits(), layout.texture_rows, widest(layout))
 }
@@ -178,7 +181,7 @@ pub(crate) struct Network {
     /// The network's output. [rows, width]
     output: Buffer,
     /// act'(z) of hidden layer i, where they are kept. [rows, width]
-    slopes: Vec<Buffer>,
+    slopes: Vec<Matrix>,
     /// dL/dz of layer i, in training. [rows, width]
     deltas: Vec<Matrix>,
 }
@@ -214,15 +217,14 @@ impl Network {
         let tiled = Kernels::of_layers(device, &layout) == Kernels::Tiled;
         let textures = textures(device, &layout);
         let matrix = |width: usize| Matrix::new(device, rows, width, textures, purpose);
-        let buffer = |width: usize| device.buffer(4 * rows as u64 * width as u64, purpose);
         let last = layout.layers.len() - 1;
         let outputs = layout.layers.iter().map(|layer| layer.width_out);
         let activations = layout.layers.iter().map(|layer| matrix(layer.width_in)).collect::<Result<_>>()?;
-        let output = buffer(layout.layers[last].width_out)?;
+        let output = device.buffer(4 * (rows * layout.layers[last].width_out) as u64, purpose)?;
         let slopes = outputs
             .clone()
             .take(if keeps == Keeps::Nothing { 0 } else { last })
-            .map(buffer)
+            .map(matrix)
             .collect::<Result<_>>()?;
         let deltas = outputs
             .take(if keeps == Keeps::Training { last + 1 } else { 0 })
@@ -268,6 +270,7 @@ impl Network {
             first_weight: to_u32(layer.first_row),
             slice_rows: to_u32(rows.div_ceil(slices).next_multiple_of(4)),
             slice_stride: to_u32(self.layout.len / 4),
+            first_gradient: to_u32(layer.offset / 4),
             ..Rows::zeroed()
         })
     }
@@ -305,7 +308,7 @@ impl Network {
                 to,
             ];
             if slopes {
-                bindings.push(Binding::whole(4, &self.slopes[index]));
+                bindings.push(Binding::matrix(4, &self.slopes[index]));
             }
             if let Some(weights) = &parameters.weights {
                 bindings.push(Binding::texture(5, weights));
@@ -363,7 +366,7 @@ impl Network {
                 None => bindings.push(Binding::part(2, &parameters.buffer, layer.bytes())),
             }
             if hidden {
-                bindings.push(Binding::whole(4, &primal.slopes[index]));
+                bindings.push(Binding::matrix(4, &primal.slopes[index]));
             }
             let slopes = if hidden { period * layer.width_out } else { 0 };
             let numbers = rows * (layer.width_in + layer.width_out) + layer.len() + slopes;
@@ -395,7 +398,7 @@ impl Network {
     pub fn backward(
         &self,
         parameters: &Parameters,
-        gradient: &Buffer,
+        gradient: &List,
         rows: usize,
         slices: usize,
         squares: Option<&Buffer>,
@@ -423,7 +426,10 @@ impl Network {
                 Binding::whole(0, &uniform),
                 Binding::matrix(1, &self.deltas[index]),
                 Binding::matrix(2, &self.activations[index]),
-                Binding::part(3, gradient, 4 * layer.offset as u64..end),
+                match gradient.buffer() {
+                    Some(buffer) => Binding::part(3, buffer, 4 * layer.offset as u64..end),
+                    None => Binding::list(3, gradient),
+                },
             ];
             if let Some(squares) = squares {
                 let first = self.squares_of(&self.layout.layers[..index]);
@@ -452,7 +458,7 @@ impl Network {
                     Binding::whole(0, &uniform),
                     Binding::matrix(1, &self.deltas[index]),
                     weights,
-                    Binding::whole(3, &self.slopes[index - 1]),
+                    Binding::matrix(3, &self.slopes[index - 1]),
                     Binding::matrix(4, &self.deltas[index - 1]),
                 ];
                 let numbers = rows * (layer.width_out + 2 * layer.width_in) + layer.len();
@@ -568,7 +574,8 @@ pub(crate) fn backward_input_variant(habits: &Habits, layer: &LayerLayout, textu
         .flag("TEXTURES", textures)
 }
 
-/// The variant of `linear_backward_weight` for a layer.
+/// The variant of `linear_backward_weight` for a layer. Where it leaves the gradient's squares, nobody goes over the gradient
+/// in a buffer: it lies where the matrices do.
 pub(crate) fn backward_weight_variant(
     habits: &Habits,
     layer: &LayerLayout,
@@ -581,6 +588,7 @@ pub(crate) fn backward_weight_variant(
         .flag("ACCUMULATE", accumulate)
         .flag("TEXTURES", textures)
         .flag("SQUARES", squares)
+        .flag("FOLDED_GRADIENT", textures && squares)
 }
 
 /// The work of a product of matrices over a layer's weights that goes over so many numbers.

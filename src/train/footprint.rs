@@ -1,6 +1,6 @@
 //! The device memory of a training run, by formula.
 
-use crate::gpu::pitch;
+use crate::gpu::{List, pitch};
 use crate::model::{Layout, PAD};
 
 /// What a training run keeps in the device's memory, in bytes, by the sizes alone.
@@ -16,7 +16,8 @@ use crate::model::{Layout, PAD};
 /// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none, but B·(f + 2·Σw + d) on lavapipe |
 /// | gathered | T·B·d where the data lie in blocks, for waves of T steps, and as many of the source |
 ///
-/// and what does not grow, some 200 KiB. A matrix in a texture has 16 columns more where its columns are a multiple of 64. A coupling needs n·(2·d + 10) numbers for each of the problems of n points that
+/// and what does not grow, some 200 KiB. A matrix in a texture has 16 columns more where its columns are a multiple of 64, and
+/// a list of parameters rows of 4112. A coupling needs n·(2·d + 10) numbers for each of the problems of n points that
 /// are solved side by side, and n² more where the costs are kept in a matrix.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Footprint {
@@ -41,9 +42,11 @@ impl Footprint {
 
     /// Of weights and gradient.
     pub(super) fn of_weights(layout: &Layout, average: bool, texture: bool, slices: usize) -> Self {
-        let texture = if texture { layout.texture_rows * pitch(layout.texture_width()) } else { 0 };
-        let weights = (3 + usize::from(average)) * layout.len + texture;
-        Self { weights: bytes(weights), gradient: bytes(slices * layout.len), ..Self::default() }
+        let copy = if texture { layout.texture_rows * pitch(layout.texture_width()) } else { 0 };
+        let (average, moments) = (usize::from(average) * layout.len, 2 * layout.len);
+        let lists = List::numbers(average, texture) + List::numbers(moments, texture);
+        let gradient = List::numbers(slices * layout.len, texture && slices == 1);
+        Self { weights: bytes(layout.len + lists + copy), gradient: bytes(gradient), ..Self::default() }
     }
 
     /// Of so many rows that go through the network at once; `textures`: where the operands of its products lie.
@@ -53,7 +56,7 @@ impl Footprint {
         // What goes into every layer and dL/dz of it; the slopes of the hidden ones; the output and the target.
         let inputs: usize = layout.layers.iter().map(|layer| operand(layer.width_in)).sum();
         let deltas: usize = layout.layers.iter().map(|layer| operand(layer.width_out)).sum();
-        let slopes: usize = layout.layers.iter().skip(1).map(|layer| layer.width_in).sum();
+        let slopes: usize = layout.layers.iter().skip(1).map(|layer| operand(layer.width_in)).sum();
         let last = layout.layers.last().map_or(0, |layer| layer.width_out.next_multiple_of(PAD));
         Self { activations: bytes(rows * (inputs + deltas + slopes + 2 * last)), ..self }
     }

@@ -230,7 +230,7 @@ impl FusedGradient {
         let groups = [to_u32(partials) / tile.groups, 1, 1];
         let flops = batch as u64 * architecture.flops();
         if !tile.unrolled {
-            bindings.push(Binding::whole(6, &optimiser.gradient));
+            bindings.push(Binding::list(6, &optimiser.gradient));
             // The weights are read, each slice is written; batches are small beside them.
             let work =
                 Work { flops: 3 * flops, bytes: 4 * (optimiser.slices as u64 + 1) * layout.len as u64 };
@@ -256,7 +256,7 @@ impl FusedGradient {
             Binding::whole(1, &network),
             Binding::texture(2, &inputs),
             Binding::texture(3, &deltas),
-            Binding::whole(4, &optimiser.gradient),
+            Binding::list(4, &optimiser.gradient),
             Binding::whole(5, &optimiser.squares),
         ];
         let work = Work { flops, bytes: 4 * numbers as u64 };

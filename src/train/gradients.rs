@@ -7,7 +7,7 @@ use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
 use super::wave::Waves;
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
-use crate::gpu::{Binding, Buffer, Device, Dispatch, Purpose, Work, widened};
+use crate::gpu::{Binding, Buffer, Device, Dispatch, List, Purpose, Work, widened};
 use crate::model::{Architecture, Keeps, Layout, Model, Network, PAD, Parameters, TILE_ROWS, to_u32};
 use crate::{Error, Result};
 
@@ -126,7 +126,7 @@ pub(crate) struct Gradients {
     /// What is learned instead of what is drawn. [batch padded, d padded]
     targets: Buffer,
     /// [slices, parameters]; the first slice is the sum.
-    gradient: Buffer,
+    gradient: List,
     parameters: usize,
     sums: Buffer,
     conditional: Vec<Dispatch>,
@@ -229,7 +229,7 @@ impl Gradients {
             self.device.wait(Some(&submission))?;
         }
         let sums: Vec<f32> = self.device.read(&self.sums, 0..self.partial_bytes())?;
-        let gradient = self.device.read(&self.gradient, 0..4 * self.parameters as u64)?;
+        let gradient = self.gradient.read(&self.device, self.parameters)?;
         let total: f64 = sums.iter().map(|&sum| f64::from(sum)).sum();
         Ok(Descent { loss: total / self.batch as f64, gradient })
     }

@@ -17,7 +17,9 @@ use super::layout::{Record, Schedule as DeviceSchedule, State};
 use super::options::{Schedule, TrainOptions};
 use super::wave::Waves;
 use crate::data::{Conditions, Dataset, ImageShape, Label, Preparation, Standardization};
-use crate::gpu::{Binding, Buffer, BufferCopy, Device, Dispatch, Purpose, Submission, Variant, Work};
+use crate::gpu::{
+    Binding, Buffer, BufferCopy, Device, Dispatch, Habits, List, Matrices, Purpose, Submission, Variant, Work,
+};
 use crate::model::{
     Architecture, Keeps, Kernels, LayerWeights, Layout, Model, Network, Parameters, TILE_ROWS, largest_rows,
     to_u32,
@@ -116,9 +118,9 @@ pub(crate) struct Parent {
 #[derive(Debug)]
 struct Buffers {
     parameters: Parameters,
-    average: Option<Buffer>,
-    moment1: Buffer,
-    moment2: Buffer,
+    average: Option<List>,
+    /// Both in one texture, or each in a buffer: WebGPU lets a kernel have four textures.
+    moments: Vec<List>,
     state: Buffer,
     ring: Buffer,
 }
@@ -391,20 +393,28 @@ impl Trainer {
         device.fits(4 * layout.len as u64, weights)?;
         let device_data = DeviceData::upload(device, data, source, facts.standardization.as_ref())?
             .paired_by(options.coupling)?;
-        let or_zeros = |values: Option<&Vec<f32>>| match values {
-            Some(values) => device.upload(values, weights),
-            None => device.buffer(4 * layout.len as u64, weights),
-        };
+        let parameters = Parameters::upload(device, &layout, start.packed)?;
+        let textures = parameters.weights.is_some();
         let saved = start.checkpoint;
         let average = match saved {
             Some(checkpoint) => checkpoint.average.as_ref(),
             None => Some(&start.packed).filter(|_| options.ema > 0.0 && !start.frozen).copied(),
         };
+        let moments = match saved {
+            Some(checkpoint) => [&checkpoint.moment1[..], &checkpoint.moment2[..]].concat(),
+            None => vec![0.0; 2 * layout.len],
+        };
+        let moments = moments
+            .chunks_exact(if textures { 2 * layout.len } else { layout.len })
+            .map(|moments| List::upload(device, moments, textures, weights))
+            .collect::<Result<_>>()?;
         let buffers = Buffers {
-            parameters: Parameters::upload(device, &layout, start.packed)?,
-            average: average.map(|average| device.upload(average, weights)).transpose()?,
-            moment1: or_zeros(saved.map(|checkpoint| &checkpoint.moment1))?,
-            moment2: or_zeros(saved.map(|checkpoint| &checkpoint.moment2))?,
+            parameters,
+            // Where it is measured, a network has it as its weights.
+            average: average
+                .map(|average| List::upload(device, average, textures && options.exact_every == 0, weights))
+                .transpose()?,
+            moments,
             state: device
                 .upload(&[saved.map_or_else(State::default, |checkpoint| checkpoint.state)], weights)?,
             ring: device.buffer(u64::from(RING) * size_of::<Record>() as u64, weights)?,
@@ -427,7 +437,8 @@ impl Trainer {
         let footprint = footprint(device, &architecture, &layout, batch, &buffers, start.frozen, tile)?;
         let footprint = Footprint { data: device_data.bytes(), gathered: waves.bytes(), ..footprint };
         let exact = if options.exact_every > 0 && !start.frozen {
-            let saved = buffers.average.as_ref().unwrap_or(&buffers.parameters.buffer);
+            let average = buffers.average.as_ref().and_then(List::buffer);
+            let saved = average.unwrap_or(&buffers.parameters.buffer);
             let scale = facts.standardization.as_ref();
             Some(Exact::new(device, data, scale, &device_data, &options, &architecture, saved)?)
         } else {
@@ -689,10 +700,13 @@ impl Trainer {
     /// # Errors
     /// [`Error::Device`] or [`Error::DeviceLost`].
     pub fn model(&self) -> Result<Model> {
-        let weights = self.buffers.average.as_ref().unwrap_or(&self.buffers.parameters.buffer);
+        let weights = match &self.buffers.average {
+            Some(average) => self.sound(average.read(&self.device, self.layout.len)?)?,
+            None => self.parameters()?,
+        };
         Ok(Model {
             architecture: self.architecture.clone(),
-            weights: self.layout.unpack(&self.read(weights)?),
+            weights: self.layout.unpack(&weights),
             path: self.options.path.clone(),
             standardization: self.facts.standardization.clone(),
             source: match &self.facts.parent {
@@ -717,21 +731,31 @@ impl Trainer {
     /// [`Error::Device`] or [`Error::DeviceLost`].
     pub fn checkpoint(&self) -> Result<Checkpoint> {
         let state: Vec<State> = self.device.read(&self.buffers.state, 0..size_of::<State>() as u64)?;
+        let len = self.layout.len;
+        let read = |list: &List, len| self.sound(list.read(&self.device, len)?);
+        let each = 2 * len / self.buffers.moments.len();
+        let moments: Vec<Vec<f32>> =
+            self.buffers.moments.iter().map(|list| read(list, each)).collect::<Result<_>>()?;
+        let mut moment1 = moments.concat();
+        let moment2 = moment1.split_off(len);
         Ok(Checkpoint {
             options: self.options.clone(),
             architecture: self.architecture.clone(),
             facts: self.facts.clone(),
             state: state[0],
-            parameters: self.read(&self.buffers.parameters.buffer)?,
-            average: self.buffers.average.as_ref().map(|average| self.read(average)).transpose()?,
-            moment1: self.read(&self.buffers.moment1)?,
-            moment2: self.read(&self.buffers.moment2)?,
+            parameters: self.parameters()?,
+            average: self.buffers.average.as_ref().map(|average| read(average, len)).transpose()?,
+            moment1,
+            moment2,
         })
     }
 
+    fn parameters(&self) -> Result<Vec<f32>> {
+        self.sound(self.device.read(&self.buffers.parameters.buffer, 0..4 * self.layout.len as u64)?)
+    }
+
     /// Parameters or moments. The last update is followed by no loss that would have shown a fault: looked at here.
-    fn read(&self, buffer: &Buffer) -> Result<Vec<f32>> {
-        let values: Vec<f32> = self.device.read(buffer, 0..4 * self.layout.len as u64)?;
+    fn sound(&self, values: Vec<f32>) -> Result<Vec<f32>> {
         if values.iter().all(|value| value.is_finite()) {
             return Ok(values);
         }
@@ -1000,7 +1024,13 @@ fn fused_tile(
     layout: &Layout,
     options: &TrainOptions,
 ) -> Result<Option<FusedTile>> {
-    let (habits, forced) = (device.habits(), options.kernels == Kernels::Fused);
+    // Where no texture holds the network's matrices, none holds those of a fused step.
+    let matrices = match Kernels::of_layers(device, layout) {
+        Kernels::Textures => Matrices::Textures,
+        _ => Matrices::Buffers,
+    };
+    let habits = &Habits { matrices, ..*device.habits() };
+    let forced = options.kernels == Kernels::Fused;
     if !forced && options.kernels != Kernels::Auto {
         return Ok(None);
     }
@@ -1026,7 +1056,7 @@ fn fused_tile(
 /// The gradient and the kernels that use it up.
 pub(super) struct Optimiser {
     /// [slices, parameters]
-    pub gradient: Buffer,
+    pub gradient: List,
     pub slices: usize,
     /// Partial sums of its square.
     pub squares: Buffer,
@@ -1036,12 +1066,14 @@ pub(super) struct Optimiser {
 }
 
 impl Optimiser {
-    /// `squares`: into how many sums its square is cut, where that is not left to [`reduce`](Self::reduce).
+    /// `squares`: into how many sums its square is cut, where that is not left to [`reduce`](Self::reduce). The gradient
+    /// lies in a texture then, if the network's matrices do.
     pub fn new(device: &Device, layout: &Layout, slices: usize, squares: Option<usize>) -> Result<Self> {
+        let folded = squares.is_some() && Kernels::of_layers(device, layout) == Kernels::Textures;
         let square_partials = squares.unwrap_or_else(|| square_partials(layout));
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
         Ok(Self {
-            gradient: device.buffer(4 * (slices * layout.len) as u64, purpose)?,
+            gradient: List::new(device, slices * layout.len, folded, purpose)?,
             slices,
             squares: device.buffer(4 * square_partials as u64, purpose)?,
             square_partials,
@@ -1056,7 +1088,7 @@ impl Optimiser {
 
     /// Adds the slices up: the gradient is the first of them from then on.
     pub fn reduce(&self, device: &Device, layout: &Layout) -> Result<Dispatch> {
-        let bindings = [Binding::whole(0, &self.gradient), Binding::whole(1, &self.squares)];
+        let bindings = [Binding::list(0, &self.gradient), Binding::whole(1, &self.squares)];
         // The slices are added up, and the sum is squared and added once more; a single one stays where it is.
         let written = usize::from(self.slices > 1);
         let work = Work::new((self.slices + 1) * layout.len, (self.slices + written) * layout.len);
@@ -1071,18 +1103,23 @@ impl Optimiser {
         schedule: &Buffer,
         buffers: &Buffers,
     ) -> Result<Dispatch> {
-        let variant = adamw_variant(layout, buffers.average.is_some(), buffers.parameters.weights.is_some());
+        let folded = |list: &List| list.buffer().is_none();
+        let textures = buffers.parameters.weights.is_some();
+        let average = buffers.average.as_ref().map(folded);
+        let variant = adamw_variant(layout, textures, folded(&self.gradient), average);
         let atlas = device.uniform(&layout.atlas())?;
         let mut bindings = vec![
             Binding::whole(0, schedule),
             Binding::whole(1, &buffers.state),
-            Binding::part(2, &self.gradient, 0..4 * layout.len as u64),
+            match self.gradient.buffer() {
+                Some(buffer) => Binding::part(2, buffer, 0..4 * layout.len as u64),
+                None => Binding::list(2, &self.gradient),
+            },
             Binding::whole(3, &buffers.parameters.buffer),
-            Binding::whole(4, &buffers.moment1),
-            Binding::whole(5, &buffers.moment2),
         ];
+        bindings.extend((4..).zip(&buffers.moments).map(|(slot, list)| Binding::list(slot, list)));
         if let Some(average) = &buffers.average {
-            bindings.push(Binding::whole(6, average));
+            bindings.push(Binding::list(6, average));
         }
         if let Some(weights) = &buffers.parameters.weights {
             bindings.push(Binding::whole(7, &atlas));
@@ -1124,12 +1161,20 @@ pub(crate) fn step_variant() -> Variant {
     Variant::new("step").with("LANES", LANES)
 }
 
-/// The variant of `adamw` for a network.
-pub(crate) fn adamw_variant(layout: &Layout, average: bool, textures: bool) -> Variant {
+/// The variant of `adamw` for a network. `textures`: whether weights and moments lie in them; whether the gradient does,
+/// and the average, where there is one.
+pub(crate) fn adamw_variant(
+    layout: &Layout,
+    textures: bool,
+    folded_gradient: bool,
+    average: Option<bool>,
+) -> Variant {
     let variant = Variant::new("adamw")
         .with("QUADS", to_u32(layout.len / 4))
         .with("LANES", LANES)
-        .flag("AVERAGE", average)
+        .flag("AVERAGE", average.is_some())
+        .flag("FOLDED_AVERAGE", average == Some(true))
+        .flag("FOLDED_GRADIENT", folded_gradient)
         .flag("TEXTURES", textures);
     if textures { variant.with("LAYERS", to_u32(layout.layers.len())) } else { variant }
 }

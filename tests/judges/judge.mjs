@@ -120,7 +120,8 @@ async function dawn() {
   const { create } = await import('webgpu');
   const gpu = create(['backend=null']);
   const adapter = await gpu.requestAdapter();
-  const wanted = ['subgroups', 'shader-f16', 'timestamp-query'].filter((f) => adapter.features.has(f));
+  const all = ['subgroups', 'shader-f16', 'timestamp-query', 'texture-formats-tier2'];
+  const wanted = all.filter((feature) => adapter.features.has(feature));
   // The instance is kept with the device, which does not outlive it.
   return { gpu, device: await adapter.requestDevice({ requiredFeatures: wanted }) };
 }

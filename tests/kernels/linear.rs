@@ -4,7 +4,7 @@
 use windfield::gpu::Variant;
 use windfield::model::Rows;
 
-use crate::common::{Launch, Report, UNIT, device, pad, padding, random, unpad, wide, word};
+use crate::common::{Launch, Report, UNIT, device, list, pad, padding, random, unpad, wide, word};
 use crate::reference::activation::{ACTIVATIONS, Activation};
 use crate::reference::linear_backward_input::linear_backward_input_sloped;
 use crate::reference::linear_backward_weight::linear_backward_weight;
@@ -255,7 +255,7 @@ fn forward(
         launch = launch.matrix(5, &layer.atlas(), layer.width_in, true);
     }
     if training {
-        launch = launch.output(4, &unwritten);
+        launch = launch.output_matrix(4, &unwritten, layer.width_out, output_texture);
     }
     let outputs = launch.run(report, cut.groups(padded, layer.width_out));
     (outputs.get(3), if training { outputs.get(4) } else { vec![] })
@@ -349,7 +349,8 @@ fn tangents_are_the_twins() {
                 launch.input(2, &layer.packed())
             };
             if !last {
-                launch = launch.input(4, &pad(&slope, layer.outputs, layer.width_out, period, f32::NAN));
+                let slope = pad(&slope, layer.outputs, layer.width_out, period, f32::NAN);
+                launch = launch.matrix(4, &slope, layer.width_out, textured);
             }
             let groups = cut.groups(tangents * period, layer.width_out);
             let got: Vec<f32> = launch.run(&mut report, groups).get(3);
@@ -414,7 +415,12 @@ fn backward_to_the_input_is_the_twins() {
                     layer.width_out,
                     cut.textures(),
                 )
-                .input(3, &pad(&slope, layer.inputs, layer.width_in, padded, 3.0))
+                .matrix(
+                    3,
+                    &pad(&slope, layer.inputs, layer.width_in, padded, 3.0),
+                    layer.width_in,
+                    cut.textures(),
+                )
                 .output_matrix(4, &vec![-7.0f32; padded * layer.width_in], layer.width_in, cut.textures());
             let launch = if cut.textures() {
                 launch.matrix(2, &layer.atlas(), layer.width_in, true)
@@ -475,19 +481,32 @@ fn backward_weight(
     // Other layers' gradients lie between the slices.
     let stride = len + 64;
     let squared = slices == 1 && !cut.is_tiled();
-    let before = random(8, (slices - 1) * stride + len);
+    let folded = slices == 1 && cut.textures();
+    // In a texture another layer's gradient lies before it.
+    let begin = if folded { 4 * 37 } else { 0 };
+    let before = random(8, begin + (slices - 1) * stride + len);
     let variant = cut
         .variant(layer, BACKWARD_WEIGHT, ["TILE_OUT", "TILE_IN"])
         .flag("ROW_SUMS", true)
         .flag("ACCUMULATE", accumulate)
-        .flag("SQUARES", squared);
-    let rows_uniform =
-        Rows { slice_rows: word(slice_rows), slice_stride: word(stride / 4), ..rows_of(padded) };
+        .flag("SQUARES", squared)
+        .flag("FOLDED_GRADIENT", folded);
+    let rows_uniform = Rows {
+        slice_rows: word(slice_rows),
+        slice_stride: word(stride / 4),
+        first_gradient: word(begin / 4),
+        ..rows_of(padded)
+    };
     let launch = Launch::new(variant)
         .uniform(0, &rows_uniform)
         .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures())
-        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures())
-        .output(3, &before);
+        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures());
+    let launch = if folded {
+        let (texture, width) = list(&before);
+        launch.output_matrix(3, &texture, width, true)
+    } else {
+        launch.output(3, &before)
+    };
     // Here the lanes lie along the outputs.
     let [outputs, inputs, _] = cut.groups(width_out, width_in);
     let groups = [outputs, inputs, word(slices)];
@@ -495,12 +514,15 @@ fn backward_weight(
     let launch = if squared { launch.output(4, &squares) } else { launch };
     let results = launch.run(report, groups);
     let gradient: Vec<f32> = results.get(3);
+    let (before_it, gradient) = gradient.split_at(begin);
 
     let name = format!(
         "{:?} {cut:?}, {rows} rows in {slices} slices{}",
         (layer.inputs, layer.outputs),
         if accumulate { ", accumulated" } else { "" }
     );
+    report.same_bits(&format!("{name}: another layer's"), before_it, &before[..begin]);
+    let before = &before[begin..];
     if squared {
         // Of everything that was stored, once.
         let partials: Vec<f32> = results.get(4);

@@ -6,7 +6,7 @@ use windfield::gpu::Variant;
 use windfield::model::Atlas;
 use windfield::train::{Record, ScheduleConstants, State};
 
-use crate::common::{Launch, Outputs, Report, UNIT, narrow, random, wide, word};
+use crate::common::{Launch, Outputs, Report, UNIT, list, narrow, random, wide, word};
 use crate::reference::adamw::{
     AdamW, BETA1, BETA2, EPSILON, Schedule, ema_decay, schedule_factor, update_average,
 };
@@ -291,7 +291,7 @@ struct Update<'a> {
     parameters: &'a [f32],
     moments: [&'a [f32]; 2],
     average: Option<&'a [f32]>,
-    /// The padded layers (inputs, outputs), where their weights are copied to a texture as well.
+    /// The padded layers (inputs, outputs), where lists lie in textures, and the layers' weights in one as well.
     layers: Option<&'a [(usize, usize)]>,
 }
 
@@ -316,7 +316,9 @@ impl Update<'_> {
             .with("QUADS", word(quads))
             .with("LANES", word(lanes))
             .flag("AVERAGE", self.average.is_some())
-            .flag("TEXTURES", self.layers.is_some());
+            .flag("TEXTURES", self.layers.is_some())
+            .flag("FOLDED_GRADIENT", self.layers.is_some())
+            .flag("FOLDED_AVERAGE", self.layers.is_some() && self.average.is_some());
         let variant = match self.layers {
             Some(layers) => variant.with("LAYERS", word(layers.len())),
             None => variant,
@@ -324,22 +326,37 @@ impl Update<'_> {
         let mut launch = Launch::new(variant)
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
-            .input(2, self.gradient)
-            .output(3, self.parameters)
-            .output(4, self.moments[0])
-            .output(5, self.moments[1]);
-        if let Some(average) = self.average {
-            launch = launch.output(6, average);
-        }
-        if let Some(layers) = self.layers {
+            .output(3, self.parameters);
+        let Some(layers) = self.layers else {
+            launch = launch.input(2, self.gradient).output(4, self.moments[0]).output(5, self.moments[1]);
+            if let Some(average) = self.average {
+                launch = launch.output(6, average);
+            }
+            return launch.run(report, grid);
+        };
+        {
+            let (texture, width) = list(self.gradient);
+            launch = launch.matrix(2, &texture, width, true);
+            let (texture, width) = list(&self.moments.concat());
+            launch = launch.output_matrix(4, &texture, width, true);
+            if let Some((texture, width)) = self.average.map(list) {
+                launch = launch.output_matrix(6, &texture, width, true);
+            }
             let (places, _, rows, width) = places(layers);
+            let mut weights = vec![-7.0; rows * width];
+            for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
+                for output in 0..*outputs {
+                    weights[(row + output) * width..][..*inputs]
+                        .copy_from_slice(&self.parameters[at + output * inputs..][..*inputs]);
+                }
+            }
             let mut atlas = Atlas { layers: word(layers.len()), ..Atlas::zeroed() };
             for (entry, ((inputs, outputs), (at, row))) in
                 atlas.entries.iter_mut().zip(layers.iter().zip(places))
             {
                 *entry = [word(at / 4), word(inputs / 4), word(*outputs), word(row)];
             }
-            launch = launch.uniform(7, &atlas).output_matrix(8, &vec![-7.0; rows * width], width, true);
+            launch = launch.uniform(7, &atlas).output_matrix(8, &weights, width, true);
         }
         launch.run(report, grid)
     }
@@ -383,7 +400,7 @@ fn updates_are_the_twins() {
             let moment2: Vec<f32> =
                 if fresh { vec![0.0; n] } else { spread(4).iter().map(|x| x * x).collect() };
             let average = decay.map(|_| random(5, n));
-            let update = Update {
+            let mut update = Update {
                 schedule: ScheduleConstants { weight_decay, ..constants() },
                 state: state_at(updates, lr, scale, decay.unwrap_or(0.0)),
                 gradient: &gradient,
@@ -401,15 +418,28 @@ fn updates_are_the_twins() {
             twin.update(&mut wanted, std::slice::from_ref(&scaled), lr.into());
             let (m, v, p) = (&twin.first_moment[0], &twin.second_moment[0], &wanted[0]);
 
-            for grid in grids(quads, lanes) {
+            // In buffers; and in textures, weights and what are none.
+            let layer = [(8, quads / 4)];
+            let layers = [None, Some(&layer[..])];
+            let grids = grids(quads, lanes);
+            for (grid, layers) in grids.iter().flat_map(|grid| layers.map(|layers| (*grid, layers))) {
+                update.layers = layers.filter(|_| quads >= 4);
                 let outputs = update.run(&mut report, grid, lanes);
-                let name = format!("update {updates}, decay {weight_decay}, {quads} quads, grid {grid:?}");
+                // Both moments lie in one texture.
+                let list = |slot: u32| match (slot, update.layers) {
+                    (5, Some(_)) => outputs.get::<f32>(4)[n..2 * n].to_vec(),
+                    _ => outputs.get::<f32>(slot)[..n].to_vec(),
+                };
+                let name = format!(
+                    "update {updates}, decay {weight_decay}, {quads} quads, grid {grid:?}, textures {}",
+                    layers.is_some()
+                );
                 // β·m and (1 − β)·g with g = scale·gradient: at most three roundings each, β's own, and the sum.
                 let m_error =
                     |i: usize| 5.0 * UNIT * (BETA1 * f64::from(moment1[i]).abs() + 0.1 * scaled[i].abs());
-                report.close(&format!("{name}: m"), &outputs.get::<f32>(4), m, m_error);
+                report.close(&format!("{name}: m"), &list(4), m, m_error);
                 // all terms positive; g² doubles the rounding of g
-                report.close(&format!("{name}: v"), &outputs.get::<f32>(5), v, |i| 7.0 * UNIT * v[i] + 1e-37);
+                report.close(&format!("{name}: v"), &list(5), v, |i| 7.0 * UNIT * v[i] + 1e-37);
                 // m may have cancelled; the rest of the quotient is some ten roundings, of which division and root
                 // may take 2.5 each. Then the decay of p, and two sums.
                 let p_error = |i: usize| {
@@ -424,7 +454,7 @@ fn updates_are_the_twins() {
                 if let (Some(before), Some(decay)) = (&average, decay) {
                     let mut want = vec![wide(before)];
                     update_average(&mut want, &wanted, decay.into(), updates);
-                    report.close(&format!("{name}: average"), &outputs.get::<f32>(6), &want[0], |i| {
+                    report.close(&format!("{name}: average"), &list(6), &want[0], |i| {
                         p_error(i) + 4.0 * UNIT * (p[i].abs() + f64::from(before[i]).abs())
                     });
                 }
@@ -458,13 +488,12 @@ fn the_texture_of_the_weights_follows_them() {
             };
             let outputs = update.run(&mut report, grids(n / 4, 64)[1], 64);
             let updated: Vec<f32> = outputs.get(3);
+            let now = if halted == 0 { &updated } else { &parameters };
             let mut want = vec![-7.0; rows * width];
-            if halted == 0 {
-                for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
-                    for output in 0..*outputs {
-                        want[(row + output) * width..][..*inputs]
-                            .copy_from_slice(&updated[at + output * inputs..][..*inputs]);
-                    }
+            for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
+                for output in 0..*outputs {
+                    want[(row + output) * width..][..*inputs]
+                        .copy_from_slice(&now[at + output * inputs..][..*inputs]);
                 }
             }
             report.same_bits(&format!("{layers:?}, halted {halted}"), &outputs.get(8), &want);

@@ -243,7 +243,7 @@ fn rust_and_wgsl_agree_on_every_struct() {
         (
             Variant::new("linear_backward_input"),
             "Rows",
-            members!(Rows { count, first_weight, slice_rows, slice_stride, period, padding }),
+            members!(Rows { count, first_weight, slice_rows, slice_stride, period, first_gradient, padding }),
         ),
         (Variant::new("adamw").flag("TEXTURES", true), "Atlas", members!(Atlas { layers, padding, entries })),
     ];
