@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use windfield::gpu::{Adapters, CacheFile, CachePurpose, CacheState};
+use windfield::gpu::{Adapters, CacheFile, CachePurpose, CacheState, kept_apart};
 use windfield::model::Tuning;
 use windfield::report::{bytes, counted};
 
@@ -41,6 +41,8 @@ struct Item {
     limits: Limits,
     /// Settings of the driver that the environment makes.
     settings: Vec<Setting>,
+    /// Whether each thread of the driver is kept on a processor of its own.
+    threads_kept_apart: bool,
     /// Compiled kernels of earlier runs.
     pipelines: Option<Kept>,
     /// Measurements of `bench --tune`.
@@ -164,6 +166,7 @@ fn item((index, adapter): (usize, &wgpu::Adapter), cache: Option<&Path>) -> Item
         tuning,
         tuned,
         settings,
+        threads_kept_apart: kept_apart(&info.driver),
         cooperative_matrices,
         index,
         name: info.name,
@@ -245,6 +248,7 @@ fn table(list: &List) -> String {
         for (name, line) in [
             ("matrices", (!kinds.is_empty()).then(|| kinds.join(", "))),
             ("settings", (!settings.is_empty()).then(|| settings.join(", "))),
+            ("threads", item.threads_kept_apart.then(|| "each on a processor of its own".to_owned())),
             ("kernels", pipelines),
             ("tuning", tuning),
         ] {

@@ -35,10 +35,13 @@ pub struct Peak {
     pub read_bytes_per_s: f64,
 }
 
-const UNROLLED: u32 = 16;
-/// Lanes and chains of peak_flops: of software drivers, whose registers hold few, and of GPUs.
-const CHAINS: [&[(u32, u32)]; 2] =
-    [&[(8, 1), (8, 2), (16, 2), (16, 3)], &[(64, 2), (64, 4), (256, 4), (256, 8)]];
+/// Lanes, chains, and steps of an iteration of peak_flops: of software drivers, whose registers hold few, and of GPUs.
+/// Compilers may put the steps of one chain behind one another, and few enough of them have to be in sight of the
+/// processor at once for other chains to be there as well.
+const CHAINS: [&[(u32, u32, u32)]; 2] = [
+    &[(8, 1, 16), (8, 2, 16), (16, 2, 16), (16, 3, 16), (8, 2, 3), (8, 3, 2), (8, 3, 3), (16, 3, 3)],
+    &[(64, 2, 16), (64, 4, 16), (256, 4, 16), (256, 8, 16)],
+];
 /// Invocations of peak_flops: all that a device can have at work, several times over.
 const INVOCATIONS: [u32; 2] = [1 << 12, 1 << 20];
 /// Lanes and groups of four of peak_bandwidth.
@@ -53,8 +56,8 @@ fn kind(habits: &Habits) -> usize {
     usize::from(!habits.software)
 }
 
-fn flops_variant((lanes, chains): (u32, u32)) -> Variant {
-    Variant::new("peak_flops").with("CHAINS", chains).with("UNROLLED", UNROLLED).with("LANES", lanes)
+fn flops_variant((lanes, chains, steps): (u32, u32, u32)) -> Variant {
+    Variant::new("peak_flops").with("CHAINS", chains).with("UNROLLED", steps).with("LANES", lanes)
 }
 
 /// How memory is gone over.
@@ -121,7 +124,7 @@ impl Bench {
         lanes <= self.device.limits().max_compute_invocations_per_workgroup
     }
 
-    fn peak_flops(&self, (lanes, chains): (u32, u32), invocations: u32) -> Result<f64> {
+    fn peak_flops(&self, (lanes, chains, steps): (u32, u32, u32), invocations: u32) -> Result<f64> {
         let device = &self.device;
         let purpose = Purpose { what: "the sums of a measurement", flag: "--only" };
         let sums = device.buffer(16 * u64::from(invocations), purpose)?;
@@ -129,9 +132,9 @@ impl Bench {
         let uniform = device.uniform(&constants)?;
         let bindings = [Binding::whole(0, &uniform), Binding::whole(1, &sums)];
         let dispatch =
-            device.dispatch(&flops_variant((lanes, chains)), &bindings, [invocations / lanes, 1, 1])?;
+            device.dispatch(&flops_variant((lanes, chains, steps)), &bindings, [invocations / lanes, 1, 1])?;
         // Of an iteration of all invocations.
-        let each = u64::from(invocations) * u64::from(8 * chains * UNROLLED);
+        let each = u64::from(invocations) * u64::from(8 * chains * steps);
         let habits = device.habits();
         let mut most = (habits.dispatch_flops / each).clamp(1, habits.loop_iterations.into());
         let target = 0.25e-3 * habits.submission_ms as f64;
