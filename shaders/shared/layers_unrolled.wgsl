@@ -31,9 +31,14 @@ const PARTS: u32 = (QUADS + ABREAST - 1u) / ABREAST;
 const PARTS_DATA: u32 = (QUADS_DATA + ABREAST - 1u) / ABREAST;
 const PARTS_BIAS: u32 = (QUADS + LANES - 1u) / LANES;
 
+// Two sums of two: they are done sooner than one of four.
+fn product(w: vec4f, x: vec4f) -> f32 {
+    return (w.x * x.x + w.y * x.y) + (w.z * x.z + w.w * x.w);
+}
+
 // The four products of four weights each.
 fn products(w: array<vec4f, 4>, x: vec4f) -> vec4f {
-    return vec4f(dot(w[0], x), dot(w[1], x), dot(w[2], x), dot(w[3], x));
+    return vec4f(product(w[0], x), product(w[1], x), product(w[2], x), product(w[3], x));
 }
 
 // Four rows of weights that the lanes from `lane` on have brought.

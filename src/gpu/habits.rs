@@ -92,7 +92,7 @@ impl Habits {
         step_width: 64,
         step_batch: usize::MAX,
         particles: 1 << 14,
-        integrator_tiles: &[(8, 4), (8, 3), (8, 2), (8, 1), (4, 1)],
+        integrator_tiles: &[(8, 3), (8, 2), (8, 1), (4, 1)],
         shared_layers: false,
         fused_width: 64,
         marginal_coordinates: 32,

@@ -131,8 +131,11 @@ impl Bench {
         let mut constants = Chains { iterations: 1, a: 0.5, b: 0.75, padding: 0 };
         let uniform = device.uniform(&constants)?;
         let bindings = [Binding::whole(0, &uniform), Binding::whole(1, &sums)];
-        let dispatch =
-            device.dispatch(&flops_variant((lanes, chains, steps)), &bindings, [invocations / lanes, 1, 1])?;
+        let dispatch = device.dispatch(
+            &flops_variant((lanes, chains, steps)),
+            &bindings,
+            [invocations / lanes, 1, 1],
+        )?;
         // Of an iteration of all invocations.
         let each = u64::from(invocations) * u64::from(8 * chains * steps);
         let habits = device.habits();
