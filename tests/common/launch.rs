@@ -93,6 +93,18 @@ impl Launch {
         self
     }
 
+    /// A long list that the kernel reads, in a buffer or folded into a texture.
+    pub fn list(self, slot: u32, values: &[f32], texture: bool) -> Self {
+        let (folded, width) = fold(values);
+        if texture { self.matrix(slot, &folded, width, true) } else { self.input(slot, values) }
+    }
+
+    /// A long list that it writes. A texture comes back whole, with what fills its last row.
+    pub fn output_list(self, slot: u32, before: &[f32], texture: bool) -> Self {
+        let (folded, width) = fold(before);
+        if texture { self.output_matrix(slot, &folded, width, true) } else { self.output(slot, before) }
+    }
+
     /// Dispatches it that often, one after the other.
     pub fn repeat(mut self, times: usize) -> Self {
         self.repeats = times;
@@ -193,4 +205,12 @@ impl Launch {
         }
         Outputs(outputs)
     }
+}
+
+/// A list as the texture that holds it, rows of 1024 groups of four, and the width of that.
+fn fold(values: &[f32]) -> (Vec<f32>, usize) {
+    let width = values.len().min(4 * 1024);
+    let mut texture = values.to_vec();
+    texture.resize(values.len().next_multiple_of(width), 0.0);
+    (texture, width)
 }

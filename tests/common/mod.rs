@@ -62,14 +62,6 @@ pub fn random(seed: u64, count: usize) -> Vec<f32> {
     narrow(&crate::reference::philox::normal_row(seed, 0, 0, 1000, count))
 }
 
-/// A list of numbers as the texture that holds it, rows of 1024 groups of four, and the width of that.
-pub fn list(values: &[f32]) -> (Vec<f32>, usize) {
-    let width = values.len().min(4 * 1024);
-    let mut texture = values.to_vec();
-    texture.resize(values.len().next_multiple_of(width), 0.0);
-    (texture, width)
-}
-
 /// A matrix with every row followed by zeros up to `width`, and then rows of `filling` up to `padded_rows`.
 // values: [rows, columns]
 // out: [padded_rows, width]

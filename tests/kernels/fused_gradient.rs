@@ -8,7 +8,7 @@ use windfield::train::{Chunk, State};
 use super::draw::wave_error;
 use super::fused::Case;
 use super::path::straight;
-use crate::common::{Launch, Report, UNIT, device, list, random, wide, word};
+use crate::common::{Launch, Report, UNIT, device, random, wide, word};
 use crate::reference::activation::Activation;
 use crate::reference::draw::{Draw, draw, features};
 use crate::reference::linear_backward_weight::linear_backward_weight;
@@ -256,13 +256,12 @@ fn weight_gradient(
         .with("LANES", lanes);
     let (wide_in, wide_out): (usize, usize) = (widths[..layers].iter().sum(), widths[1..].iter().sum());
     let folds = folds(inputs.len() / wide_in);
-    let (texture, width) = list(&vec![0.0; parameters.len()]);
     let outputs = Launch::new(variant)
         .uniform(0, &Chunk { rows: word(rows), batch: word(rows), ..Chunk::zeroed() })
         .uniform(1, &table)
         .matrix(2, &folded(inputs, wide_in, folds), folds.1 * wide_in, true)
         .matrix(3, &folded(deltas, wide_out, folds), folds.1 * wide_out, true)
-        .output_matrix(4, &texture, width, true)
+        .output_list(4, &vec![0.0; parameters.len()], true)
         .output(5, &vec![-7.0f32; (groups[0] * groups[1]) as usize])
         .run(report, groups);
     let (mut gradient, squares): (Vec<f32>, Vec<f32>) = (outputs.get(4), outputs.get(5));

@@ -4,7 +4,7 @@
 use windfield::gpu::Variant;
 use windfield::model::Rows;
 
-use crate::common::{Launch, Report, UNIT, device, list, pad, padding, random, unpad, wide, word};
+use crate::common::{Launch, Report, UNIT, device, pad, padding, random, unpad, wide, word};
 use crate::reference::activation::{ACTIVATIONS, Activation};
 use crate::reference::linear_backward_input::linear_backward_input_sloped;
 use crate::reference::linear_backward_weight::linear_backward_weight;
@@ -464,6 +464,13 @@ fn backward_to_the_weights_is_the_twins() {
     report.finish();
 }
 
+/// Of everything that was stored, once.
+fn squares_are_those_of(report: &mut Report, name: &str, partials: &[f32], gradient: &[f32]) {
+    let sum: f64 = wide(partials).iter().sum();
+    let want: f64 = wide(gradient).iter().map(|g| g * g).sum();
+    report.close(&format!("{name}: squares"), &[sum as f32], &[want], |_| 64.0 * UNIT * want);
+}
+
 fn backward_weight(
     report: &mut Report,
     layer: &Layer,
@@ -500,13 +507,8 @@ fn backward_weight(
     let launch = Launch::new(variant)
         .uniform(0, &rows_uniform)
         .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures())
-        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures());
-    let launch = if folded {
-        let (texture, width) = list(&before);
-        launch.output_matrix(3, &texture, width, true)
-    } else {
-        launch.output(3, &before)
-    };
+        .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures())
+        .output_list(3, &before, folded);
     // Here the lanes lie along the outputs.
     let [outputs, inputs, _] = cut.groups(width_out, width_in);
     let groups = [outputs, inputs, word(slices)];
@@ -524,11 +526,7 @@ fn backward_weight(
     report.same_bits(&format!("{name}: another layer's"), before_it, &before[..begin]);
     let before = &before[begin..];
     if squared {
-        // Of everything that was stored, once.
-        let partials: Vec<f32> = results.get(4);
-        let sum: f64 = wide(&partials).iter().sum();
-        let want: f64 = wide(&gradient[..len]).iter().map(|g| g * g).sum();
-        report.close(&format!("{name}: squares"), &[sum as f32], &[want], |_| 64.0 * UNIT * want);
+        squares_are_those_of(report, &name, &results.get(4), &gradient[..len]);
     }
     for slice in 0..slices {
         let at = slice * stride;

@@ -6,7 +6,7 @@ use windfield::gpu::Variant;
 use windfield::model::Atlas;
 use windfield::train::{Record, ScheduleConstants, State};
 
-use crate::common::{Launch, Outputs, Report, UNIT, list, narrow, random, wide, word};
+use crate::common::{Launch, Outputs, Report, UNIT, narrow, random, wide, word};
 use crate::reference::adamw::{
     AdamW, BETA1, BETA2, EPSILON, Schedule, ema_decay, schedule_factor, update_average,
 };
@@ -327,21 +327,17 @@ impl Update<'_> {
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
             .output(3, self.parameters);
-        let Some(layers) = self.layers else {
-            launch = launch.input(2, self.gradient).output(4, self.moments[0]).output(5, self.moments[1]);
-            if let Some(average) = self.average {
-                launch = launch.output(6, average);
-            }
-            return launch.run(report, grid);
+        let textures = self.layers.is_some();
+        launch = launch.list(2, self.gradient, textures);
+        launch = if textures {
+            launch.output_list(4, &self.moments.concat(), true)
+        } else {
+            launch.output(4, self.moments[0]).output(5, self.moments[1])
         };
-        {
-            let (texture, width) = list(self.gradient);
-            launch = launch.matrix(2, &texture, width, true);
-            let (texture, width) = list(&self.moments.concat());
-            launch = launch.output_matrix(4, &texture, width, true);
-            if let Some((texture, width)) = self.average.map(list) {
-                launch = launch.output_matrix(6, &texture, width, true);
-            }
+        if let Some(average) = self.average {
+            launch = launch.output_list(6, average, textures);
+        }
+        if let Some(layers) = self.layers {
             let (places, _, rows, width) = places(layers);
             let mut weights = vec![-7.0; rows * width];
             for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
