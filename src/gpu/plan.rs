@@ -57,6 +57,15 @@ impl<'a> Binding<'a> {
         Self::matrix(slot, &list.matrix)
     }
 
+    /// A range of its bytes, where it lies in a buffer; a texture is bound whole.
+    #[must_use]
+    pub fn list_part(slot: u32, list: &'a List, range: Range<u64>) -> Self {
+        match list.buffer() {
+            Some(buffer) => Self::part(slot, buffer, range),
+            None => Self::list(slot, list),
+        }
+    }
+
     /// A texture.
     #[must_use]
     pub fn texture(slot: u32, texture: &'a Texture) -> Self {

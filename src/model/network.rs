@@ -426,10 +426,7 @@ impl Network {
                 Binding::whole(0, &uniform),
                 Binding::matrix(1, &self.deltas[index]),
                 Binding::matrix(2, &self.activations[index]),
-                match gradient.buffer() {
-                    Some(buffer) => Binding::part(3, buffer, 4 * layer.offset as u64..end),
-                    None => Binding::list(3, gradient),
-                },
+                Binding::list_part(3, gradient, 4 * layer.offset as u64..end),
             ];
             if let Some(squares) = squares {
                 let first = self.squares_of(&self.layout.layers[..index]);

@@ -1111,10 +1111,7 @@ impl Optimiser {
         let mut bindings = vec![
             Binding::whole(0, schedule),
             Binding::whole(1, &buffers.state),
-            match self.gradient.buffer() {
-                Some(buffer) => Binding::part(2, buffer, 0..4 * layout.len as u64),
-                None => Binding::list(2, &self.gradient),
-            },
+            Binding::list_part(2, &self.gradient, 0..4 * layout.len as u64),
             Binding::whole(3, &buffers.parameters.buffer),
         ];
         bindings.extend((4..).zip(&buffers.moments).map(|(slot, list)| Binding::list(slot, list)));

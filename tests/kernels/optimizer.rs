@@ -308,6 +308,19 @@ fn places(layers: &[(usize, usize)]) -> (Vec<(usize, usize)>, usize, usize, usiz
     (places, at, row, layers.iter().map(|layer| layer.0).max().unwrap_or(8))
 }
 
+/// The texture of their weights, with -7 beside those of layers that are narrower than it.
+fn texture_of(layers: &[(usize, usize)], parameters: &[f32]) -> Vec<f32> {
+    let (places, _, rows, width) = places(layers);
+    let mut weights = vec![-7.0; rows * width];
+    for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
+        for output in 0..*outputs {
+            weights[(row + output) * width..][..*inputs]
+                .copy_from_slice(&parameters[at + output * inputs..][..*inputs]);
+        }
+    }
+    weights
+}
+
 impl Update<'_> {
     /// Bindings: 3 the parameters, 4 and 5 the moments, 6 the average, 8 the texture.
     fn run(&self, report: &mut Report, grid: [u32; 3], lanes: usize) -> Outputs {
@@ -338,14 +351,8 @@ impl Update<'_> {
             launch = launch.output_list(6, average, textures);
         }
         if let Some(layers) = self.layers {
-            let (places, _, rows, width) = places(layers);
-            let mut weights = vec![-7.0; rows * width];
-            for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
-                for output in 0..*outputs {
-                    weights[(row + output) * width..][..*inputs]
-                        .copy_from_slice(&self.parameters[at + output * inputs..][..*inputs]);
-                }
-            }
+            let (places, _, _, width) = places(layers);
+            let weights = texture_of(layers, self.parameters);
             let mut atlas = Atlas { layers: word(layers.len()), ..Atlas::zeroed() };
             for (entry, ((inputs, outputs), (at, row))) in
                 atlas.entries.iter_mut().zip(layers.iter().zip(places))
@@ -470,7 +477,7 @@ fn the_texture_of_the_weights_follows_them() {
         &[(8, 24), (24, 32), (32, 8), (8, 40), (16, 16)],
         &[(1032, 8), (8, 1032)],
     ] {
-        let (places, n, rows, width) = places(layers);
+        let (_, n, ..) = places(layers);
         let (gradient, parameters, zeros) = (random(1, n), random(2, n), vec![0.0; n]);
         for (average, halted) in [(None, 0), (Some(&zeros), 0), (None, 1)] {
             let update = Update {
@@ -485,13 +492,7 @@ fn the_texture_of_the_weights_follows_them() {
             let outputs = update.run(&mut report, grids(n / 4, 64)[1], 64);
             let updated: Vec<f32> = outputs.get(3);
             let now = if halted == 0 { &updated } else { &parameters };
-            let mut want = vec![-7.0; rows * width];
-            for ((inputs, outputs), (at, row)) in layers.iter().zip(&places) {
-                for output in 0..*outputs {
-                    want[(row + output) * width..][..*inputs]
-                        .copy_from_slice(&now[at + output * inputs..][..*inputs]);
-                }
-            }
+            let want = texture_of(layers, now);
             report.same_bits(&format!("{layers:?}, halted {halted}"), &outputs.get(8), &want);
         }
     }
