@@ -77,21 +77,23 @@ fn main(
             brought[i] = weight_at(4u * n + lane % 4u, quad + (i * LANES + lane) / 4u);
         }
 //#end
-        // Four products at once: a sum that does not fit a register is fetched and stored a quarter as often.
-        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+        var w: array<vec4f, TILE_COLUMNS>;
+        for (var c = 0u; c < TILE_COLUMNS; c++) { //#unroll
 //#if SUBGROUPS
-            let w0 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES);
-            let w1 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 1u);
-            let w2 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 2u);
-            let w3 = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + 3u);
+            w[c] = subgroupBroadcast(brought[c / LANES], c % LANES);
 //#else
-            let w0 = weight_at(4u * n, quad + q);
-            let w1 = weight_at(4u * n + 1u, quad + q);
-            let w2 = weight_at(4u * n + 2u, quad + q);
-            let w3 = weight_at(4u * n + 3u, quad + q);
+            w[c] = weight_at(4u * n + c % 4u, quad + c / 4u);
 //#end
-            for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                sums[r * TILE_QUADS + q] += (d[r].x * w0 + d[r].y * w1) + (d[r].z * w2 + d[r].w * w3);
+        }
+        // One row after the other: its four numbers stay in registers, and products take the weights from where they lie.
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+                var sum = sums[r * TILE_QUADS + q];
+                sum += d[r].x * w[4u * q];
+                sum += d[r].y * w[4u * q + 1u];
+                sum += d[r].z * w[4u * q + 2u];
+                sum += d[r].w * w[4u * q + 3u];
+                sums[r * TILE_QUADS + q] = sum;
             }
         }
     }

@@ -127,17 +127,24 @@ fn main(
             brought[i] = weight_at(column + i * LANES + lane, k);
         }
 //#end
-        // One column after the other, so that its weights stay in registers; two sums of two are done sooner than one of four.
-        for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
-            for (var i = 0u; i < 4u; i++) { //#unroll
+        var w: array<vec4f, TILE_COLUMNS>;
+        for (var c = 0u; c < TILE_COLUMNS; c++) { //#unroll
 //#if SUBGROUPS
-                let w = subgroupBroadcast(brought[4u * q / LANES], 4u * q % LANES + i);
+            w[c] = subgroupBroadcast(brought[c / LANES], c % LANES);
 //#else
-                let w = weight_at(column + 4u * q + i, k);
+            w[c] = weight_at(column + c, k);
 //#end
-                for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
-                    sums[r * TILE_QUADS + q][i] += (w.x * x[r].x + w.y * x[r].y) + (w.z * x[r].z + w.w * x[r].w);
-                }
+        }
+        // One row after the other: its four numbers stay in registers, and products take the weights from where they lie.
+        for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
+            for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
+                let c = 4u * q;
+                var sum = sums[r * TILE_QUADS + q];
+                sum += vec4f(w[c].x, w[c + 1u].x, w[c + 2u].x, w[c + 3u].x) * x[r].x;
+                sum += vec4f(w[c].y, w[c + 1u].y, w[c + 2u].y, w[c + 3u].y) * x[r].y;
+                sum += vec4f(w[c].z, w[c + 1u].z, w[c + 2u].z, w[c + 3u].z) * x[r].z;
+                sum += vec4f(w[c].w, w[c + 1u].w, w[c + 2u].w, w[c + 3u].w) * x[r].w;
+                sums[r * TILE_QUADS + q] = sum;
             }
         }
     }
