@@ -1,7 +1,7 @@
 // The gradient of one layer's parameters over the rows of a part of the batch: dW = dZᵀ·X, db = Σ_rows dZ.
 //
-// An invocation computes TILE_OUT × TILE_IN values of dW for one slice of the rows: x of the grid runs over tiles of
-// outputs n, y over tiles of inputs k, z over slices. Slices are summed afterwards, in order (gradient_reduce.wgsl).
+// An invocation computes TILE_OUT × TILE_IN values of dW for one slice of the rows: y of the grid runs over tiles of
+// outputs n, x over tiles of inputs k, z over slices. Slices are summed afterwards, in order (gradient_reduce.wgsl).
 // Rows are added four at a time, in order. Padded rows of dZ are zero; slices are whole groups of four rows.
 //
 // With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings another part of X, of four rows and two
@@ -85,21 +85,21 @@ fn put(at: u32, part: vec4f) -> vec4f {
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(local_invocation_index) lane: u32,
-    @builtin(global_invocation_id) id: vec3u,
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
+    let tile = group.y * LANES + lane;
 //#if SUBGROUPS
     // Lanes beyond the last output have columns of X to bring: they compute the last tile once more, and store nothing.
-    let out = min(id.x * TILE_OUT, WIDTH_OUT - TILE_OUT);
+    let out = min(tile * TILE_OUT, WIDTH_OUT - TILE_OUT);
 //#else
-    let out = id.x * TILE_OUT;
+    let out = tile * TILE_OUT;
     if (out >= WIDTH_OUT) {
         return;
     }
 //#end
     let quads_in = WIDTH_IN / 4u;
-    let quad = group.y * TILE_QUADS;
+    let quad = group.x * TILE_QUADS;
     let first = group.z * rows.slice_rows;
     let last = min(first + rows.slice_rows, rows.count);
 
@@ -138,7 +138,7 @@ fn main(
         }
     }
 //#if SUBGROUPS
-    if (id.x * TILE_OUT >= WIDTH_OUT) {
+    if (tile * TILE_OUT >= WIDTH_OUT) {
         return;
     }
 //#end
@@ -155,7 +155,7 @@ fn main(
 //#end
         }
     }
-    if (group.y == 0u) {
+    if (group.x == 0u) {
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
             let at = base + WIDTH_OUT * quads_in + out / 4u + j;
             let sum = put(at, bias[j]);

@@ -1,9 +1,10 @@
 // One layer forward: h = act(x·Wᵀ + b), and in training act'(z) beside it, so that the backward pass needs
 // neither z nor a second exponential.
 //
-// An invocation computes TILE_ROWS × TILE_COLUMNS outputs: x of the grid runs over tiles of rows, y over tiles of
-// columns. So all lanes of a workgroup read the same weights (one load serves them all) and each its own rows.
-// Both operands are contiguous along k, hence sums of dot products of four.
+// An invocation computes TILE_ROWS × TILE_COLUMNS outputs: y of the grid runs over tiles of rows, x over tiles of
+// columns. So all lanes of a workgroup read the same weights (one load serves them all) and each its own rows; workgroups
+// next to each other have these in common, of which there may be more than a cache holds.
+// Both operands are contiguous along k: four terms of every sum at a time.
 //
 // With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings another row of W: one load for eight
 // rows instead of eight loads of the same row in all lanes. Every lane then reads them from the registers of the others.
@@ -80,26 +81,26 @@ fn weight_at(row: u32, quad: u32) -> vec4f {
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(local_invocation_index) lane: u32,
-    @builtin(global_invocation_id) id: vec3u,
     @builtin(workgroup_id) group: vec3u,
 ) {
+    let tile = group.y * LANES + lane;
 //#if SUBGROUPS
     // Lanes beyond the last row have rows of W to bring: they compute the last tile once more, and store nothing.
-    let row = min(id.x * TILE_ROWS, rows.count - TILE_ROWS);
+    let row = min(tile * TILE_ROWS, rows.count - TILE_ROWS);
 //#else
-    let row = id.x * TILE_ROWS;
+    let row = tile * TILE_ROWS;
     if (row >= rows.count) {
         return;
     }
 //#end
     let quads_in = WIDTH_IN / 4u;
     let quads_out = WIDTH_OUT / 4u;
-    let column = group.y * TILE_COLUMNS;
+    let column = group.x * TILE_COLUMNS;
 
     var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
 //#if SUBGROUPS
 //#if !TANGENT
-    let brought_bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + lane % TILE_QUADS];
+    let brought_bias = layer[WIDTH_OUT * quads_in + group.x * TILE_QUADS + lane % TILE_QUADS];
 //#end
 //#end
     for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
@@ -109,7 +110,7 @@ fn main(
 //#if SUBGROUPS
         let bias = subgroupBroadcast(brought_bias, q);
 //#else
-        let bias = layer[WIDTH_OUT * quads_in + group.y * TILE_QUADS + q];
+        let bias = layer[WIDTH_OUT * quads_in + group.x * TILE_QUADS + q];
 //#end
 //#end
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -149,14 +150,14 @@ fn main(
         }
     }
 //#if SUBGROUPS
-    if (id.x * TILE_ROWS >= rows.count) {
+    if (tile * TILE_ROWS >= rows.count) {
         return;
     }
 //#end
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         for (var q = 0u; q < TILE_QUADS; q++) { //#unroll
             let z = sums[r * TILE_QUADS + q];
-            let quad = group.y * TILE_QUADS + q;
+            let quad = group.x * TILE_QUADS + q;
             // act(0) need not be 0 (softplus): padded columns must stay zero for the gradients of the next layer
             let inside = vec4u(column + 4u * q) + vec4u(0u, 1u, 2u, 3u) < vec4u(OUTPUTS);
 //#if TANGENT

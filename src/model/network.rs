@@ -519,9 +519,10 @@ impl Tile {
         Self::of(&habits, layer, layer.width_out, layer.width_in)
     }
 
-    /// Workgroups for so many rows (or outputs) and columns.
+    /// Workgroups for so many rows (or outputs) and columns. Those next to each other have the rows in common, of which
+    /// there may be many.
     fn groups(self, own: usize, common: usize, slices: usize) -> [u32; 3] {
-        [to_u32(own).div_ceil(self.own * self.lanes), to_u32(common) / self.common, to_u32(slices)]
+        [to_u32(common) / self.common, to_u32(own).div_ceil(self.own * self.lanes), to_u32(slices)]
     }
 
     /// The variant of a kernel. `sides`: how it calls its own side of a tile, and the common one.

@@ -84,8 +84,9 @@ impl Cut {
 
     /// Workgroups for so many rows and columns of what is computed.
     fn groups(&self, rows: usize, columns: usize) -> [u32; 3] {
-        let lanes = if self.is_tiled() { 1 } else { self.lanes };
-        [word(rows.div_ceil(self.rows * lanes)), word(columns.div_ceil(self.columns)), 1]
+        let (lanes, columns) = (if self.is_tiled() { 1 } else { self.lanes }, word(columns.div_ceil(self.columns)));
+        let rows = word(rows.div_ceil(self.rows * lanes));
+        if self.is_tiled() { [rows, columns, 1] } else { [columns, rows, 1] }
     }
 
     /// The kernel for this cut. `rows` and `columns`: how the kernels that compute tiles in registers call its sides.
