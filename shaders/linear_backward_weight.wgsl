@@ -12,7 +12,7 @@
 //                       gradient's norm, which gradient_reduce.wgsl would have to read everything for
 //           TEXTURES    dZ and X are textures (src/gpu/matrix.rs says when)
 //           FOLDED_GRADIENT  so is the gradient
-//           SUBGROUPS   LANES is 8 and the size of a subgroup, TILE_IN a multiple of 8
+//           SUBGROUPS   LANES is 8 and the size of a subgroup, all along the outputs; TILE_IN a multiple of 8
 
 const WIDTH_IN: u32 = 8u;    // K, padded
 const WIDTH_OUT: u32 = 8u;   // N, padded
@@ -20,6 +20,7 @@ const TILE_OUT: u32 = 4u;
 const TILE_IN: u32 = 8u;
 const TILE_QUADS: u32 = TILE_IN / 4u;
 const LANES: u32 = 16u;
+const LANES_IN: u32 = 1u;    // so many of them side by side along the inputs, where outputs are too few for all
 
 //#include "shared/rows.wgsl"
 //#if FOLDED_GRADIENT
@@ -88,18 +89,18 @@ fn main(
     @builtin(workgroup_id) group: vec3u,
     @builtin(num_workgroups) groups: vec3u,
 ) {
-    let tile = group.y * LANES + lane;
+    let tile = group.y * (LANES / LANES_IN) + lane / LANES_IN;
+    let quads_in = WIDTH_IN / 4u;
+    let quad = (group.x * LANES_IN + lane % LANES_IN) * TILE_QUADS;
 //#if SUBGROUPS
     // Lanes beyond the last output have columns of X to bring: they compute the last tile once more, and store nothing.
     let out = min(tile * TILE_OUT, WIDTH_OUT - TILE_OUT);
 //#else
     let out = tile * TILE_OUT;
-    if (out >= WIDTH_OUT) {
+    if (out >= WIDTH_OUT || quad >= quads_in) {
         return;
     }
 //#end
-    let quads_in = WIDTH_IN / 4u;
-    let quad = group.x * TILE_QUADS;
     let first = group.z * rows.slice_rows;
     let last = min(first + rows.slice_rows, rows.count);
 
@@ -155,7 +156,7 @@ fn main(
 //#end
         }
     }
-    if (group.x == 0u) {
+    if (quad == 0u) {
         for (var j = 0u; j < TILE_OUT / 4u; j++) { //#unroll
             let at = base + WIDTH_OUT * quads_in + out / 4u + j;
             let sum = put(at, bias[j]);

@@ -475,6 +475,8 @@ struct Tile {
     /// Along the side that is the same for all of them.
     common: u32,
     lanes: u32,
+    /// How many of the lanes lie side by side along the common side instead: one, but where the own side is short.
+    abreast: u32,
     /// Whether a workgroup is a subgroup, whose lanes read from each other's registers what is the same for all.
     subgroups: bool,
 }
@@ -491,7 +493,7 @@ impl Tile {
             let sides: &[u32] = if weights >= WORTH_WITHIN { &[32, 16, 8] } else { &[8, 16] };
             let fits = |side: &&u32| side.is_multiple_of(lanes) && to_u32(common).is_multiple_of(**side);
             if let Some(common) = sides.iter().copied().find(|side| fits(&side)) {
-                return Self { own: 8, common, lanes, subgroups: true };
+                return Self { own: 8, common, lanes, abreast: 1, subgroups: true };
             }
         }
         let large = weights >= WORTH;
@@ -499,7 +501,18 @@ impl Tile {
             if large && most == 16 && width.is_multiple_of(16) { 16 } else { 8 }
         };
         let own = along(own, habits.tile_rows.min(TILE_ROWS));
-        Self { own, common: along(common, 16), lanes: habits.tile_lanes, subgroups: false }
+        Self { own, common: along(common, 16), lanes: habits.tile_lanes, abreast: 1, subgroups: false }
+    }
+
+    /// For a layer with outputs for a quarter of the lanes at most: the others go to inputs.
+    fn of_few(habits: &Habits, layer: &LayerLayout) -> Option<Self> {
+        const OWN: u32 = 8;
+        let busy = to_u32(layer.width_out).div_ceil(OWN).next_power_of_two();
+        let lanes = habits.subgroup.unwrap_or(habits.tile_lanes);
+        (busy <= lanes / 4).then(|| {
+            let common = if layer.width_in.is_multiple_of(16) { 16 } else { 8 };
+            Self { own: OWN, common, lanes, abreast: lanes / busy, subgroups: false }
+        })
     }
 
     /// Of the rows that go forward through a layer: in common are its outputs.
@@ -515,14 +528,15 @@ impl Tile {
     /// Of the gradient of its weights: outputs, and in common inputs.
     fn backward_weight(habits: &Habits, layer: &LayerLayout) -> Self {
         // `tile_rows` is of rows: outputs are cut as inputs are.
-        let habits = Habits { tile_rows: 16, ..*habits };
-        Self::of(&habits, layer, layer.width_out, layer.width_in)
+        let all = Habits { tile_rows: 16, ..*habits };
+        Self::of_few(habits, layer).unwrap_or_else(|| Self::of(&all, layer, layer.width_out, layer.width_in))
     }
 
     /// Workgroups for so many rows (or outputs) and columns. Those next to each other have the rows in common, of which
     /// there may be many.
     fn groups(self, own: usize, common: usize, slices: usize) -> [u32; 3] {
-        [to_u32(common) / self.common, to_u32(own).div_ceil(self.own * self.lanes), to_u32(slices)]
+        let common = to_u32(common).div_ceil(self.common * self.abreast);
+        [common, to_u32(own).div_ceil(self.own * self.lanes / self.abreast), to_u32(slices)]
     }
 
     /// The variant of a kernel. `sides`: how it calls its own side of a tile, and the common one.
@@ -581,8 +595,9 @@ pub(crate) fn backward_weight_variant(
     textures: bool,
     squares: bool,
 ) -> Variant {
-    Tile::backward_weight(habits, layer)
-        .variant("linear_backward_weight", layer, ["TILE_OUT", "TILE_IN"])
+    let tile = Tile::backward_weight(habits, layer);
+    tile.variant("linear_backward_weight", layer, ["TILE_OUT", "TILE_IN"])
+        .with("LANES_IN", tile.abreast)
         .flag("ACCUMULATE", accumulate)
         .flag("TEXTURES", textures)
         .flag("SQUARES", squares)

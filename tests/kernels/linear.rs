@@ -20,6 +20,8 @@ struct Cut {
     /// Of a workgroup.
     lanes: usize,
     kind: Kind,
+    /// How many of them lie along the columns.
+    abreast: usize,
     /// A workgroup is a subgroup, whose lanes read what they have in common from each other's registers.
     subgroups: bool,
 }
@@ -36,21 +38,21 @@ enum Kind {
 }
 
 const fn cut(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, kind: Kind::Buffers, subgroups: false }
+    Cut { rows, columns, lanes, abreast: 1, kind: Kind::Buffers, subgroups: false }
 }
 
 const fn textures(rows: usize, columns: usize, lanes: usize) -> Cut {
-    Cut { rows, columns, lanes, kind: Kind::Textures, subgroups: false }
+    Cut { rows, columns, lanes, abreast: 1, kind: Kind::Textures, subgroups: false }
 }
 
 /// Within subgroups of the device, as large as they are.
 const fn within(rows: usize, columns: usize, kind: Kind) -> Cut {
-    Cut { rows, columns, lanes: 0, kind, subgroups: true }
+    Cut { rows, columns, lanes: 0, abreast: 1, kind, subgroups: true }
 }
 
 const fn tiled(rows: usize, columns: usize, quads: [usize; 2], depth: usize) -> Cut {
     let lanes = rows / 4 / quads[0] * (columns / 4 / quads[1]);
-    Cut { rows, columns, lanes, kind: Kind::Tiled { quads, depth }, subgroups: false }
+    Cut { rows, columns, lanes, abreast: 1, kind: Kind::Tiled { quads, depth }, subgroups: false }
 }
 
 impl Cut {
@@ -84,8 +86,9 @@ impl Cut {
 
     /// Workgroups for so many rows and columns of what is computed.
     fn groups(&self, rows: usize, columns: usize) -> [u32; 3] {
-        let (lanes, columns) = (if self.is_tiled() { 1 } else { self.lanes }, word(columns.div_ceil(self.columns)));
+        let lanes = if self.is_tiled() { 1 } else { self.lanes / self.abreast };
         let rows = word(rows.div_ceil(self.rows * lanes));
+        let columns = word(columns.div_ceil(self.columns * self.abreast));
         if self.is_tiled() { [rows, columns, 1] } else { [columns, rows, 1] }
     }
 
@@ -142,8 +145,11 @@ const WEIGHT_CUTS: &[Cut] = &[
     textures(8, 16, 16),
     textures(16, 8, 16),
     textures(8, 8, 16),
+    Cut { abreast: 8, ..textures(8, 16, 8) },
+    Cut { abreast: 4, ..textures(8, 8, 8) },
     cut(16, 16, 32),
     cut(8, 16, 32),
+    Cut { abreast: 32, ..cut(8, 16, 32) },
     cut(16, 8, 32),
     cut(8, 8, 32),
     tiled(128, 128, [2, 2], 16),
@@ -499,6 +505,7 @@ fn backward_weight(
         .flag("ACCUMULATE", accumulate)
         .flag("SQUARES", squared)
         .flag("FOLDED_GRADIENT", folded);
+    let variant = if cut.is_tiled() { variant } else { variant.with("LANES_IN", word(cut.abreast)) };
     let rows_uniform = Rows {
         slice_rows: word(slice_rows),
         slice_stride: word(stride / 4),
@@ -510,10 +517,9 @@ fn backward_weight(
         .matrix(1, &pad(&delta, layer.outputs, width_out, padded, 0.0), width_out, cut.textures())
         .matrix(2, &pad(&x, layer.inputs, width_in, padded, 3.0), width_in, cut.textures())
         .output_list(3, &before, folded);
-    // Here the lanes lie along the outputs.
-    let [outputs, inputs, _] = cut.groups(width_out, width_in);
-    let groups = [outputs, inputs, word(slices)];
-    let squares = vec![0.0_f32; (outputs * inputs) as usize * cut.lanes];
+    let [across, down, _] = cut.groups(width_out, width_in);
+    let groups = [across, down, word(slices)];
+    let squares = vec![0.0_f32; (across * down) as usize * cut.lanes];
     let launch = if squared { launch.output(4, &squares) } else { launch };
     let results = launch.run(report, groups);
     let gradient: Vec<f32> = results.get(3);
