@@ -1,8 +1,9 @@
 // The gradient passed down through one layer: dX = (dZ·W) ⊙ act'(z of the layer below).
 //
-// An invocation computes TILE_ROWS × TILE_COLUMNS values of dX: y of the grid runs over tiles of rows, x over tiles
-// of columns: a workgroup shares its weights, and those next to each other their rows, of which there may be more than a
-// cache holds. dZ is contiguous along n, W along k: broadcast times vector.
+// An invocation computes TILE_ROWS × TILE_COLUMNS values of dX: x of the grid runs over tiles of rows, y over tiles
+// of columns: a workgroup shares its weights, and so do those next to each other. The other way round, as in the other
+// kernels of a layer, the optimiser would take longer after it, whose cores take the weights from each other's caches.
+// dZ is contiguous along n, W along k: broadcast times vector.
 //
 // With SUBGROUPS a workgroup is a subgroup of eight lanes, and each of them brings other weights, of four rows of W and
 // two groups of its columns: every lane then reads them from the registers of the others.
@@ -53,7 +54,7 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
     @builtin(workgroup_id) group: vec3u,
 ) {
-    let tile = group.y * LANES + lane;
+    let tile = group.x * LANES + lane;
 //#if SUBGROUPS
     // Lanes beyond the last row have weights to bring: they compute the last tile once more, and store nothing.
     let row = min(tile * TILE_ROWS, rows.count - TILE_ROWS);
@@ -64,7 +65,7 @@ fn main(
     }
 //#end
     let quads_out = WIDTH_OUT / 4u;
-    let quad = group.x * TILE_QUADS;
+    let quad = group.y * TILE_QUADS;
 
     var sums: array<vec4f, TILE_ROWS * TILE_QUADS>;
     for (var n = 0u; n < quads_out; n++) {

@@ -442,10 +442,8 @@ impl Network {
                     let tile = tiled::Tile::of(habits, rows, width_in, 1);
                     (tile.backward_input(layer), tile.groups(rows, width_in, 1))
                 } else {
-                    (
-                        backward_input_variant(habits, layer, textures),
-                        Tile::backward_input(habits, layer).groups(rows, width_in, 1),
-                    )
+                    let [columns, tiles, _] = Tile::backward_input(habits, layer).groups(rows, width_in, 1);
+                    (backward_input_variant(habits, layer, textures), [tiles, columns, 1])
                 };
                 let weights = match &parameters.weights {
                     Some(weights) => Binding::texture(2, weights),

@@ -434,7 +434,10 @@ fn backward_to_the_input_is_the_twins() {
             } else {
                 launch.input(2, &layer.packed())
             };
-            let below: Vec<f32> = launch.run(&mut report, cut.groups(padded, layer.width_in)).get(4);
+            let [x, y, z] = cut.groups(padded, layer.width_in);
+            // Here tiles in registers are counted along the rows first, too.
+            let groups = if cut.is_tiled() { [x, y, z] } else { [y, x, z] };
+            let below: Vec<f32> = launch.run(&mut report, groups).get(4);
             let by = |f: fn(f64) -> f64| {
                 let of = |values: &[f32]| wide(values).into_iter().map(f).collect::<Vec<_>>();
                 linear_backward_input_sloped(&of(&delta), &of(&layer.weight), layer.outputs, &of(&slope))
