@@ -39,7 +39,7 @@ pub struct Peak {
 /// Compilers may put the steps of one chain behind one another, and few enough of them have to be in sight of the
 /// processor at once for other chains to be there as well.
 const CHAINS: [&[(u32, u32, u32)]; 2] = [
-    &[(8, 1, 16), (8, 2, 16), (16, 2, 16), (16, 3, 16), (8, 2, 3), (8, 3, 2), (8, 3, 3), (16, 3, 3)],
+    &[(8, 1, 16), (8, 2, 16), (16, 2, 16), (16, 3, 16), (8, 2, 3), (8, 3, 2), (8, 3, 3), (8, 4, 4)],
     &[(64, 2, 16), (64, 4, 16), (256, 4, 16), (256, 8, 16)],
 ];
 /// Invocations of peak_flops: all that a device can have at work, several times over.
