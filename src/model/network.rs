@@ -442,8 +442,9 @@ impl Network {
                     let tile = tiled::Tile::of(habits, rows, width_in, 1);
                     (tile.backward_input(layer), tile.groups(rows, width_in, 1))
                 } else {
-                    let [columns, tiles, _] = Tile::backward_input(habits, layer).groups(rows, width_in, 1);
-                    (backward_input_variant(habits, layer, textures), [tiles, columns, 1])
+                    let [by_columns, by_rows, _] =
+                        Tile::backward_input(habits, layer).groups(rows, width_in, 1);
+                    (backward_input_variant(habits, layer, textures), [by_rows, by_columns, 1])
                 };
                 let weights = match &parameters.weights {
                     Some(weights) => Binding::texture(2, weights),
@@ -531,7 +532,7 @@ impl Tile {
     }
 
     /// Workgroups for so many rows (or outputs) and columns. Those next to each other have the rows in common, of which
-    /// there may be many.
+    /// there may be many; back to the input, whoever dispatches changes the two around, as that kernel counts them.
     fn groups(self, own: usize, common: usize, slices: usize) -> [u32; 3] {
         let common = to_u32(common).div_ceil(self.common * self.abreast);
         [common, to_u32(own).div_ceil(self.own * self.lanes / self.abreast), to_u32(slices)]
