@@ -11,7 +11,8 @@
 // rows after every FOLD.
 //
 // Variants: TEXTURES   W is a texture (src/gpu/matrix.rs says when)
-//           DEEP, SEVERAL, ODD, WHOLE  as in shared/layers_unrolled.wgsl
+//           DEEP, DEEPER, SEVERAL, WHOLE  as in shared/layers_unrolled.wgsl
+//           ODD        an even number of hidden layers: on the way back, the first one has no partner
 //           COUPLED, SOURCE, GATHERED, NOISY, CONDITIONED  as in draw.wgsl
 
 //#include "shared/pair.wgsl"
@@ -28,6 +29,9 @@ const TILE_SLOTS: u32 = TILE_ROWS;
 const FOLD: u32 = 4096u;     // a multiple of the rows of a workgroup
 const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + CONDITIONS + 3u) / 4u;
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
+//#if SEVERAL
+const PAIRS: u32 = HIDDEN / 2u - 1u;   // of hidden layers on the way back, but the last one
+//#end
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -277,7 +281,7 @@ fn main(
         }
     }
 
-    let out = layers_unrolled(seen, lane);
+    let out = layers_unrolled(seen, bring_all_biases(lane), lane);
 
     let scale = 2.0 / f32(chunk.batch);
     var loss = 0.0;

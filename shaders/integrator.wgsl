@@ -34,7 +34,7 @@ fn main(
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         load_state(first + r * LANES, place(r, lane));
 //#if MULTISTEP
-        for (var block = 0u; block < QUADS_STATE; block++) { //#once
+        for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
             var before = vec4f(0.0);
             if (first + r * LANES < tableau.rows) {
                 before = kept[(first + r * LANES) * QUADS_STATE + block];
@@ -43,22 +43,44 @@ fn main(
         }
 //#end
     }
+//#if SUBGROUPS
+    biases = bring_all_biases(lane);
+    let own = 2u * min(lane, STAGES - 1u);
+    let matrix = array<vec4f, 2>(tableau.matrix[own], tableau.matrix[own + 1u]);
+//#end
     for (var step = 0u; step < tableau.steps; step++) {
         let at_step = step * (1u + STAGES);
+//#if SUBGROUPS
+        // one load for the step and its stages, of which there are fewer than lanes
+        var line = timetable[at_step + min(lane, STAGES)];
+        let head = subgroupShuffle(line, 0u);
+        coefficients = matrix;
+//#else
         let head = timetable[at_step];
+//#end
         var h: array<f32, TILE_ROWS>;
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             h[r] = head.x;
         }
         for (var stage = 0u; stage < STAGES; stage++) { //#once
+//#if SUBGROUPS
+            line = passed_down(line, lane);
+            let moment = subgroupShuffle(line, 0u);
+//#else
             let moment = timetable[at_step + 1u + stage];
+//#end
             var moments: array<vec4f, TILE_ROWS>;
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 moments[r] = moment;
             }
             evaluate(stage, lane, first, h, moments);
+//#if SUBGROUPS
+            for (var i = 0u; i < 2u; i++) { //#unroll
+                coefficients[i] = passed_down(coefficients[i], lane);
+            }
+//#end
         }
-        for (var block = 0u; block < QUADS_STATE; block++) { //#once
+        for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                 let at = place(r, lane);
                 var slope = vec4f(0.0);
@@ -71,7 +93,7 @@ fn main(
                 }
                 memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + at] = now;
 //#else
-                for (var i = 0u; i < STAGES; i++) { //#once
+                for (var i = 0u; i < STAGES; i++) { //#unroll SUBGROUPS
                     let b = tableau.weights[i / 4u][i % 4u];
                     slope += b * memory[((1u + i) * QUADS_STATE + block) * ROWS + at];
                 }
@@ -88,7 +110,7 @@ fn main(
     for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
         store_state(first + r * LANES, place(r, lane));
 //#if MULTISTEP
-        for (var block = 0u; block < QUADS_STATE; block++) { //#once
+        for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
             if (first + r * LANES < tableau.rows) {
                 kept[(first + r * LANES) * QUADS_STATE + block] =
                     memory[((1u + STAGES) * QUADS_STATE + block) * ROWS + place(r, lane)];

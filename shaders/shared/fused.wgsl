@@ -3,7 +3,8 @@
 //
 // A lane owns TILE_ROWS particles, each in SLOTS slots: its own and one for each tangent. A lane's slots lie in its own
 // columns of the workgroup's memory, so no barrier is needed anywhere. All lanes walk through the layers together and
-// read the same weights, which one load brings to all of them. With SUBGROUPS activations never leave the registers.
+// read the same weights, which one load brings to all of them. With SUBGROUPS nothing ever leaves the registers: every
+// place is known when the kernel is compiled, but that of a stage's velocity, which is chosen among all of them.
 //
 // The state of a particle is x and, behind it, EXTRA accumulators of ∫ div v dt. Forward mode: a tangent goes through
 // the layers beside its particle, h' = act'(z)·(W·h'), and εᵀ·J·ε is what comes out (math: J = ∂v/∂x).
@@ -35,11 +36,15 @@ const TILE_QUADS: u32 = TILE_COLUMNS / 4u;
 const LANES: u32 = 16u;
 const SLOTS: u32 = 1u + TANGENTS;
 const TILE_SLOTS: u32 = TILE_ROWS * SLOTS;
+//#if SUBGROUPS
+const ROWS: u32 = TILE_ROWS;       // of the memory, which is the lane's own
+//#else
 const ROWS: u32 = TILE_SLOTS * LANES;
+//#end
 const STATE: u32 = DIM + EXTRA;    // columns of a particle's state
 
-// The workgroup's memory in columns of ROWS vec4: the state x, the stages' velocities k_i, what is kept of the step
-// before, two activations in turn.
+// The memory in columns of ROWS vec4: the state x, the stages' velocities k_i, what is kept of the step before, and
+// unless there are SUBGROUPS two activations in turn.
 const QUADS_STATE: u32 = (STATE + 3u) / 4u;
 const FRONT: u32 = (1u + STAGES + KEPT) * QUADS_STATE;
 //#if SUBGROUPS
@@ -67,11 +72,43 @@ const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + 3u) / 4u;
 //#include "shared/probe/{PROBE}.wgsl"
 //#end
 
+//#if SUBGROUPS
+var<private> memory: array<vec4f, COLUMNS * ROWS>;
+//#else
 var<workgroup> memory: array<vec4f, COLUMNS * ROWS>;
+//#end
 
 // The place of a particle's own slot within a column of memory; its tangents' follow every LANES.
 fn place(r: u32, lane: u32) -> u32 {
+//#if SUBGROUPS
+    return r;
+//#else
     return r * SLOTS * LANES + lane;
+//#end
+}
+
+// Block of the velocity of a stage.
+fn slope_at(stage: u32, block: u32, at: u32) -> vec4f {
+//#if SUBGROUPS
+    var slope = memory[(QUADS_STATE + block) * ROWS + at];
+    for (var j = 0u; j < STAGES - 1u; j++) { //#unroll
+        slope = select(slope, memory[((2u + j) * QUADS_STATE + block) * ROWS + at], stage == 1u + j);
+    }
+    return slope;
+//#else
+    return memory[((1u + stage) * QUADS_STATE + block) * ROWS + at];
+//#end
+}
+
+fn put_slope(stage: u32, block: u32, at: u32, slope: vec4f) {
+//#if SUBGROUPS
+    for (var j = 0u; j < STAGES; j++) { //#unroll
+        let i = ((1u + j) * QUADS_STATE + block) * ROWS + at;
+        memory[i] = select(memory[i], slope, stage == j);
+    }
+//#else
+    memory[((1u + stage) * QUADS_STATE + block) * ROWS + at] = slope;
+//#end
 }
 
 // Which of the columns 4·block … 4·block + 3 are coordinates of the data.
@@ -142,13 +179,30 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
 //#include "shared/layer_shared.wgsl"
 //#end
 
+//#if SUBGROUPS
+var<private> biases: Biases;
+// a_ij of the stage at hand, in lane 0: a lane brings those of one stage, and all lanes pass them down with every stage.
+var<private> coefficients: array<vec4f, 2>;
+
+fn passed_down(brought: vec4f, lane: u32) -> vec4f {
+    return subgroupShuffle(brought, (lane + 1u) % LANES);
+}
+//#end
+
 // Block of the state of a stage: y = x + h·Σ_j a_ij·k_j.
 fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
     var y = memory[block * ROWS + at];
+//#if SUBGROUPS
+    for (var j = 0u; j < STAGES - 1u; j++) { //#unroll
+        // zero from a_ii on
+        y += h * subgroupShuffle(coefficients[j / 4u], 0u)[j % 4u] * memory[((1u + j) * QUADS_STATE + block) * ROWS + at];
+    }
+//#else
     for (var j = 0u; j < stage; j++) {
         let a = tableau.matrix[2u * stage + j / 4u][j % 4u];
         y += h * a * memory[((1u + j) * QUADS_STATE + block) * ROWS + at];
     }
+//#end
     return y;
 }
 
@@ -170,12 +224,11 @@ fn feature_at(stage: u32, block: u32, at: u32, h: f32, moment: vec4f) -> vec4f {
 // the divergence of that, d·α + β·c·tr J, in the accumulators. `first`: of the lane's particles among those of the
 // dispatch.
 fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments: array<vec4f, TILE_ROWS>) {
-    let slope = (1u + stage) * QUADS_STATE;
-    for (var block = 0u; block < QUADS_STATE; block++) { //#once
+    for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
         for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
             let at = place(r, lane);
             let y = stage_state(stage, block, at, h[r]);
-            memory[(slope + block) * ROWS + at] = moments[r].z * select(vec4f(f32(DIM)), y, is_data(block));
+            put_slope(stage, block, at, moments[r].z * select(vec4f(f32(DIM)), y, is_data(block)));
         }
     }
     for (var group = 0u; group < PROBE_GROUPS; group++) { //#once
@@ -192,7 +245,7 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
 //#end
             }
         }
-        let out = layers_unrolled(seen, lane);
+        let out = layers_unrolled(seen, biases, lane);
 //#else
         for (var block = 0u; block < WIDTH_IN / 4u; block++) {
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
@@ -225,11 +278,7 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
         }
 //#end
         if (group == 0u) {
-//#if SUBGROUPS
-            for (var block = 0u; block < QUADS_DATA; block++) { //#unroll
-//#else
-            for (var block = 0u; block < QUADS_DATA; block++) {
-//#end
+            for (var block = 0u; block < QUADS_DATA; block++) { //#unroll SUBGROUPS
                 for (var r = 0u; r < TILE_ROWS; r++) { //#unroll
                     let at = place(r, lane);
 //#if SUBGROUPS
@@ -237,7 +286,7 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
 //#else
                     let v = select(vec4f(0.0), memory[(input + block) * ROWS + at], is_data(block));
 //#end
-                    memory[(slope + block) * ROWS + at] += moments[r].w * v;
+                    put_slope(stage, block, at, slope_at(stage, block, at) + moments[r].w * v);
                 }
             }
         }
@@ -258,9 +307,17 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
                 }
                 if (accumulator(index) < EXTRA) {
                     let column = DIM + accumulator(index);
+                    let change = moments[r].y * moments[r].w * trace;
+//#if SUBGROUPS
+                    for (var block = 0u; block < QUADS_STATE; block++) { //#unroll
+                        let here = vec4u(4u * block) + vec4u(0u, 1u, 2u, 3u) == vec4u(column);
+                        put_slope(stage, block, at, slope_at(stage, block, at) + select(vec4f(0.0), vec4f(change), here));
+                    }
+//#else
                     let here = vec4u(0u, 1u, 2u, 3u) == vec4u(column % 4u);
-                    memory[(slope + column / 4u) * ROWS + at] +=
-                        select(vec4f(0.0), vec4f(moments[r].y * moments[r].w * trace), here);
+                    let block = column / 4u;
+                    put_slope(stage, block, at, slope_at(stage, block, at) + select(vec4f(0.0), vec4f(change), here));
+//#end
                 }
             }
         }
@@ -270,7 +327,7 @@ fn evaluate(stage: u32, lane: u32, first: u32, h: array<f32, TILE_ROWS>, moments
 
 // Brings a particle's state from the buffer to memory, and back.
 fn load_state(row: u32, at: u32) {
-    for (var block = 0u; block < QUADS_STATE; block++) { //#once
+    for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
         var x = vec4f(0.0);
         for (var i = 0u; i < 4u; i++) { //#unroll
             if (row < tableau.rows && 4u * block + i < STATE) {
@@ -282,7 +339,7 @@ fn load_state(row: u32, at: u32) {
 }
 
 fn store_state(row: u32, at: u32) {
-    for (var block = 0u; block < QUADS_STATE; block++) { //#once
+    for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
         let x = memory[block * ROWS + at];
         for (var i = 0u; i < 4u; i++) { //#unroll
             if (row < tableau.rows && 4u * block + i < STATE) {

@@ -3,16 +3,17 @@
 //
 // Two layers are one loop. Its body makes four outputs of the first, as products of whole rows, and adds what they mean for
 // all outputs of the second to sums: so the first one's inputs and the second one's sums are in places that are known, and
-// what lies between never has a place at all. Layers 0 and 1 are such a pair, 2 and 3, …; a last one without a partner has
-// few outputs.
+// what lies between never has a place at all. The first two layers are such a pair, and the last two. A layer between them
+// is a loop whose turns move its outputs on by four, so that the place of new ones is known: two of these in one loop
+// would be more code than the processor's nearest cache holds.
 //
 // The lanes of the subgroup have the weights of a tile in common: each brings other ones, and all read them from its
 // registers. Columns beyond a layer's width meet zeros; rows beyond it are not taken on. Where a layer lies is read once
 // before its loop: of a uniform, too, every lane takes a look.
 //
 // Flags: DEEP      more than one hidden layer
+//        DEEPER    more than two
 //        SEVERAL   more than three
-//        ODD       an odd number of layers: the last one has no partner
 //        WHOLE     all hidden layers are as wide as the widest, a multiple of LANES
 //        GRADIENT  what goes into a layer, and its slope, are kept for the way back: without tangents
 //
@@ -21,9 +22,6 @@
 
 const HIDDEN: u32 = 2u;                       // hidden layers, at least one
 const QUADS: u32 = 4u;                        // the widest of them / 4
-//#if SEVERAL
-const PAIRS: u32 = HIDDEN / 2u - 1u;          // of hidden layers, but the first one
-//#end
 const ABREAST: u32 = LANES / 4u;              // quads of four rows that the lanes bring at once
 // How often they do for so many quads of four rows, or for four inputs of so many quads of rows.
 const PARTS_SEEN: u32 = (QUADS_SEEN + ABREAST - 1u) / ABREAST;
@@ -153,8 +151,7 @@ fn add_to_hidden(
 }
 
 // The sums of a hidden layer before any product.
-fn begin_hidden(layer: Layer, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS> {
-    let biases = bring_biases(layer, lane);
+fn begin_hidden(biases: array<vec4f, PARTS_BIAS>) -> array<vec4f, TILE_SLOTS * QUADS> {
     var sums: array<vec4f, TILE_SLOTS * QUADS>;
     for (var q = 0u; q < QUADS; q++) { //#unroll
         let z = begin_tile(subgroupShuffle(biases[q / LANES], q % LANES));
@@ -173,6 +170,20 @@ fn tile_at(columns: array<vec4f, TILE_SLOTS * QUADS>, q: u32) -> array<vec4f, TI
     }
     return tile;
 }
+
+//#if SEVERAL
+// All columns but the first four, then four others.
+fn moved_up(columns: array<vec4f, TILE_SLOTS * QUADS>, four: array<vec4f, TILE_SLOTS>) -> array<vec4f, TILE_SLOTS * QUADS> {
+    var moved: array<vec4f, TILE_SLOTS * QUADS>;
+    for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+        for (var q = 0u; q < QUADS - 1u; q++) { //#unroll
+            moved[s * QUADS + q] = columns[s * QUADS + q + 1u];
+        }
+        moved[s * QUADS + QUADS - 1u] = four[s];
+    }
+    return moved;
+}
+//#end
 
 //#if GRADIENT
 // All columns but the first eight, then eight others.
@@ -240,7 +251,6 @@ fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<
     return h;
 }
 
-//#if !ODD
 // What four inputs h of the last layer mean for its outputs.
 fn add_to_last(
     layer: Layer, tile: u32, h: array<vec4f, TILE_SLOTS>, lane: u32,
@@ -257,29 +267,50 @@ fn add_to_last(
         }
     }
 }
+
+// Biases that are brought once, however often the network is evaluated: all but those of the layers between the pairs.
+struct Biases {
+    first: array<vec4f, PARTS_BIAS>,
+//#if DEEP
+    second: array<vec4f, PARTS_BIAS>,
+//#if DEEPER
+    last_hidden: array<vec4f, PARTS_BIAS>,
 //#end
+//#end
+    last: array<vec4f, QUADS_DATA>,
+}
+
+fn bring_all_biases(lane: u32) -> Biases {
+    var all: Biases;
+    all.first = bring_biases(layer_at(0u), lane);
+//#if DEEP
+    all.second = bring_biases(layer_at(1u), lane);
+//#if DEEPER
+    all.last_hidden = bring_biases(layer_at(HIDDEN - 1u), lane);
+//#end
+//#end
+    let last = layer_at(HIDDEN);
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        all.last[q] = parameters[last.shape.w + q];
+    }
+    return all;
+}
 
 // The network's outputs, for what it sees.
-fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS_DATA> {
+fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS_DATA> {
     var layer = layer_at(0u);
-    var biases = bring_biases(layer, lane);
+    var biases = all.first;
     let last = layer_at(HIDDEN);
     var out: array<vec4f, TILE_SLOTS * QUADS_DATA>;
-    var last_biases: array<vec4f, QUADS_DATA>;
     for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
-        last_biases[q] = parameters[last.shape.w + q];
-    }
-//#if !ODD
-    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
-        let z = begin_tile(last_biases[q]);
+        let z = begin_tile(all.last[q]);
         for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
             out[s * QUADS_DATA + q] = z[s];
         }
     }
-//#end
 //#if DEEP
     var partner = layer_at(1u);
-    var sums = begin_hidden(partner, lane);
+    var sums = begin_hidden(all.second);
     for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
         let h = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane));
         biases = next_biases(biases, lane);
@@ -287,39 +318,58 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, lane: u32) -> ar
     }
     var h = activate_hidden(partner, sums);
 //#if SEVERAL
-//#if GRADIENT
-    // where slopes are kept is known
-    for (var pair = 0u; pair < PAIRS; pair++) { //#unroll
-        let index = 2u + 2u * pair;
-//#else
-    for (var index = 2u; index + 1u < HIDDEN; index += 2u) {
-//#end
-        layer = layer_at(index);
+    for (var middle = 0u; middle < HIDDEN - 3u; middle++) { //#unroll GRADIENT
+        layer = layer_at(2u + middle);
         biases = bring_biases(layer, lane);
-        partner = layer_at(index + 1u);
-        sums = begin_hidden(partner, lane);
-        for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-            let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane));
+        var next: array<vec4f, TILE_SLOTS * QUADS>;
+//#if GRADIENT
+        for (var tile = 0u; tile < QUADS; tile++) {
+            next = moved_up(next, activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane)));
             biases = next_biases(biases, lane);
-            add_to_hidden(partner, tile, between, lane, &sums);
         }
-        h = activate_hidden(partner, sums);
+        h = next;
+//#else
+        // Sums are made at the end of a turn and used in the next one: where they are used at once, LLVM goes through the
+        // weights once for every sum, and not once for all.
+        var z: array<vec4f, TILE_SLOTS>;
+        for (var tile = 0u; tile < QUADS; tile++) {
+            // what comes first, of no tile, has left at the end
+            next = moved_up(next, activate_tile(layer, tile - 1u, z));
+            z = tile_of_hidden(layer, tile, biases[0], h, lane);
+            biases = next_biases(biases, lane);
+        }
+        h = moved_up(next, activate_tile(layer, QUADS - 1u, z));
+//#end
     }
 //#end
-//#if ODD
-    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
-        let z = tile_of_hidden(last, q, last_biases[q], h, lane);
-        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
-            out[s * QUADS_DATA + q] = z[s];
-        }
-    }
-//#else
+//#if DEEPER
     layer = layer_at(HIDDEN - 1u);
-    biases = bring_biases(layer, lane);
-    for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
+    biases = all.last_hidden;
+    let tiles = layer.shape.y / 4u;
+//#if GRADIENT
+    for (var tile = 0u; tile < tiles; tile++) {
         let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane));
         biases = next_biases(biases, lane);
         add_to_last(last, tile, between, lane, &out);
+    }
+//#else
+    // as above
+    var z: array<vec4f, TILE_SLOTS>;
+    for (var tile = 0u; tile < tiles; tile++) {
+        if (tile > 0u) {
+            add_to_last(last, tile - 1u, activate_tile(layer, tile - 1u, z), lane, &out);
+        }
+        z = tile_of_hidden(layer, tile, biases[0], h, lane);
+        biases = next_biases(biases, lane);
+    }
+    add_to_last(last, tiles - 1u, activate_tile(layer, tiles - 1u, z), lane, &out);
+//#end
+//#else
+    for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
+        let z = tile_of_hidden(last, q, all.last[q], h, lane);
+        for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
+            out[s * QUADS_DATA + q] = z[s];
+        }
     }
 //#end
 //#else

@@ -9,7 +9,8 @@
 //! - `//#if FLAG` … `//#else` … `//#end` — kept or dropped; `//#if !FLAG` the other way round.
 //! - `for (var i = 0u; i < N; i++) { //#unroll` — written out N times with `i` as a number. Drivers unroll such
 //!   loops by their own lights; arrays indexed by numbers always end up in registers.
-//! - `//#once` in the same place — written out if it runs once, and left as it is otherwise.
+//! - `//#once` in the same place — written out if it runs once, and left as it is otherwise; `//#unroll FLAG` — written out
+//!   in variants with the flag as well.
 //!
 //! `naga_oil` and `wesl` offer modules and imports beyond this, and neither unrolls.
 
@@ -169,11 +170,12 @@ impl Variant {
         let mut output = String::with_capacity(source.len() * 2);
         let mut lines = source.lines();
         while let Some(line) = lines.next() {
-            let marked = line.trim_end();
-            let (head, once) = match (marked.strip_suffix("//#unroll"), marked.strip_suffix("//#once")) {
-                (Some(head), _) => (head, false),
-                (None, Some(head)) => (head, true),
-                (None, None) => {
+            let (head, always) = match line.split_once("//#").map(|(head, mark)| (head, mark.trim_end())) {
+                Some((head, "once")) => (head, false),
+                Some((head, mark)) if mark == "unroll" || mark.starts_with("unroll ") => {
+                    (head, mark.strip_prefix("unroll ").is_none_or(|flag| self.has(flag)))
+                }
+                _ => {
                     output.push_str(line);
                     output.push('\n');
                     continue;
@@ -181,7 +183,7 @@ impl Variant {
             };
             let (name, count) = loop_head(head, values)
                 .ok_or_else(|| self.fault(&format!("cannot unroll `{}`", line.trim())))?;
-            if once && count != 1 {
+            if !always && count != 1 {
                 output.push_str(head.trim_end());
                 output.push('\n');
                 continue;
@@ -420,6 +422,21 @@ mod tests {
         assert!(
             unrolled.contains("a[0u][j];") && unrolled.contains("a[1u][j];") && unrolled.contains("j < 1u")
         );
+    }
+
+    #[test]
+    fn loops_are_written_out_where_it_is_wanted() {
+        let written = |count: u32, mark: &str, flag: bool| {
+            let source =
+                format!("const N: u32 = {count}u;\nfor (var i = 0u; i < N; i++) {{ //#{mark}\na[i];\n}}\n");
+            let variant = Variant::new("none").flag("KNOWN", flag);
+            let source = variant.unroll(&source, &constants(&source)).unwrap();
+            assert!(!source.contains("//#"), "{source}");
+            !source.contains("for")
+        };
+        assert!(written(1, "once", false) && !written(2, "once", true));
+        assert!(written(2, "unroll KNOWN", true) && !written(2, "unroll KNOWN", false));
+        assert!(written(1, "unroll KNOWN", false));
     }
 
     #[test]

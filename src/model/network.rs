@@ -92,6 +92,7 @@ pub(crate) fn unrolled(variant: Variant, layout: &Layout, lanes: u32) -> Variant
         .with("HIDDEN", to_u32(hidden))
         .with("QUADS", to_u32(width / 4))
         .flag("DEEP", hidden > 1)
+        .flag("DEEPER", hidden > 2)
         .flag("SEVERAL", hidden > 3)
         .flag("ODD", hidden.is_multiple_of(2))
         .flag("WHOLE", whole)

@@ -95,7 +95,8 @@ pub(crate) fn widest(layout: &Layout) -> usize {
     layout.layers.iter().map(|layer| layer.width_in.max(layer.width_out)).max().unwrap_or(0)
 }
 
-/// The best cut that fits the workgroup's memory, or none: then the network is too wide for this kernel.
+/// The best cut that fits the workgroup's memory, or none: then the network is too wide for this kernel. Within subgroups
+/// no memory is used.
 pub(crate) fn tiles(
     habits: &Habits,
     limits: &wgpu::Limits,
@@ -104,15 +105,15 @@ pub(crate) fn tiles(
     load: Load,
 ) -> Option<Tiles> {
     let (state, activation) = columns(layout, solver, load);
-    let room = |subgroups: bool| {
-        let columns = if subgroups { state } else { state + 2 * activation };
-        limits.max_compute_workgroup_storage_size as usize / (16 * columns)
-    };
+    let room = limits.max_compute_workgroup_storage_size as usize / (16 * (state + 2 * activation));
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
     let cut = |lanes, rows| {
-        // Lanes of an adaptive solver stop one by one.
-        let subgroups = habits.subgroup == Some(lanes) && unrolls(layout) && !solver.is_adaptive();
+        // Lanes of an adaptive solver stop one by one; the lanes of a subgroup bring a step and each of its stages.
+        let subgroups = habits.subgroup == Some(lanes)
+            && unrolls(layout)
+            && !solver.is_adaptive()
+            && solver.stages() < lanes as usize;
         Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
     };
     if layout.layers.len() > MAX_LAYERS
@@ -131,7 +132,7 @@ pub(crate) fn tiles(
     habits.integrator_tiles.iter().map(|(lanes, rows)| cut(*lanes, *rows)).find(|tiles| {
         let slots = tiles.rows as usize * (1 + tangents);
         (tiles.rows == 1 || slots <= SLOTS)
-            && tiles.lanes as usize * slots <= room(tiles.subgroups)
+            && (tiles.subgroups || tiles.lanes as usize * slots <= room)
             && tiles.lanes <= limits.max_compute_invocations_per_workgroup
     })
 }

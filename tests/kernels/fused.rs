@@ -175,6 +175,7 @@ impl Case {
             .with("HIDDEN", word(hidden))
             .with("QUADS", word(width / 4))
             .flag("DEEP", hidden > 1)
+            .flag("DEEPER", hidden > 2)
             .flag("SEVERAL", hidden > 3)
             .flag("ODD", hidden.is_multiple_of(2))
             .flag("WHOLE", whole)
