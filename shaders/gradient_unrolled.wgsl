@@ -29,9 +29,6 @@ const TILE_SLOTS: u32 = TILE_ROWS;
 const FOLD: u32 = 4096u;     // a multiple of the rows of a workgroup
 const QUADS_SEEN: u32 = (DIM + 1u + 2u * FREQUENCIES + CONDITIONS + 3u) / 4u;
 const QUADS_DATA: u32 = (DIM + 3u) / 4u;
-//#if SEVERAL
-const PAIRS: u32 = HIDDEN / 2u - 1u;   // of hidden layers on the way back, but the last one
-//#end
 
 @group(0) @binding(0) var<uniform> chunk: Chunk;
 @group(0) @binding(1) var<storage, read> state: State;
@@ -105,6 +102,9 @@ fn keep(layer: Layer, tile: u32, r: u32, h: vec4f, slope: vec4f) {
 }
 
 //#include "shared/layers_unrolled.wgsl"
+//#if SEVERAL
+const PAIRS: u32 = HIDDEN / 2u - 1u;   // of hidden layers on the way back, but the last one
+//#end
 
 // dL/dz of four outputs of a hidden layer from dL/dh.
 fn through_tile(layer: Layer, tile: u32, below: array<vec4f, TILE_SLOTS>) -> array<vec4f, TILE_SLOTS> {
