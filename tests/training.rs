@@ -294,6 +294,17 @@ fn the_first_ten_steps_are_the_references() {
 }
 
 #[test]
+fn deep_networks_go_layer_by_layer_where_layers_are_written_out() {
+    let kernels = |hidden: &[usize]| {
+        let options = TrainOptions { hidden: hidden.to_vec(), batch: 32, steps: 1, ..plain() };
+        trainer(device(), &points(50, 2), None, &options).kernels()
+    };
+    assert_eq!(kernels(&[16; 8]), Kernels::Fused);
+    // More of them than are written out: what is left of the fused kernels is slower than layers one by one.
+    assert_eq!(kernels(&[16; 9]) == Kernels::Fused, device().habits().subgroup.is_none());
+}
+
+#[test]
 fn everything_switched_on_is_the_references() {
     let mut report = Report::new();
     let everything = TrainOptions {

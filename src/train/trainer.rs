@@ -1050,7 +1050,9 @@ fn fused_tile(
     }
     // Many features, or outputs, make lanes own more than they have room for as well.
     let narrow = layout.layers.iter().all(|layer| layer.width_in <= habits.step_width);
-    Ok(tile.filter(|_| forced || (narrow && options.batch <= habits.step_batch)))
+    // Where lanes read each other's registers, whatever is not written out for them is slower than layer by layer.
+    let takes = |tile: &FusedTile| tile.unrolled || habits.subgroup.is_none();
+    Ok(tile.filter(|tile| forced || (narrow && options.batch <= habits.step_batch && takes(tile))))
 }
 
 /// The gradient and the kernels that use it up.
