@@ -45,8 +45,7 @@ fn main(
     }
 //#if SUBGROUPS
     biases = bring_all_biases(lane);
-    let own = 2u * min(lane, STAGES - 1u);
-    let matrix = array<vec4f, 2>(tableau.matrix[own], tableau.matrix[own + 1u]);
+    let rows = bring_rows(lane);
 //#end
     for (var step = 0u; step < tableau.steps; step++) {
         let at_step = step * (1u + STAGES);
@@ -54,7 +53,7 @@ fn main(
         // one load for the step and its stages, of which there are fewer than lanes
         var line = timetable[at_step + min(lane, STAGES)];
         let head = subgroupShuffle(line, 0u);
-        coefficients = matrix;
+        brought_rows = rows;
 //#else
         let head = timetable[at_step];
 //#end
@@ -66,6 +65,7 @@ fn main(
 //#if SUBGROUPS
             line = passed_down(line, lane);
             let moment = subgroupShuffle(line, 0u);
+            next_row(lane);
 //#else
             let moment = timetable[at_step + 1u + stage];
 //#end
@@ -74,11 +74,6 @@ fn main(
                 moments[r] = moment;
             }
             evaluate(stage, lane, first, h, moments);
-//#if SUBGROUPS
-            for (var i = 0u; i < 2u; i++) { //#unroll
-                coefficients[i] = passed_down(coefficients[i], lane);
-            }
-//#end
         }
         for (var block = 0u; block < QUADS_STATE; block++) { //#unroll SUBGROUPS
             for (var r = 0u; r < TILE_ROWS; r++) { //#unroll

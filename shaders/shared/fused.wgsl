@@ -181,11 +181,25 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
 
 //#if SUBGROUPS
 var<private> biases: Biases;
-// a_ij of the stage at hand, in lane 0: a lane brings those of one stage, and all lanes pass them down with every stage.
-var<private> coefficients: array<vec4f, 2>;
+// The tableau's rows: a lane brings that of one stage, and all lanes pass them down, from stage to stage.
+var<private> brought_rows: array<vec4f, 2>;
+// a_ij of the stage at hand.
+var<private> stage_row: array<vec4f, 2>;
 
 fn passed_down(brought: vec4f, lane: u32) -> vec4f {
     return subgroupShuffle(brought, (lane + 1u) % LANES);
+}
+
+fn next_row(lane: u32) {
+    for (var i = 0u; i < 2u; i++) { //#unroll
+        stage_row[i] = subgroupShuffle(brought_rows[i], 0u);
+        brought_rows[i] = passed_down(brought_rows[i], lane);
+    }
+}
+
+fn bring_rows(lane: u32) -> array<vec4f, 2> {
+    let own = 2u * min(lane, STAGES - 1u);
+    return array<vec4f, 2>(tableau.matrix[own], tableau.matrix[own + 1u]);
 }
 //#end
 
@@ -194,8 +208,9 @@ fn stage_state(stage: u32, block: u32, at: u32, h: f32) -> vec4f {
     var y = memory[block * ROWS + at];
 //#if SUBGROUPS
     for (var j = 0u; j < STAGES - 1u; j++) { //#unroll
-        // zero from a_ii on
-        y += h * subgroupShuffle(coefficients[j / 4u], 0u)[j % 4u] * memory[((1u + j) * QUADS_STATE + block) * ROWS + at];
+        // What is left there of an earlier step need not be a number.
+        let change = h * stage_row[j / 4u][j % 4u] * memory[((1u + j) * QUADS_STATE + block) * ROWS + at];
+        y += select(vec4f(0.0), change, j < stage);
     }
 //#else
     for (var j = 0u; j < stage; j++) {

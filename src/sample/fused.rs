@@ -109,11 +109,8 @@ pub(crate) fn tiles(
     let tangents = load.directions.min(TANGENTS);
     let groups = load.directions.div_ceil(TANGENTS).max(1);
     let cut = |lanes, rows| {
-        // Lanes of an adaptive solver stop one by one; the lanes of a subgroup bring a step and each of its stages.
-        let subgroups = habits.subgroup == Some(lanes)
-            && unrolls(layout)
-            && !solver.is_adaptive()
-            && solver.stages() < lanes as usize;
+        // The lanes of a subgroup bring a step and each of its stages.
+        let subgroups = habits.subgroup == Some(lanes) && unrolls(layout) && solver.stages() < lanes as usize;
         Tiles { lanes, rows, tangents, groups, across: 0, subgroups }
     };
     if layout.layers.len() > MAX_LAYERS

@@ -10,7 +10,9 @@ use windfield::flow::Solver;
 use windfield::gpu::Variant;
 use windfield::sample::{Particle, Tableau};
 
-use super::fused::{CASES, CUTS, Case, FIRST_ROW, Field, Trace, constants, magnitude, plainly};
+use super::fused::{
+    CASES, CUTS, Case, FIRST_ROW, Field, Trace, constants, magnitude, plainly, subgroup_cases,
+};
 use crate::common::{Launch, Report, UNIT, pad, random, unpad, wide, word};
 use crate::reference::activation::Activation;
 use crate::reference::adaptive::{Attempt, B, B_HAT, Control, Tolerance, adaptive, attempt, first_step, rms};
@@ -251,10 +253,11 @@ fn check_decision(
 /// Networks whose velocity is smooth, with room for seven stages: 32 KiB of a workgroup's memory.
 fn cases() -> Vec<Case> {
     let fits = |case: Case| {
-        let cut = if case.cut.0 * case.cut.1 > 32 { CUTS[2] } else { case.cut };
+        let cut = if case.cut.0 * case.cut.1 > 32 && !case.subgroups { CUTS[2] } else { case.cut };
         Case { cut, rows: case.rows.min(25), ..case }
     };
-    CASES.into_iter().map(fits).collect()
+    // All networks within subgroups are the integrator's test: these have a layer alone, a pair, and some between pairs.
+    CASES.into_iter().chain(subgroup_cases().into_iter().step_by(2)).map(fits).collect()
 }
 
 fn flights<'a>(case: &'a Case, traces: &[Option<Trace>]) -> Vec<Flight<'a>> {
@@ -379,7 +382,7 @@ fn every_attempt_is_the_twin_s() {
             let (name, dim, width) = (flight.name(), case.dim, flight.width());
             let field = case.field(flight.trace);
             let x: Vec<f32> = random(70, case.rows * dim).iter().map(|x| 2.0 * x).collect();
-            let [mut swarm, checked] = flight.dispatch_both(&mut report, &flight.start(&x), 0, 0);
+            let [mut swarm, checked] = flight.dispatch_both(&mut report, &flight.start(&x), 0, 1);
             check_start(&mut report, &flight, &field, &swarm);
             check_start(&mut report, &flight, &field, &checked);
             // In every other one something makes some of the steps too long, now and then: smooth as these networks
