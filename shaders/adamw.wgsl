@@ -10,17 +10,17 @@
 //
 // Variants: AVERAGE         keeps the moving average
 //           TEXTURES        the moments lie in textures, and the weights in one as well, where other kernels read them
-//           FOLDED_GRADIENT, FOLDED_AVERAGE  so do the gradient and the average
+//           FOLDED_GRADIENT, FOLDED_AVERAGE  so do the gradient, in slices, and the average
 // Software drivers read a texture many times as fast as a buffer (src/gpu/matrix.rs).
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
+//#include "shared/gradient.wgsl"
 //#if TEXTURES
 //#include "shared/atlas.wgsl"
 //#include "shared/folded.wgsl"
 //#end
 
-const QUADS: u32 = 64u;  // parameters / 4, padded
 //#if TEXTURES
 const LAYERS: u32 = 1u;
 //#end
@@ -29,7 +29,7 @@ const LANES: u32 = 64u;
 @group(0) @binding(0) var<uniform> schedule: Schedule;
 @group(0) @binding(1) var<storage, read> state: State;
 //#if FOLDED_GRADIENT
-@group(0) @binding(2) var gradient: texture_storage_2d<rgba32float, read>;       // [QUADS]
+@group(0) @binding(2) var gradient: texture_storage_2d<rgba32float, read>;       // [SLICES, QUADS]
 //#else
 @group(0) @binding(2) var<storage, read> gradient: array<vec4f>;                 // [QUADS]
 //#end
@@ -88,11 +88,7 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (at >= QUADS || halted != 0u) {
         return;
     }
-//#if FOLDED_GRADIENT
-    let g = scale * textureLoad(gradient, folded(at));
-//#else
-    let g = scale * gradient[at];
-//#end
+    let g = scale * gradient_at(at);
 //#if TEXTURES
     let m = beta1.x * textureLoad(moments, folded(at)) + beta1.y * g;
     let v = beta2.x * textureLoad(moments, folded(QUADS + at)) + beta2.y * g * g;

@@ -65,7 +65,6 @@ fn main(
 //#if SUBGROUPS
     biases = bring_all_biases(lane);
     let rows = bring_rows(lane);
-    let node = tableau.nodes[min(lane, LAST) / 4u][min(lane, LAST) % 4u];
 //#end
     for (var attempt = 0u; attempt < tableau.steps; attempt++) {
         var running = false;
@@ -80,7 +79,6 @@ fn main(
         }
         brought_rows = rows;
         next_row(lane);
-        var nodes = node;
 //#else
         if (!running) {
             break;
@@ -90,8 +88,7 @@ fn main(
         for (var stage = select(1u, 0u, begins); stage < select(STAGES, 1u, begins); stage++) {
 //#if SUBGROUPS
             next_row(lane);
-            nodes = subgroupShuffle(nodes, (lane + 1u) % LANES);
-            let c = subgroupShuffle(nodes, 0u);
+            let c = stage_row[1].w;
 //#else
             let c = tableau.nodes[stage / 4u][stage % 4u];
 //#end

@@ -1,8 +1,8 @@
 // Adds the slices of the gradient, in order, into the first one, and leaves each workgroup's sum of squares for the
 // gradient's norm. One invocation a few groups of four parameters, a workgroup's width apart.
 
-const SLICES: u32 = 1u;
-const QUADS: u32 = 64u;  // parameters / 4, padded
+//#include "shared/gradient.wgsl"
+
 const LANES: u32 = 64u;
 const QUADS_PER_LANE: u32 = 8u;
 
@@ -23,10 +23,7 @@ fn main(
     for (var i = 0u; i < QUADS_PER_LANE; i++) {
         let at = first + i * LANES + lane;
         if (at < QUADS) {
-            var g = gradient[at];
-            for (var s = 1u; s < SLICES; s++) {
-                g += gradient[s * QUADS + at];
-            }
+            let g = gradient_at(at);
             if (SLICES > 1u) {
                 gradient[at] = g;
             }

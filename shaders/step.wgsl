@@ -3,9 +3,14 @@
 // one record in the ring from which the host reads the history. One workgroup.
 //
 // A loss or a norm that is not finite halts the run: the weights keep their last good values.
+//
+// Variants: FOLDED_GRADIENT  the gradient is that of a narrow network, in a texture, and is squared here
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
+//#if FOLDED_GRADIENT
+//#include "shared/gradient.wgsl"
+//#end
 
 const LANES: u32 = 64u;
 
@@ -18,7 +23,11 @@ struct Record {
 
 @group(0) @binding(0) var<uniform> schedule: Schedule;
 @group(0) @binding(1) var<storage, read> partials: array<f32>;              // sums of squared errors
+//#if FOLDED_GRADIENT
+@group(0) @binding(2) var gradient: texture_storage_2d<rgba32float, read>;  // [SLICES, QUADS]
+//#else
 @group(0) @binding(2) var<storage, read> squares: array<f32>;               // sums of squared gradients
+//#end
 @group(0) @binding(3) var<storage, read_write> state: State;
 @group(0) @binding(4) var<storage, read_write> ring: array<Record>;
 
@@ -31,14 +40,23 @@ fn is_finite(x: f32) -> bool {
 
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {
-    // Each lane adds every LANES-th partial sum, then the lanes are added as a tree.
+    // Each lane adds every LANES-th partial sum or square, then the lanes are added as a tree.
     var total = vec2f(0.0);
     for (var i = lane; i < schedule.loss_partials; i += LANES) {
         total.x += partials[i];
     }
+//#if FOLDED_GRADIENT
+    var square = vec4f(0.0);
+    for (var at = lane; at < QUADS; at += LANES) {
+        let g = gradient_at(at);
+        square += g * g;
+    }
+    total.y = (square.x + square.y) + (square.z + square.w);
+//#else
     for (var i = lane; i < schedule.square_partials; i += LANES) {
         total.y += squares[i];
     }
+//#end
     sums[lane] = total;
     for (var stride = LANES / 2u; stride > 0u; stride /= 2u) {
         workgroupBarrier();

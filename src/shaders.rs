@@ -27,7 +27,7 @@ use crate::sample::{
 };
 use crate::train::{
     FusedTile, Pairs, adamw_variant, draw_variant, endpoints_variant, fused_gradient_variant, gather_variant,
-    loss_variant, reduce_variant, step_variant, weight_gradient_variant,
+    loss_variant, reduce_variant, step_variant,
 };
 use crate::{Error, Result};
 
@@ -164,8 +164,8 @@ fn fused_gradients(
             // What every WebGPU device offers, so that every compiler can take it.
             let limits = wgpu::Limits::default();
             let (path, textures) = (Path::default(), habits.matrices == Matrices::Textures);
-            // The activations of the larger batch do not fit a texture.
-            for batch in [256, 1 << 20] {
+            // The slices of the larger batch do not fit a texture.
+            for batch in [256, 1 << 30] {
                 let Some(tile) = FusedTile::of(&habits, &limits, &architecture, &layout, batch) else {
                     continue;
                 };
@@ -179,14 +179,11 @@ fn fused_gradients(
                     ]);
                 }
                 for pairs in pairs {
-                    add(fused_gradient_variant(&architecture, &layout, &path, tile, pairs, textures));
+                    add(fused_gradient_variant(&architecture, &layout, &path, tile, batch, pairs, textures));
                 }
                 if dim == 3 {
                     let pairs = Pairs { labels: 2, dropout: 1 << 20, ..Pairs::default() };
-                    add(fused_gradient_variant(&told, &layout, &path, tile, pairs, textures));
-                }
-                if tile.unrolled {
-                    add(weight_gradient_variant(tile));
+                    add(fused_gradient_variant(&told, &layout, &path, tile, batch, pairs, textures));
                 }
             }
         }
@@ -223,10 +220,12 @@ fn training(architecture: &Architecture, layout: &Layout, habits: &Habits, add: 
     let last = layout.layers.len() - 1;
     add(loss_variant(layout.layers[last].width_out, textures));
     add(reduce_variant(layout, habits.slices as usize));
-    add(step_variant());
+    for slices in [None, textures.then_some(2)] {
+        add(step_variant(layout, slices));
+    }
     for average in [None, Some(false), Some(textures)] {
-        for folded in [false, textures] {
-            add(adamw_variant(layout, textures, folded, average));
+        for slices in [None, textures.then_some(1), textures.then_some(2)] {
+            add(adamw_variant(layout, textures, slices, average));
         }
     }
     // Derivatives where the time has no frequencies, and none where it has.

@@ -183,7 +183,7 @@ fn layer_forward(layer: u32, lane: u32, input: u32, output: u32, last: bool) {
 var<private> biases: Biases;
 // The tableau's rows: a lane brings that of one stage, and all lanes pass them down, from stage to stage.
 var<private> brought_rows: array<vec4f, 2>;
-// a_ij of the stage at hand.
+// a_ij of the stage at hand, and behind them, where no explicit method has one, its node c_i.
 var<private> stage_row: array<vec4f, 2>;
 
 fn passed_down(brought: vec4f, lane: u32) -> vec4f {
@@ -198,8 +198,9 @@ fn next_row(lane: u32) {
 }
 
 fn bring_rows(lane: u32) -> array<vec4f, 2> {
-    let own = 2u * min(lane, STAGES - 1u);
-    return array<vec4f, 2>(tableau.matrix[own], tableau.matrix[own + 1u]);
+    let own = min(lane, STAGES - 1u);
+    let node = tableau.nodes[own / 4u][own % 4u];
+    return array<vec4f, 2>(tableau.matrix[2u * own], vec4f(tableau.matrix[2u * own + 1u].xyz, node));
 }
 //#end
 

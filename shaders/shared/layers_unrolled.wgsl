@@ -201,20 +201,20 @@ fn moved_on(columns: array<vec4f, TILE_SLOTS * QUADS>, two: array<array<vec4f, T
 //#end
 
 // All of a hidden layer's outputs from their sums.
-fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> array<vec4f, TILE_SLOTS * QUADS> {
+fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>, lane: u32) -> array<vec4f, TILE_SLOTS * QUADS> {
     var h = sums;
 //#if GRADIENT
     // What is kept makes much code: a loop whose turns move all of them on by two, so that the places at hand are known.
     for (var tile = 0u; tile < QUADS; tile += 2u) {
         let two = array<array<vec4f, TILE_SLOTS>, 2>(
-            activate_tile(layer, tile, tile_at(h, 0u)),
-            activate_tile(layer, tile + 1u, tile_at(h, 1u)),
+            activate_tile(layer, tile, tile_at(h, 0u), lane),
+            activate_tile(layer, tile + 1u, tile_at(h, 1u), lane),
         );
         h = moved_on(h, two);
     }
 //#else
     for (var q = 0u; q < QUADS; q++) { //#unroll
-        let tile = activate_tile(layer, q, tile_at(h, q));
+        let tile = activate_tile(layer, q, tile_at(h, q), lane);
         for (var s = 0u; s < TILE_SLOTS; s++) { //#unroll
             h[s * QUADS + q] = tile[s];
         }
@@ -225,7 +225,7 @@ fn activate_hidden(layer: Layer, sums: array<vec4f, TILE_SLOTS * QUADS>) -> arra
 //#end
 
 // Four outputs of a hidden layer from their sums.
-fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<vec4f, TILE_SLOTS> {
+fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>, lane: u32) -> array<vec4f, TILE_SLOTS> {
 //#if !WHOLE
     // act(0) need not be 0 (softplus), but columns beyond the layer must be
     let inside = vec4u(4u * tile) + vec4u(0u, 1u, 2u, 3u) < vec4u(layer.outputs.x);
@@ -245,7 +245,7 @@ fn activate_tile(layer: Layer, tile: u32, z: array<vec4f, TILE_SLOTS>) -> array<
         }
 //#end
 //#if GRADIENT
-        keep(layer, tile, r, h[r], activation_slope(z[r]));
+        keep(layer, tile, r, h[r], activation_slope(z[r]), lane);
 //#end
     }
     return h;
@@ -312,11 +312,11 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
     var partner = layer_at(1u);
     var sums = begin_hidden(all.second);
     for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-        let h = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane));
+        let h = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane), lane);
         biases = next_biases(biases, lane);
         add_to_hidden(partner, tile, h, lane, &sums);
     }
-    var h = activate_hidden(partner, sums);
+    var h = activate_hidden(partner, sums, lane);
 //#if SEVERAL
     for (var middle = 0u; middle < HIDDEN - 3u; middle++) { //#unroll GRADIENT
         layer = layer_at(2u + middle);
@@ -324,7 +324,7 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
         var next: array<vec4f, TILE_SLOTS * QUADS>;
 //#if GRADIENT
         for (var tile = 0u; tile < QUADS; tile++) {
-            next = moved_up(next, activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane)));
+            next = moved_up(next, activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane), lane));
             biases = next_biases(biases, lane);
         }
         h = next;
@@ -334,11 +334,11 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
         var z: array<vec4f, TILE_SLOTS>;
         for (var tile = 0u; tile < QUADS; tile++) {
             // what comes first, of no tile, has left at the end
-            next = moved_up(next, activate_tile(layer, tile - 1u, z));
+            next = moved_up(next, activate_tile(layer, tile - 1u, z, lane));
             z = tile_of_hidden(layer, tile, biases[0], h, lane);
             biases = next_biases(biases, lane);
         }
-        h = moved_up(next, activate_tile(layer, QUADS - 1u, z));
+        h = moved_up(next, activate_tile(layer, QUADS - 1u, z, lane));
 //#end
     }
 //#end
@@ -348,7 +348,7 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
     let tiles = layer.shape.y / 4u;
 //#if GRADIENT
     for (var tile = 0u; tile < tiles; tile++) {
-        let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane));
+        let between = activate_tile(layer, tile, tile_of_hidden(layer, tile, biases[0], h, lane), lane);
         biases = next_biases(biases, lane);
         add_to_last(last, tile, between, lane, &out);
     }
@@ -357,12 +357,12 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
     var z: array<vec4f, TILE_SLOTS>;
     for (var tile = 0u; tile < tiles; tile++) {
         if (tile > 0u) {
-            add_to_last(last, tile - 1u, activate_tile(layer, tile - 1u, z), lane, &out);
+            add_to_last(last, tile - 1u, activate_tile(layer, tile - 1u, z, lane), lane, &out);
         }
         z = tile_of_hidden(layer, tile, biases[0], h, lane);
         biases = next_biases(biases, lane);
     }
-    add_to_last(last, tiles - 1u, activate_tile(layer, tiles - 1u, z), lane, &out);
+    add_to_last(last, tiles - 1u, activate_tile(layer, tiles - 1u, z, lane), lane, &out);
 //#end
 //#else
     for (var q = 0u; q < QUADS_DATA; q++) { //#unroll
@@ -374,7 +374,7 @@ fn layers_unrolled(seen: array<vec4f, TILE_SLOTS * QUADS_SEEN>, all: Biases, lan
 //#end
 //#else
     for (var tile = 0u; tile < layer.shape.y / 4u; tile++) {
-        let between = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane));
+        let between = activate_tile(layer, tile, tile_of_seen(layer, tile, biases[0], seen, lane), lane);
         biases = next_biases(biases, lane);
         add_to_last(last, tile, between, lane, &out);
     }

@@ -144,7 +144,7 @@ impl List {
     }
 
     /// Rows of a texture, and how many numbers wide.
-    fn extent(len: usize) -> (usize, usize) {
+    pub(crate) fn extent(len: usize) -> (usize, usize) {
         let quads = len / 4;
         (quads.div_ceil(FOLDED), 4 * quads.min(FOLDED))
     }

@@ -127,7 +127,7 @@ pub(crate) fn draw_variant(
     textures: bool,
     export: bool,
 ) -> Variant {
-    pair_variant("draw", architecture, path, pairs)
+    padded(pair_variant("draw", architecture, path, pairs), architecture)
         .with("LANES", LANES)
         .flag("TEXTURES", textures)
         .flag("EXPORT", export)
@@ -148,14 +148,19 @@ pub(crate) fn pair_variant(
         .with_float("T_MAX", path.last_time())
         .with("DIM", word(architecture.dim))
         .with("FREQUENCIES", word(architecture.time_frequencies))
-        .with("WIDTH_IN", word(architecture.features().next_multiple_of(PAD)))
-        .with("WIDTH_OUT", word(architecture.dim.next_multiple_of(PAD)))
         .flag("COUPLED", pairs.coupled)
         .flag("SOURCE", pairs.source)
         .flag("GATHERED", pairs.gathered)
         .flag("PAIRED", pairs.paired)
         .with_all(conditions(architecture.condition_features, pairs.labels, pairs.dropout))
         .flag("CONDITIONED", pairs.labels > 0)
+}
+
+/// A variant that is told the padded widths of what a network sees and of what it gives.
+pub(super) fn padded(variant: Variant, architecture: &Architecture) -> Variant {
+    variant
+        .with("WIDTH_IN", crate::model::to_u32(architecture.features().next_multiple_of(PAD)))
+        .with("WIDTH_OUT", crate::model::to_u32(architecture.dim.next_multiple_of(PAD)))
 }
 
 /// The constants of shaders/shared/conditions.wgsl; none without labels.

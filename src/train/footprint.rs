@@ -13,7 +13,7 @@ use crate::model::{Layout, PAD};
 /// | data | N·d, and as many of a source as it has |
 /// | weights | 3·P: the weights and Adam's two moments; P more with a weight average, and one copy of the matrices in a texture on software drivers |
 /// | gradient | S·P in S slices |
-/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none, but B·(f + 2·Σw + d) on lavapipe |
+/// | activations | R·(f + 3·Σw + 3·d) for the R rows of a batch that go through the network at once. In the fused step none |
 /// | gathered | T·B·d where the data lie in blocks, for waves of T steps, and as many of the source |
 ///
 /// and what does not grow, some 200 KiB. A matrix in a texture has 16 columns more where its columns are a multiple of 64, and
@@ -40,12 +40,17 @@ impl Footprint {
         self.data + self.weights + self.gradient + self.activations + self.gathered
     }
 
-    /// Of weights and gradient.
-    pub(super) fn of_weights(layout: &Layout, average: bool, texture: bool, slices: usize) -> Self {
+    /// Of weights, and of the gradient in slices, whether they lie in textures or not.
+    pub(super) fn of_weights(
+        layout: &Layout,
+        average: bool,
+        texture: bool,
+        (slices, folded): (usize, bool),
+    ) -> Self {
         let copy = if texture { layout.texture_rows * pitch(layout.texture_width()) } else { 0 };
         let (average, moments) = (usize::from(average) * layout.len, 2 * layout.len);
         let lists = List::numbers(average, texture) + List::numbers(moments, texture);
-        let gradient = List::numbers(slices * layout.len, texture && slices == 1);
+        let gradient = List::numbers(slices * layout.len, folded);
         Self { weights: bytes(layout.len + lists + copy), gradient: bytes(gradient), ..Self::default() }
     }
 
@@ -59,13 +64,6 @@ impl Footprint {
         let slopes: usize = layout.layers.iter().skip(1).map(|layer| operand(layer.width_in)).sum();
         let last = layout.layers.last().map_or(0, |layer| layer.width_out.next_multiple_of(PAD));
         Self { activations: bytes(rows * (inputs + deltas + slopes + 2 * last)), ..self }
-    }
-
-    /// Of rows in so many folds of which the fused step keeps what goes into every layer, and dL/dz of it.
-    pub(super) fn with_sides(self, layout: &Layout, (rows, folds): (usize, usize)) -> Self {
-        let inputs = layout.layers.iter().map(|layer| layer.width_in).sum::<usize>();
-        let deltas = layout.layers.iter().map(|layer| layer.width_out).sum::<usize>();
-        Self { activations: bytes(rows * (pitch(folds * inputs) + pitch(folds * deltas))), ..self }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::batch::{Batch, BatchOptions, DeviceData, DrawSources, DrawTargets, draw};
 use super::layout::State;
-use super::trainer::{LOSS_LANES, Optimiser, chunk_rows, loss_variant, slices};
+use super::trainer::{LOSS_LANES, Optimiser, SquaredBy, chunk_rows, loss_variant, slices};
 use super::wave::Waves;
 use crate::data::Dataset;
 use crate::flow::{Coupling, Path};
@@ -143,7 +143,7 @@ impl Gradients {
         let layout = Layout::new(architecture);
         let rows = chunk_rows(device, architecture, &layout, batch)?;
         let network = Network::new(device, layout.clone(), architecture.activation, rows, Keeps::Training)?;
-        let optimiser = Optimiser::new(device, &layout, slices(device, &layout, rows), None)?;
+        let optimiser = Optimiser::new(device, &layout, slices(device, &layout, rows), SquaredBy::Reduction)?;
         let on_device = DeviceData::upload(device, data, None, None)?;
         let parameters = Parameters::upload(device, &layout, &model.packed())?;
         let purpose = Purpose { what: "the target velocities", flag: "--batch" };

@@ -21,7 +21,7 @@ pub(crate) use coupling::endpoints_variant;
 pub use coupling::{CouplingReport, PairCost};
 pub use exact::{ExactLoss, Floor};
 pub use footprint::Footprint;
-pub(crate) use fused::{Tile as FusedTile, fused_gradient_variant, weight_gradient_variant};
+pub(crate) use fused::{Tile as FusedTile, fused_gradient_variant};
 pub(crate) use gradients::{Descent, Gradients};
 pub use layout::{Block, Chunk, Record, Schedule as ScheduleConstants, State, Wave};
 pub use options::{SCHEDULES, Schedule, TrainOptions};

@@ -940,20 +940,20 @@ fn plan(
             None
         } else {
             let slices = slices(device, layout, rows);
-            Some(Optimiser::new(device, layout, slices, network.squares().filter(|_| slices == 1))?)
+            let squared =
+                network.squares().filter(|_| slices == 1).map_or(SquaredBy::Reduction, SquaredBy::Layers);
+            Some(Optimiser::new(device, layout, slices, squared)?)
         };
         let pass = Pass::new(recipe, &network)?;
         let mut plan = pass.dispatches(&buffers.parameters, &buffers.state, None, optimiser.as_ref())?;
-        if let Some(optimiser) = optimiser.as_ref().filter(|it| it.squares_of_layers().is_none()) {
+        if let Some(optimiser) = optimiser.as_ref().filter(|it| it.squared == SquaredBy::Reduction) {
             plan.push(optimiser.reduce(device, layout)?);
         }
         (plan, (pass.sums.clone(), pass.partials()), optimiser)
     };
 
-    let (squares, square_partials) = match &optimiser {
-        Some(optimiser) => (optimiser.squares.clone(), optimiser.square_partials),
-        None => (device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?, 0),
-    };
+    let square_partials = optimiser.as_ref().map_or(0, |optimiser| optimiser.square_partials);
+    let none = device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?;
     let schedule = device.uniform(&DeviceSchedule {
         learning_rate: options.lr,
         warmup: u32::try_from(options.warmup).unwrap_or(u32::MAX),
@@ -972,15 +972,22 @@ fn plan(
         square_partials: to_u32(square_partials),
         ring: RING,
     })?;
+    let squaring = optimiser.as_ref().filter(|optimiser| optimiser.squared == SquaredBy::Step);
     let bindings = [
         Binding::whole(0, &schedule),
         Binding::whole(1, &sums.0),
-        Binding::whole(2, &squares),
+        match squaring {
+            Some(optimiser) => Binding::list(2, &optimiser.gradient),
+            None => Binding::whole(2, optimiser.as_ref().map_or(&none, |optimiser| &optimiser.squares)),
+        },
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
     ];
-    let sums = sums.1 + square_partials;
-    plan.push(device.dispatch(&step_variant(), &bindings, [1, 1, 1])?.with_work(Work::new(sums, sums)));
+    let slices = squaring.map(|optimiser| optimiser.slices);
+    let read = sums.1 + square_partials + slices.unwrap_or(0) * layout.len;
+    let added = read + if slices.is_some() { layout.len } else { 0 };
+    let step = step_variant(layout, slices);
+    plan.push(device.dispatch(&step, &bindings, [1, 1, 1])?.with_work(Work::new(added, read)));
     if let Some(optimiser) = &optimiser {
         plan.push(optimiser.update(device, layout, &schedule, buffers)?);
     }
@@ -998,14 +1005,13 @@ fn footprint(
     tile: Option<FusedTile>,
 ) -> Result<Footprint> {
     let (average, texture) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
-    let with = |slices| Footprint::of_weights(layout, average, texture, slices);
+    let with = |slices, folded| Footprint::of_weights(layout, average, texture, (slices, folded));
     if let Some(tile) = tile {
-        let habits = device.habits();
-        let footprint = with(tile.slices(habits, batch));
-        return Ok(if tile.unrolled { footprint.with_sides(layout, tile.folds(batch)) } else { footprint });
+        return Ok(with(tile.slices(device.habits(), batch), tile.unrolled));
     }
     let rows = chunk_rows(device, architecture, layout, batch)?;
-    Ok(with(if frozen { 0 } else { slices(device, layout, rows) }).with_rows(layout, rows, texture))
+    let slices = if frozen { 0 } else { slices(device, layout, rows) };
+    Ok(with(slices, texture && slices == 1).with_rows(layout, rows, texture))
 }
 
 /// Slices of a weight gradient over so many rows.
@@ -1063,29 +1069,43 @@ pub(super) struct Optimiser {
     /// Partial sums of its square.
     pub squares: Buffer,
     square_partials: usize,
-    /// Whether those who make the gradient leave them.
-    squared: bool,
+    pub squared: SquaredBy,
+}
+
+/// By whom the gradient is squared, for its norm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SquaredBy {
+    /// By `gradient_reduce`, which adds its slices up.
+    Reduction,
+    /// By the kernels of the layers that make it, in so many sums.
+    Layers(usize),
+    /// By `step`: the gradient of a narrow network, in a texture.
+    Step,
 }
 
 impl Optimiser {
-    /// `squares`: into how many sums its square is cut, where that is not left to [`reduce`](Self::reduce). The gradient
-    /// lies in a texture then, if the network's matrices do.
-    pub fn new(device: &Device, layout: &Layout, slices: usize, squares: Option<usize>) -> Result<Self> {
-        let folded = squares.is_some() && Kernels::of_layers(device, layout) == Kernels::Textures;
-        let square_partials = squares.unwrap_or_else(|| square_partials(layout));
+    /// Reserves room for so many slices.
+    pub fn new(device: &Device, layout: &Layout, slices: usize, squared: SquaredBy) -> Result<Self> {
+        let (square_partials, folded) = match squared {
+            SquaredBy::Reduction => (square_partials(layout), false),
+            SquaredBy::Layers(partials) => {
+                (partials, Kernels::of_layers(device, layout) == Kernels::Textures)
+            }
+            SquaredBy::Step => (0, true),
+        };
         let purpose = Purpose { what: "the gradient", flag: "--hidden" };
         Ok(Self {
             gradient: List::new(device, slices * layout.len, folded, purpose)?,
             slices,
-            squares: device.buffer(4 * square_partials as u64, purpose)?,
+            squares: device.buffer(4 * square_partials.max(1) as u64, purpose)?,
             square_partials,
-            squared: squares.is_some(),
+            squared,
         })
     }
 
     /// The partial sums, if the layers' kernels leave them.
     pub fn squares_of_layers(&self) -> Option<&Buffer> {
-        self.squared.then_some(&self.squares)
+        matches!(self.squared, SquaredBy::Layers(_)).then_some(&self.squares)
     }
 
     /// Adds the slices up: the gradient is the first of them from then on.
@@ -1108,7 +1128,8 @@ impl Optimiser {
         let folded = |list: &List| list.buffer().is_none();
         let textures = buffers.parameters.weights.is_some();
         let average = buffers.average.as_ref().map(folded);
-        let variant = adamw_variant(layout, textures, folded(&self.gradient), average);
+        let slices = folded(&self.gradient).then_some(self.slices);
+        let variant = adamw_variant(layout, textures, slices, average);
         let atlas = device.uniform(&layout.atlas())?;
         let mut bindings = vec![
             Binding::whole(0, schedule),
@@ -1124,9 +1145,9 @@ impl Optimiser {
             bindings.push(Binding::whole(7, &atlas));
             bindings.push(Binding::texture(8, weights));
         }
-        // The gradient is read; parameters, moments and the average are read and written, and the weights copied.
+        // The gradient is read, in slices where they were not added up; parameters, moments and the average are read and written, and the weights copied.
         let (average, copy) = (buffers.average.is_some(), buffers.parameters.weights.is_some());
-        let arrays = 7 + if average { 2 } else { 0 } + usize::from(copy);
+        let arrays = 6 + slices.unwrap_or(1) + if average { 2 } else { 0 } + usize::from(copy);
         let work = Work::new((16 + if average { 3 } else { 0 }) * layout.len, arrays * layout.len);
         let groups = device.groups(layout.len as u64 / 4, LANES);
         Ok(device.dispatch(&variant, &bindings, groups)?.with_work(work))
@@ -1155,25 +1176,33 @@ fn square_partials(layout: &Layout) -> usize {
     (layout.len / 4).div_ceil(QUADS_PER_LANE).div_ceil(LANES as usize)
 }
 
-/// The variant of `step`.
-pub(crate) fn step_variant() -> Variant {
-    Variant::new("step").with("LANES", LANES)
+/// The variant of `step`; `slices`: of the gradient, where it is squared there.
+pub(crate) fn step_variant(layout: &Layout, slices: Option<usize>) -> Variant {
+    folded_gradient(Variant::new("step").with("LANES", LANES), layout, slices)
 }
 
-/// The variant of `adamw` for a network. `textures`: whether weights and moments lie in them; whether the gradient does,
-/// and the average, where there is one.
+/// A variant that is told of the slices of a gradient in a texture, if it lies in one.
+fn folded_gradient(variant: Variant, layout: &Layout, slices: Option<usize>) -> Variant {
+    let variant = variant.flag("FOLDED_GRADIENT", slices.is_some());
+    match slices {
+        Some(slices) => variant.with("SLICES", to_u32(slices)).with("QUADS", to_u32(layout.len / 4)),
+        None => variant,
+    }
+}
+
+/// The variant of `adamw` for a network. `textures`: whether weights and moments lie in them; into how many slices the
+/// gradient is cut, if it lies in one; whether the average does, where there is one.
 pub(crate) fn adamw_variant(
     layout: &Layout,
     textures: bool,
-    folded_gradient: bool,
+    folded_slices: Option<usize>,
     average: Option<bool>,
 ) -> Variant {
-    let variant = Variant::new("adamw")
+    let variant = folded_gradient(Variant::new("adamw"), layout, folded_slices)
         .with("QUADS", to_u32(layout.len / 4))
         .with("LANES", LANES)
         .flag("AVERAGE", average.is_some())
         .flag("FOLDED_AVERAGE", average == Some(true))
-        .flag("FOLDED_GRADIENT", folded_gradient)
         .flag("TEXTURES", textures);
     if textures { variant.with("LAYERS", to_u32(layout.layers.len())) } else { variant }
 }

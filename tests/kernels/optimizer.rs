@@ -140,6 +140,38 @@ fn loss_and_norm_are_the_twins() {
         let untouched = ring.iter().filter(|record| record.loss == -7.0).count();
         report.equal("records of other steps", &[untouched], &[4]);
     }
+    for (quads, slices) in [(1, 1), (63, 2), (2354, 5)] {
+        let gradient = random(3, 4 * quads * slices);
+        let schedule = ScheduleConstants { square_partials: 0, ..constants() };
+        let variant = Variant::new("step")
+            .with("LANES", 64)
+            .with("QUADS", word(quads))
+            .with("SLICES", word(slices))
+            .flag("FOLDED_GRADIENT", true);
+        let ring: Vec<Record> = Launch::new(variant)
+            .uniform(0, &schedule)
+            .input(1, &[1.0f32])
+            .list(2, &gradient, true)
+            .output(3, &[State::default()])
+            .output(4, &[Record::default()])
+            .run(&mut report, [1, 1, 1])
+            .get(4);
+        let all = wide(&gradient);
+        let (mut sum, mut terms) = (0.0, 0.0);
+        for i in 0..4 * quads {
+            let of = |s: usize| all[s * 4 * quads + i];
+            sum += (0..slices).map(of).sum::<f64>().powi(2);
+            terms += (0..slices).map(|s| of(s).abs()).sum::<f64>().powi(2);
+        }
+        // As above, of squares of sums of slices, which may cancel; the root halves what is relative.
+        let roundings = 4.0 + 2.0 * slices as f64 + (quads as f64 / 64.0).ceil() + 8.0;
+        report.near(
+            &format!("norm of {quads} quads in {slices} slices"),
+            &[ring[0].gradient_norm],
+            &[sum.sqrt()],
+            roundings * UNIT * terms / sum.sqrt(),
+        );
+    }
     // Without any squares, as where the loss alone is asked for, the norm is 0.
     let (_, ring) = step(&mut report, constants(), (&[3.0], &[]), State::default(), 1);
     report.equal("without a gradient", &[ring[0].gradient_norm, ring[0].loss], &[0.0, 3.0]);
@@ -336,12 +368,19 @@ impl Update<'_> {
             Some(layers) => variant.with("LAYERS", word(layers.len())),
             None => variant,
         };
-        let mut launch = Launch::new(variant)
+        // In one slice or in two, 2·g and −g, whose sum is g to the bit.
+        let textures = self.layers.is_some();
+        let slices: Vec<f32> = if textures && quads % 2 == 1 {
+            let scaled = |by: f32| self.gradient.iter().map(move |g| by * g);
+            scaled(2.0).chain(scaled(-1.0)).collect()
+        } else {
+            self.gradient.to_vec()
+        };
+        let mut launch = Launch::new(variant.with("SLICES", word(slices.len() / self.gradient.len())))
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
             .output(3, self.parameters);
-        let textures = self.layers.is_some();
-        launch = launch.list(2, self.gradient, textures);
+        launch = launch.list(2, &slices, textures);
         launch = if textures {
             launch.output_list(4, &self.moments.concat(), true)
         } else {
