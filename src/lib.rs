@@ -12,7 +12,7 @@
 //! | the **network** is evaluated at the batch's features | [`model`] | `linear_forward`, `tiled_forward`, `shared/activation/*` |
 //! | what it is to find is known exactly: the **marginal** field and density of the data | [`flow`] | `marginal`, `marginal_logits`, `marginal_weights`, `marginal_moments`, `marginal_merge` |
 //! | the **loss** is taken, and its gradient with respect to the output | [`train`] | `loss` |
-//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_*`, `tiled_backward_*`, `shared/tile`, `gradient_reduce`; `fused_gradient`; `gradient_unrolled`, `weight_gradient` |
+//! | the **gradient** goes back through the layers | [`model`] | `linear_backward_*`, `tiled_backward_*`, `shared/tile`, `gradient_reduce`; `fused_gradient`, `gradient_unrolled` |
 //! | the **optimiser** makes its update, and the step is closed | [`train`] | `step`, `adamw` |
 //! | the **model** is read back and written to a file | [`model`] | |
 //! | the **integrator** carries noise along the learned flow to **samples** | [`sample`] | `noise`, `integrator`, `stage`, `combine` |

@@ -94,9 +94,7 @@ pub struct Args {
     ///
     /// What is found is kept in the cache folder, for this adapter and driver, and counts for the same network with up to
     /// twice or half the rows. It is never needed: without it, `auto` goes by rules. All else is left out, unless --only
-    /// asks for it. A measurement takes 0.2 s here, unless --seconds says otherwise. `bench` itself keeps to the rules. What
-    /// is found holds for the device by its name: lavapipe samples from narrow networks with wider vectors than it trains
-    /// them with, and is tuned to that with LP_NATIVE_VECTOR_WIDTH=512 in the environment.
+    /// asks for it. A measurement takes 0.2 s here, unless --seconds says otherwise. `bench` itself keeps to the rules.
     #[arg(long, help_heading = "Bench", conflicts_with_all = ["scaling", "kernels"])]
     tune: bool,
     /// With --tune: forget what was found for this adapter instead
@@ -129,8 +127,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         );
     }
     let before = args.compare.as_ref().map(Report::load).transpose()?;
-    let widths: Vec<[usize; 1]> = task.trained().iter().map(|shape| [shape.width]).collect();
-    let device = context.device_to_train(widths.iter().map(|width| &width[..]))?;
+    let device = context.device_for_networks()?;
     if let Some(folder) = context.cache().filter(|_| args.clear) {
         return forget(context, &device, folder);
     }
@@ -219,16 +216,6 @@ impl Task {
             coupling: if given.is_empty() { COUPLING.to_vec() } else { coupling },
             kernels: kernels.map_err(Usage::of)?,
         })
-    }
-
-    /// Shapes of networks that steps are made of: none where nothing is measured that belongs to training.
-    fn trained(&self) -> &[Shape] {
-        let evaluated = ["peak", "sampling", "likelihood", "memory"];
-        if !self.special && !self.only.is_empty() && self.only.iter().all(|only| evaluated.contains(&&**only))
-        {
-            return &[];
-        }
-        &self.training
     }
 
     fn wanted(&self, name: &str) -> bool {

@@ -141,7 +141,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder)
             .map_err(|error| anyhow::anyhow!("cannot create the folder {}: {error}", folder.display()))?;
     }
-    let device = context.device_to_evaluate()?;
+    let device = context.device_for_networks()?;
     let begun = Instant::now();
     let mut progress = None;
     let evaluation = measures::evaluate(&device, &model, &data, source.as_ref(), &options, |now| {

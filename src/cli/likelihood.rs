@@ -136,7 +136,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         )
         .into());
     }
-    let device = context.device_to_evaluate()?;
+    let device = context.device_for_networks()?;
     let solver = options.solver;
     let steps = options.steps;
     let work = (Task::of(solver, options.divergence), &model.architecture, data.rows());

@@ -213,18 +213,9 @@ impl Context {
         Ok(device)
     }
 
-    /// The same to train networks with these hidden layers and no others.
-    pub fn device_to_train<'a>(
-        &self,
-        networks: impl IntoIterator<Item = &'a [usize]>,
-    ) -> anyhow::Result<Device> {
-        vectors::widen(networks.into_iter().map(|hidden| hidden.iter().copied().max().unwrap_or(0)));
-        self.device()
-    }
-
-    /// The same to evaluate networks and nothing else.
-    pub fn device_to_evaluate(&self) -> anyhow::Result<Device> {
-        vectors::widen([]);
+    /// The same, where networks are most of the work: with vectors as wide as they gain by.
+    pub fn device_for_networks(&self) -> anyhow::Result<Device> {
+        vectors::widen();
         self.device()
     }
 }

@@ -139,7 +139,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
     let source = model.source.as_deref();
     let source =
         source.map(|name| sample::open_source(name, false, model.preparation.as_ref())).transpose()?;
-    let device = context.device_to_evaluate()?;
+    let device = context.device_for_networks()?;
     let mut sampler = Sampler::new(&device, &model, source.as_ref(), options)?;
     sampler.stop_when(interrupt::requested);
     let moves = format != Format::Png;

@@ -160,7 +160,7 @@ pub fn run(args: &Args, context: &Context) -> anyhow::Result<()> {
         (None, Some(name)) => Some(open_source(name, args.source.is_some(), model.preparation.as_ref())?),
         _ => None,
     };
-    let device = context.device_to_evaluate()?;
+    let device = context.device_for_networks()?;
     let (solver, steps, grid) = (options.solver, options.steps, options.grid.to_string());
     let path = options.through.as_ref().unwrap_or(&model.path).name();
     if let Some(path) = &options.through {

@@ -368,7 +368,7 @@ fn begin(args: &Args, context: &Context, recorded: Option<&RunConfig>) -> anyhow
             check_same(&before.fingerprint, &now.fingerprint, &now.file, "--init")?;
         }
     }
-    let device = context.device_to_train([&options.hidden[..]])?;
+    let device = context.device_for_networks()?;
     if options.exact_every > 0 {
         context
             .say(&format!("exact     the marginal field of {} held-out points", count(options.exact_rows)));
@@ -469,7 +469,7 @@ fn begin_rounds(args: &Args, context: &Context, recorded: Option<&RunConfig>) ->
     }
     let name = "reflow";
     let folder = if args.explain { RunFolder::at("") } else { new_folder(args, name)? };
-    let device = context.device_to_train([&options.hidden[..]])?;
+    let device = context.device_for_networks()?;
     rounds(args, context, &device, (folder.path(), 1, last), parent, &options, recorded.is_some())
 }
 
@@ -592,7 +592,7 @@ fn resume_rounds(args: &Args, out: &Path, context: &Context) -> anyhow::Result<(
     if next.is_taken() {
         next.clear()?;
     }
-    let device = context.device_to_train([&options.hidden[..]])?;
+    let device = context.device_for_networks()?;
     let steps = if context.typed("steps") { args.steps } else { options.steps };
     let options = TrainOptions { steps, ..options };
     rounds(args, context, &device, (out, number + 1, last), folder.model(), &options, false)
@@ -640,7 +640,7 @@ fn resume(args: &Args, folder: &RunFolder, context: &Context, followed: bool) ->
     let data = checkpoint.open_data(name).map_err(moved)?;
     let source = args.source.as_deref().or(checkpoint.source());
     let source = source.map(|name| Dataset::open_as(name, prepared)).transpose().map_err(moved)?;
-    let device = context.device_to_train([&checkpoint.options.hidden[..]])?;
+    let device = context.device_for_networks()?;
     let trainer = Trainer::resume(&device, &data, source.as_ref(), &checkpoint, steps)?;
     introduce(context, &data, source.as_ref(), &trainer);
     if args.explain {

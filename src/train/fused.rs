@@ -10,10 +10,10 @@ use crate::{Error, Result};
 
 /// Groups of four columns of a tile's rows that a lane keeps in registers.
 const CELLS: u32 = 32;
-/// Rows that a subgroup takes through all layers at once. More of them share what the lanes bring, but make loops that are too
-/// long for the cache of instructions, and take longer to compile.
-const PASS_ROWS: u32 = 16;
-/// The most layers that are written out there and back: each pair takes the compiler a second or less.
+/// Rows that a lane takes through all layers at once. Two share what the lanes bring, but make loops that are too long for the
+/// cache of instructions, and take the compiler twice as long.
+const LANE_ROWS: u32 = 1;
+/// The most layers that are written out there and back: each takes the compiler a second or two, once on a machine.
 const MOST_UNROLLED: usize = 9;
 /// The most passes of a workgroup whose lanes take rows through all layers.
 const MOST_PASSES: usize = 64;
@@ -53,8 +53,7 @@ impl Tile {
     }
 
     fn unrolled(limits: &wgpu::Limits, layout: &Layout, batch: usize, lanes: u32) -> Option<Self> {
-        let tile =
-            Self { lanes, quads: 0, rows: PASS_ROWS.next_multiple_of(lanes), groups: 1, unrolled: true };
+        let tile = Self { lanes, quads: 0, rows: LANE_ROWS * lanes, groups: 1, unrolled: true };
         let (rows, _) = List::extent(tile.passes_and_groups(batch).1 * layout.len);
         let takes = unrolls(layout) && layout.layers.len() <= MOST_UNROLLED;
         (takes && fits_texture(limits, rows, 0)).then_some(tile)
@@ -244,7 +243,7 @@ mod tests {
         let largest = limits.max_texture_dimension_2d as usize * 1024 / (layout.len / 4);
         for lanes in [8, 16] {
             let habits = Habits { subgroup: Some(lanes), ..Habits::SOFTWARE };
-            let most = largest * MOST_PASSES * PASS_ROWS as usize;
+            let most = largest * MOST_PASSES * (LANE_ROWS * lanes) as usize;
             for batch in [1, 5, 256, 1000, 4096, 1 << 20, most, most + 1] {
                 let tile = of(&habits, batch);
                 assert_eq!(tile.unrolled, batch <= most, "{batch}");
