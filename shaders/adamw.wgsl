@@ -10,17 +10,23 @@
 //
 // Variants: AVERAGE         keeps the moving average
 //           TEXTURES        the moments lie in textures, and the weights in one as well, where other kernels read them
-//           FOLDED_GRADIENT, FOLDED_AVERAGE  so do the gradient, in slices, and the average
-// Software drivers read a texture many times as fast as a buffer (src/gpu/matrix.rs).
+//           FOLDED_GRADIENT, FOLDED_AVERAGE  so do the gradient and the average
+//           SLICED          the gradient is that of a narrow network, in slices in a texture
+// Software drivers read a texture many times as fast as a buffer (src/gpu/matrix.rs). How fast lavapipe stores hangs on
+// what its compiler leaves in registers around that: even a function for one slice makes this kernel 1.6 times as slow.
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
-//#include "shared/gradient.wgsl"
 //#if TEXTURES
 //#include "shared/atlas.wgsl"
 //#include "shared/folded.wgsl"
 //#end
 
+//#if SLICED
+//#include "shared/gradient.wgsl"
+//#else
+const QUADS: u32 = 64u;  // parameters / 4, padded
+//#end
 //#if TEXTURES
 const LAYERS: u32 = 1u;
 //#end
@@ -88,7 +94,15 @@ fn main(@builtin(global_invocation_id) id: vec3u, @builtin(num_workgroups) group
     if (at >= QUADS || halted != 0u) {
         return;
     }
+//#if SLICED
     let g = scale * gradient_at(at);
+//#else
+//#if FOLDED_GRADIENT
+    let g = scale * textureLoad(gradient, folded(at));
+//#else
+    let g = scale * gradient[at];
+//#end
+//#end
 //#if TEXTURES
     let m = beta1.x * textureLoad(moments, folded(at)) + beta1.y * g;
     let v = beta2.x * textureLoad(moments, folded(QUADS + at)) + beta2.y * g * g;

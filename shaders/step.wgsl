@@ -8,9 +8,6 @@
 
 //#include "shared/state.wgsl"
 //#include "shared/schedule.wgsl"
-//#if FOLDED_GRADIENT
-//#include "shared/gradient.wgsl"
-//#end
 
 const LANES: u32 = 64u;
 
@@ -30,6 +27,10 @@ struct Record {
 //#end
 @group(0) @binding(3) var<storage, read_write> state: State;
 @group(0) @binding(4) var<storage, read_write> ring: array<Record>;
+
+//#if FOLDED_GRADIENT
+//#include "shared/gradient.wgsl"
+//#end
 
 var<workgroup> sums: array<vec2f, LANES>;
 

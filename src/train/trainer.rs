@@ -35,6 +35,8 @@ const PASSES: usize = 4096;
 /// Rows that one partial sum of the loss covers.
 pub(crate) const LOSS_LANES: u32 = 64;
 const LANES: u32 = 64;
+/// The most slices of a gradient in a texture whose sum is written out.
+const FEW_SLICES: usize = 16;
 /// Groups of four parameters that one invocation of `gradient_reduce` goes over.
 const QUADS_PER_LANE: usize = 8;
 
@@ -953,7 +955,10 @@ fn plan(
     };
 
     let square_partials = optimiser.as_ref().map_or(0, |optimiser| optimiser.square_partials);
-    let none = device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?;
+    let squares = match &optimiser {
+        Some(optimiser) => optimiser.squares.clone(),
+        None => device.buffer(4, Purpose { what: "the gradient's norm", flag: "--hidden" })?,
+    };
     let schedule = device.uniform(&DeviceSchedule {
         learning_rate: options.lr,
         warmup: u32::try_from(options.warmup).unwrap_or(u32::MAX),
@@ -978,7 +983,7 @@ fn plan(
         Binding::whole(1, &sums.0),
         match squaring {
             Some(optimiser) => Binding::list(2, &optimiser.gradient),
-            None => Binding::whole(2, optimiser.as_ref().map_or(&none, |optimiser| &optimiser.squares)),
+            None => Binding::whole(2, &squares),
         },
         Binding::whole(3, &buffers.state),
         Binding::whole(4, &buffers.ring),
@@ -1183,7 +1188,8 @@ pub(crate) fn step_variant(layout: &Layout, slices: Option<usize>) -> Variant {
 
 /// A variant that is told of the slices of a gradient in a texture, if it lies in one.
 fn folded_gradient(variant: Variant, layout: &Layout, slices: Option<usize>) -> Variant {
-    let variant = variant.flag("FOLDED_GRADIENT", slices.is_some());
+    let few = slices.unwrap_or(1) <= FEW_SLICES;
+    let variant = variant.flag("FOLDED_GRADIENT", slices.is_some()).flag("FEW_SLICES", few);
     match slices {
         Some(slices) => variant.with("SLICES", to_u32(slices)).with("QUADS", to_u32(layout.len / 4)),
         None => variant,
@@ -1198,8 +1204,12 @@ pub(crate) fn adamw_variant(
     folded_slices: Option<usize>,
     average: Option<bool>,
 ) -> Variant {
-    let variant = folded_gradient(Variant::new("adamw"), layout, folded_slices)
-        .with("QUADS", to_u32(layout.len / 4))
+    let variant = Variant::new("adamw").with("QUADS", to_u32(layout.len / 4));
+    let variant = match folded_slices {
+        Some(2..) => folded_gradient(variant, layout, folded_slices).flag("SLICED", true),
+        _ => variant.flag("FOLDED_GRADIENT", folded_slices.is_some()),
+    };
+    let variant = variant
         .with("LANES", LANES)
         .flag("AVERAGE", average.is_some())
         .flag("FOLDED_AVERAGE", average == Some(true))

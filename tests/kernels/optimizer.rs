@@ -147,7 +147,8 @@ fn loss_and_norm_are_the_twins() {
             .with("LANES", 64)
             .with("QUADS", word(quads))
             .with("SLICES", word(slices))
-            .flag("FOLDED_GRADIENT", true);
+            .flag("FOLDED_GRADIENT", true)
+            .flag("FEW_SLICES", slices == 5);
         let ring: Vec<Record> = Launch::new(variant)
             .uniform(0, &schedule)
             .input(1, &[1.0f32])
@@ -376,7 +377,12 @@ impl Update<'_> {
         } else {
             self.gradient.to_vec()
         };
-        let mut launch = Launch::new(variant.with("SLICES", word(slices.len() / self.gradient.len())))
+        let variant = if slices.len() > self.gradient.len() {
+            variant.flag("SLICED", true).with("SLICES", 2).flag("FEW_SLICES", lanes == 64)
+        } else {
+            variant
+        };
+        let mut launch = Launch::new(variant)
             .uniform(0, &self.schedule)
             .input(1, &[self.state])
             .output(3, self.parameters);
