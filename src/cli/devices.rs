@@ -7,7 +7,7 @@ use windfield::gpu::{Adapters, CacheFile, CachePurpose, CacheState, kept_apart};
 use windfield::model::Tuning;
 use windfield::report::{bytes, counted};
 
-use super::{Context, terminal};
+use super::{Context, terminal, vectors};
 
 /// List the adapters, and which one is the default
 ///
@@ -125,6 +125,8 @@ struct Limits {
 const SETTINGS: &[(&str, &str)] = &[("llvmpipe", "LP_NUM_THREADS"), ("llvmpipe", "LP_NATIVE_VECTOR_WIDTH")];
 
 pub fn run(_: &Args, context: &Context) -> anyhow::Result<()> {
+    // As networks get it: what is kept between runs is kept by the adapter's name.
+    vectors::widen();
     let adapters = Adapters::find();
     let default = adapters.position(&context.adapter())?;
     let items = adapters.iter().enumerate().map(|place| item(place, context.cache()));
