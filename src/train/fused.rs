@@ -113,16 +113,11 @@ impl Tile {
 
     /// Of a row group, in a batch.
     fn tiles(self, habits: &Habits, batch: usize) -> usize {
-        batch.div_ceil(self.row_groups(habits, batch)).div_ceil(self.rows as usize)
+        batch.div_ceil(self.slices(habits, batch)).div_ceil(self.rows as usize)
     }
 
-    /// Into how many slices the gradient of a batch is cut.
+    /// Among how many row groups a batch is shared: each leaves a slice of its gradient, and a sum of its loss.
     pub fn slices(self, habits: &Habits, batch: usize) -> usize {
-        self.row_groups(habits, batch)
-    }
-
-    /// Among how many row groups a batch is shared.
-    fn row_groups(self, habits: &Habits, batch: usize) -> usize {
         if self.unrolled {
             return self.passes_and_groups(batch).1;
         }
@@ -195,10 +190,10 @@ impl FusedGradient {
         })?;
         let network = device.uniform(&table)?;
         let chunk = device.uniform(&from.data.chunk(seed, batch, 0, batch))?;
-        let partials = tile.row_groups(habits, batch);
+        let partials = tile.slices(habits, batch);
         let sums = device.buffer(4 * partials as u64, Purpose { what: "the loss", flag: "--batch" })?;
         let squared = if tile.unrolled { SquaredBy::Step } else { SquaredBy::Reduction };
-        let optimiser = Optimiser::new(device, layout, tile.slices(habits, batch), squared)?;
+        let optimiser = Optimiser::new(device, layout, partials, squared)?;
         let textures = parameters.weights.is_some();
         let variant = fused_gradient_variant(architecture, layout, path, tile, batch, from.pairs(), textures);
         let mut bindings = from.bindings(&chunk, state);

@@ -1183,17 +1183,20 @@ fn square_partials(layout: &Layout) -> usize {
 
 /// The variant of `step`; `slices`: of the gradient, where it is squared there.
 pub(crate) fn step_variant(layout: &Layout, slices: Option<usize>) -> Variant {
-    folded_gradient(Variant::new("step").with("LANES", LANES), layout, slices)
-}
-
-/// A variant that is told of the slices of a gradient in a texture, if it lies in one.
-fn folded_gradient(variant: Variant, layout: &Layout, slices: Option<usize>) -> Variant {
-    let few = slices.unwrap_or(1) <= FEW_SLICES;
-    let variant = variant.flag("FOLDED_GRADIENT", slices.is_some()).flag("FEW_SLICES", few);
+    let variant = Variant::new("step").with("LANES", LANES);
     match slices {
-        Some(slices) => variant.with("SLICES", to_u32(slices)).with("QUADS", to_u32(layout.len / 4)),
+        Some(slices) => folded_gradient(variant, layout, slices),
         None => variant,
     }
+}
+
+/// A variant that is told of the slices of a gradient in a texture.
+fn folded_gradient(variant: Variant, layout: &Layout, slices: usize) -> Variant {
+    variant
+        .with("SLICES", to_u32(slices))
+        .with("QUADS", to_u32(layout.len / 4))
+        .flag("FOLDED_GRADIENT", true)
+        .flag("FEW_SLICES", slices <= FEW_SLICES)
 }
 
 /// The variant of `adamw` for a network. `textures`: whether weights and moments lie in them; into how many slices the
@@ -1204,10 +1207,11 @@ pub(crate) fn adamw_variant(
     folded_slices: Option<usize>,
     average: Option<bool>,
 ) -> Variant {
-    let variant = Variant::new("adamw").with("QUADS", to_u32(layout.len / 4));
     let variant = match folded_slices {
-        Some(2..) => folded_gradient(variant, layout, folded_slices).flag("SLICED", true),
-        _ => variant.flag("FOLDED_GRADIENT", folded_slices.is_some()),
+        Some(slices @ 2..) => folded_gradient(Variant::new("adamw"), layout, slices).flag("SLICED", true),
+        _ => Variant::new("adamw")
+            .with("QUADS", to_u32(layout.len / 4))
+            .flag("FOLDED_GRADIENT", folded_slices.is_some()),
     };
     let variant = variant
         .with("LANES", LANES)
